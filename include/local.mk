@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the libnpool authors
+#
+# The public headers.
+
+include_HEADERS = %D%/npool.h

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * arena: one lock, six chunk lists and a pool of subpages for each class, all
+ * on one node. Whoever needs a piece that no cache has comes here.
+ *
+ *	take   first subpage of the class's pool -> elements from its bitmap
+ *	       else a run from q050, q025, q000, qInit, q075, in this order
+ *	       else from a new chunk, which enters qInit
+ *	put    element: clear its bit; an empty subpage gives its run back,
+ *	       unless it is the last of its pool
+ *	       run: back to the tree; the chunk moves down the lists, and out
+ *	       when it is empty
+ *
+ * These are Netty's decisions (netty: PoolArena up to 4.1.51) and they are
+ * compared with the real one. What libnpool adds has a name, and is switched
+ * off for the comparison:
+ *
+ *	NP_KEEP_SPARE     one empty chunk is kept, against churn
+ *	NP_RELEASE_QINIT  a chunk that empties in qInit leaves too
+ *	NP_DECAY          free pages return to the kernel (decay.c)
+ *
+ * A batch of n is n single calls under one lock: same slots, same order.
+ *
+ * New chunks are mapped, and old ones unmapped, outside the lock.
+ *
+ * Owner: every field is guarded by `lock` unless it says otherwise.
+ */
+#ifndef NP_ARENA_H
+#define NP_ARENA_H
+
+#include "base.h"
+#include "chunk.h"
+#include "chunklist.h"
+#include "chunkmap.h"
+#include "lock.h"
+#include "segment.h"
+
+enum np_arena_policy {
+	NP_KEEP_SPARE = 1,
+	NP_RELEASE_QINIT = 2,
+	NP_DECAY = 4,
+	NP_ALL_POLICIES = 7,
+};
+
+struct np_arena {
+	_Alignas(NP_LINE) struct np_lock lock;
+	/* Written once, before other threads know the arena; home and
+	 * bind_node once more when the pool learns its nodes. */
+	const struct np_classes *classes;
+	np_home_t home;
+	uint16_t index;	     /* among all arenas of the pool */
+	int bind_node;	     /* kernel node, or -1 */
+	unsigned policies;   /* enum np_arena_policy */
+	int64_t decay_ms;    /* -1 = never */
+	_Atomic uint32_t nthreads; /* assigned here. Written with the lock of
+				      the thread list held */
+
+	struct np_chunklist lists[NP_NLISTS];
+	struct np_ring pools[NP_MAX_CLASSES]; /* not-full subpages by class */
+	struct np_region *regions;
+	struct np_chunk *spare; /* empty, in no list; NULL: none */
+	struct np_chunk *dead_chunks;	/* to be freed when the lock is */
+	struct np_region *dead_regions; /* dropped; linked by `next` */
+	uint64_t nchunks_made;
+	uint64_t next_tick_ms;	/* decay.c */
+	unsigned nops;		/* since the clock was looked at: decay.c */
+	struct np_segment_arena *count;	/* where it counts; never NULL */
+	struct np_segment_node *node;	/* its node's; NULL: not yet */
+	struct np_segment_arena early;	/* counts until there is a segment */
+};
+
+/* Makes an arena in *arena, whose bytes are zero. decay_ms: see config.c. */
+void np_arena_init(struct np_arena *arena, const struct np_classes *classes,
+		   np_home_t home, int bind_node, unsigned index,
+		   unsigned policies, int64_t decay_ms);
+
+/* Moves the arena to its home once that is known: what it has so far too.
+ * From here on it counts in the segment. */
+void np_arena_settle(struct np_arena *arena, np_home_t home, int bind_node);
+
+/* Takes n pieces of the class. Returns how many it got: fewer than n, with
+ * errno ENOMEM, only when no chunk can be mapped. */
+unsigned np_arena_take(struct np_arena *arena, unsigned class, unsigned n,
+		       void **pieces);
+
+/* Takes one run of the class at a multiple of align (a power of two, up to
+ * the chunk's size). *zero: does it read as zero? Returns NULL with ENOMEM. */
+void *np_arena_take_run(struct np_arena *arena, unsigned class, size_t align,
+			bool *zero);
+
+/* Puts n pieces of this arena back. Ends the process if one is not a live
+ * piece (np_die says which and why). */
+void np_arena_put(struct np_arena *arena, void *const *pieces, unsigned n);
+
+/* Puts n pieces of any arenas back, with one lock each. The order of
+ * pieces[] changes. */
+void np_arenas_put(void **pieces, unsigned n);
+
+/* Releases empty subpages, purges all free pages and unmaps the spare chunk.
+ * Returns the bytes given back. */
+size_t np_arena_trim(struct np_arena *arena);
+
+/* Unmaps everything. Only tests and tools that made an arena of their own:
+ * no piece may be used any more. */
+void np_arena_fini(struct np_arena *arena);
+
+/* Releases subpages that are empty and were kept as the last of their pool.
+ * The lock must be held. */
+void np_arena_release_empty(struct np_arena *arena);
+
+/* Where a pointer lies: what handles and messages are made of. */
+struct np_place {
+	struct np_region *region; /* NULL: nobody's; no other field counts */
+	struct np_chunk *chunk;	  /* NULL: a huge block, or an empty place */
+	uint32_t entry;		  /* of the page table; 0: a free page */
+	unsigned class;		  /* 0: none */
+	uint32_t first;		  /* first page of the run */
+	uint32_t slot;		  /* element, or 0 */
+	size_t offset;		  /* bytes behind the piece's start; 0 for a
+				     pointer that was handed out */
+};
+
+/* Threads: any; what it says of pieces that are not the caller's may be out
+ * of date. */
+struct np_place np_place_of(const void *p);
+
+/* Is the piece at this place taken? The arena's lock must be held. */
+bool np_place_is_taken(const struct np_place *place);
+
+/* Ends the process: says what p is and what is wrong with it. */
+_Noreturn void np_place_die(const void *p, const struct np_place *place,
+			    const char *what);
+
+/* Ends the process if p cannot be freed: `check`, and the error path. Takes
+ * the arena's lock. */
+void np_place_check(const void *p);
+
+bool np_arena_valid(const struct np_arena *arena);
+
+#endif

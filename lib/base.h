@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * base: the few words that every file of lib/ uses.
+ */
+#ifndef NP_BASE_H
+#define NP_BASE_H
+
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define np_likely(x) __builtin_expect(!!(x), 1)
+#define np_unlikely(x) __builtin_expect(!!(x), 0)
+
+#define NP_LINE 64		 /* a cache line; what two CPUs fight over */
+#define NP_KIB ((size_t)1 << 10)
+#define NP_MIB ((size_t)1 << 20)
+#define NP_SLOT_SHIFT 24	 /* address space is dealt with in 16 MiB slots */
+#define NP_SLOT_SIZE ((size_t)1 << NP_SLOT_SHIFT)
+#define NP_MAX_CLASSES 256	 /* class 0 is "none", so 255 rows */
+
+/* Index of a node in the topology, dense from 0: not the kernel's number. */
+typedef uint16_t np_home_t;
+
+#define NP_MAX_NODES 1024	 /* what the kernel itself can be built for */
+#define NP_NO_NODE ((np_home_t)0xffff)
+
+/* Rounds x up to a multiple of the power of two a; the caller made sure that
+ * this does not overflow. */
+static inline size_t np_round_up(size_t x, size_t a)
+{
+	return (x + a - 1) & ~(a - 1);
+}
+
+static inline bool np_is_pow2(size_t x)
+{
+	return x && !(x & (x - 1));
+}
+
+/* floor(log2 x), x > 0. */
+static inline unsigned np_log2(size_t x)
+{
+	return 63u - (unsigned)__builtin_clzll(x);
+}
+
+/* ceil(log2 x), x > 0. */
+static inline unsigned np_log2_up(size_t x)
+{
+	return x < 2 ? 0 : np_log2(x - 1) + 1;
+}
+
+/* Invariants run in debug builds only (configure --enable-debug). */
+#ifdef NP_DEBUG
+#define np_assert(x) \
+	((x) ? (void)0 : np_die("%s:%d: broken invariant: %s", __FILE__, \
+			     __LINE__, #x))
+#else
+#define np_assert(x) ((void)0)
+#endif
+
+/* Says "libnpool: ..." on standard error and aborts. Never allocates. */
+_Noreturn void np_die(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2), cold));
+
+/* Says "libnpool: ..." on standard error. Keeps errno; never allocates. */
+void np_warn(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2), cold));
+
+#endif

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * chunk: see chunk.h.
+ */
+#include "chunk.h"
+
+#include <string.h>
+
+#define WORD_BITS 64
+
+static unsigned depth_of(uint32_t node)
+{
+	return (unsigned)np_log2(node);
+}
+
+static uint32_t pages_below(const struct np_chunk *c, uint32_t node)
+{
+	return np_chunk_npages(c) >> depth_of(node);
+}
+
+static uint8_t unusable(const struct np_chunk *c)
+{
+	return (uint8_t)(c->classes->max_order + 1);
+}
+
+static uint8_t min_depth(uint8_t a, uint8_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t bitmap_words(const struct np_classes *t)
+{
+	size_t npages = (size_t)1 << t->max_order;
+
+	return (npages + WORD_BITS - 1) / WORD_BITS;
+}
+
+/* --- making one ------------------------------------------------------- */
+
+size_t np_chunk_meta_size(const struct np_classes *t)
+{
+	size_t npages = (size_t)1 << t->max_order;
+
+	return np_round_up(sizeof(struct np_chunk), NP_LINE) +
+	       2 * bitmap_words(t) * sizeof(uint64_t) +
+	       npages * np_subpage_size(t->max_elems) + 2 * npages;
+}
+
+struct np_chunk *np_chunk_init(void *meta, const struct np_classes *t,
+			       uint32_t *pages)
+{
+	struct np_chunk *c = meta;
+	size_t npages = (size_t)1 << t->max_order;
+	char *p = (char *)meta + np_round_up(sizeof *c, NP_LINE);
+
+	c->classes = t;
+	c->pages = pages;
+	c->free_bytes = t->chunk_size;
+	c->sight_entry = -1;
+	c->dirty = (uint64_t *)(void *)p;
+	c->aged = c->dirty + bitmap_words(t);
+	c->subpages = (char *)(c->aged + bitmap_words(t));
+	c->subpage_stride = np_subpage_size(t->max_elems);
+	c->tree = (uint8_t *)c->subpages + npages * c->subpage_stride;
+	for (uint32_t i = 1; i < 2 * npages; i++)
+		c->tree[i] = (uint8_t)depth_of(i);
+	np_assert(np_chunk_valid(c));
+	return c;
+}
+
+/* --- the tree --------------------------------------------------------- */
+
+static void update_parents_of_taken(struct np_chunk *c, uint32_t node)
+{
+	for (; node > 1; node /= 2)
+		c->tree[node / 2] = min_depth(c->tree[node],
+					      c->tree[node ^ 1]);
+}
+
+static void update_parents_of_given(struct np_chunk *c, uint32_t node)
+{
+	for (unsigned depth = depth_of(node); node > 1; node /= 2, depth--) {
+		uint8_t l = c->tree[node], r = c->tree[node ^ 1];
+
+		c->tree[node / 2] = l == depth && r == depth
+			? (uint8_t)(depth - 1) : min_depth(l, r);
+	}
+}
+
+static void give_node(struct np_chunk *c, uint32_t node)
+{
+	c->tree[node] = (uint8_t)depth_of(node);
+	update_parents_of_given(c, node);
+}
+
+/* Leftmost free node at this depth, taken whole; 0: none. */
+static uint32_t take_node(struct np_chunk *c, unsigned depth)
+{
+	uint32_t node = 1;
+
+	if (c->tree[1] > depth)
+		return 0;
+	for (unsigned d = 0; d < depth; d++) {
+		node *= 2;
+		if (c->tree[node] > depth)
+			node ^= 1;
+	}
+	c->tree[node] = unusable(c);
+	update_parents_of_taken(c, node);
+	return node;
+}
+
+/* Of a node that was just taken whole only the first n pages are wanted: the
+ * nodes behind them, fresh still, become free. */
+static void give_tail(struct np_chunk *c, uint32_t node, uint32_t n)
+{
+	for (uint32_t len = pages_below(c, node); n < len; ) {
+		len /= 2;
+		node *= 2;
+		if (n > len) {
+			c->tree[node] = unusable(c);
+			n -= len;
+			node++;
+		}
+	}
+	c->tree[node] = unusable(c);
+	update_parents_of_taken(c, node);
+}
+
+/* The other way round: the nodes that make up the first n pages. */
+static void give_head(struct np_chunk *c, uint32_t node, uint32_t n)
+{
+	for (uint32_t len = pages_below(c, node); n < len; ) {
+		len /= 2;
+		node *= 2;
+		if (n > len) {
+			give_node(c, node);
+			n -= len;
+			node++;
+		}
+	}
+	give_node(c, node);
+}
+
+/* --- page table and bitmaps ------------------------------------------- */
+
+static void set_pages(struct np_chunk *c, uint32_t first, uint32_t n,
+		      uint32_t entry)
+{
+	if (!entry)
+		memset(c->pages + first, 0, n * sizeof *c->pages);
+	for (uint32_t i = 0; entry && i < n; i++)
+		c->pages[first + i] = entry | i << NP_PAGE_OFFSET_SHIFT;
+	if (c->sight)
+		memset(c->sight + first, (int)(entry & NP_PAGE_CLASS), n);
+}
+
+/* The bits of [first, first + n) that lie in the word of `first`; *taken says
+ * how many they are. */
+static uint64_t word_mask(uint32_t first, uint32_t n, uint32_t *taken)
+{
+	uint32_t bit = first % WORD_BITS, room = WORD_BITS - bit;
+
+	*taken = n < room ? n : room;
+	return (*taken == WORD_BITS ? ~(uint64_t)0
+				    : ((uint64_t)1 << *taken) - 1) << bit;
+}
+
+void np_chunk_mark_dirty(struct np_chunk *c, uint32_t first, uint32_t n)
+{
+	for (uint32_t taken; n; first += taken, n -= taken)
+		c->dirty[first / WORD_BITS] |= word_mask(first, n, &taken);
+}
+
+static bool any_dirty(const struct np_chunk *c, uint32_t first, uint32_t n)
+{
+	for (uint32_t taken; n; first += taken, n -= taken)
+		if (c->dirty[first / WORD_BITS] & word_mask(first, n, &taken))
+			return true;
+	return false;
+}
+
+void np_chunk_mark_clean(struct np_chunk *c, uint32_t first, uint32_t n)
+{
+	for (uint32_t taken; n; first += taken, n -= taken) {
+		uint64_t mask = word_mask(first, n, &taken);
+
+		c->dirty[first / WORD_BITS] &= ~mask;
+		c->aged[first / WORD_BITS] &= ~mask;
+	}
+}
+
+void np_chunk_age(struct np_chunk *c)
+{
+	memcpy(c->aged, c->dirty,
+	       bitmap_words(c->classes) * sizeof *c->aged);
+}
+
+static bool bit_is_set(const uint64_t *map, uint32_t i)
+{
+	return map[i / WORD_BITS] >> i % WORD_BITS & 1;
+}
+
+/* Are all pages of the unit at `first` set? */
+static bool unit_is_set(const uint64_t *map, uint32_t first, uint32_t unit)
+{
+	for (uint32_t i = 0; i < unit; i++)
+		if (!bit_is_set(map, first + i))
+			return false;
+	return true;
+}
+
+uint32_t np_chunk_next_dirty(const struct np_chunk *c, bool all,
+			     uint32_t unit, uint32_t *first)
+{
+	const uint64_t *map = all ? c->dirty : c->aged;
+	uint32_t npages = np_chunk_npages(c), i = *first, n = 0;
+
+	for (; i + unit <= npages; i += unit) {
+		if (i % WORD_BITS == 0 && unit == 1 && !map[i / WORD_BITS])
+			i += WORD_BITS - unit;
+		else if (unit_is_set(map, i, unit))
+			break;
+	}
+	for (*first = i; i + unit <= npages && unit_is_set(map, i, unit);
+	     i += unit)
+		n += unit;
+	return n;
+}
+
+/* --- runs ------------------------------------------------------------- */
+
+#ifdef NP_DEBUG
+/* Checking 2048 pages at each change would make debug builds useless for
+ * long runs: small chunks are checked at each change, large ones now and
+ * then. */
+static bool valid_enough(struct np_chunk *c)
+{
+	enum { SMALL = 64, PACE = 256 };
+
+	if (np_chunk_npages(c) > SMALL && ++c->changes % PACE)
+		return true;
+	return np_chunk_valid(c);
+}
+#endif
+
+uint32_t np_chunk_take_run(struct np_chunk *c, uint32_t npages,
+			   unsigned align_order, uint32_t entry, bool *clean)
+{
+	unsigned order = np_log2_up(npages);
+	uint32_t node, first;
+
+	if (order < align_order)
+		order = align_order;
+	if (order > c->classes->max_order)
+		return NP_NO_PAGE;
+	node = take_node(c, c->classes->max_order - order);
+	if (!node)
+		return NP_NO_PAGE;
+	first = (node << order) - np_chunk_npages(c);
+	if (npages < 1u << order)
+		give_tail(c, node, npages);
+	c->free_bytes -= (size_t)npages << c->classes->page_shift;
+	if (clean)
+		*clean = !any_dirty(c, first, npages);
+	np_chunk_mark_clean(c, first, npages);
+	set_pages(c, first, npages, entry);
+	np_assert(valid_enough(c));
+	return first;
+}
+
+void np_chunk_give_run(struct np_chunk *c, uint32_t first, uint32_t npages)
+{
+	unsigned order = np_log2_up(npages);
+	uint32_t cover = (first + np_chunk_npages(c)) >> order;
+
+	np_assert(first + npages <= np_chunk_npages(c));
+	set_pages(c, first, npages, 0);
+	np_chunk_mark_dirty(c, first, npages);
+	c->free_bytes += (size_t)npages << c->classes->page_shift;
+	give_head(c, cover, npages);
+	np_assert(valid_enough(c));
+}
+
+/* --- invariants ------------------------------------------------------- */
+
+static bool is_fresh(const struct np_chunk *c, uint32_t node)
+{
+	uint32_t end = 2 * np_chunk_npages(c);
+
+	for (uint32_t width = 1; node < end; node *= 2, width *= 2)
+		for (uint32_t i = 0; i < width; i++)
+			if (c->tree[node + i] != depth_of(node))
+				return false;
+	return true;
+}
+
+/* Checks the subtree and adds up its free pages. */
+static bool subtree_valid(const struct np_chunk *c, uint32_t node,
+			  uint32_t *nfree)
+{
+	uint32_t l = 2 * node, npages = np_chunk_npages(c);
+	unsigned depth = depth_of(node);
+	uint8_t value = c->tree[node];
+
+	if (value == depth) {
+		*nfree += pages_below(c, node);
+		return is_fresh(c, node);
+	}
+	if (node >= npages)
+		return value == unusable(c);
+	if (value == unusable(c) && is_fresh(c, node * 2) &&
+	    is_fresh(c, node * 2 + 1))
+		return true;
+	if (value != min_depth(c->tree[l], c->tree[l + 1]) ||
+	    (c->tree[l] == depth + 1 && c->tree[l + 1] == depth + 1))
+		return false;
+	return subtree_valid(c, l, nfree) && subtree_valid(c, l + 1, nfree);
+}
+
+static bool pages_valid(const struct np_chunk *c, uint32_t nfree)
+{
+	uint32_t seen = 0;
+
+	for (uint32_t i = 0; i < np_chunk_npages(c); i++) {
+		uint32_t e = c->pages[i];
+
+		seen += !e;
+		if (bit_is_set(c->dirty, i) && e)
+			return false;
+		if (bit_is_set(c->aged, i) && !bit_is_set(c->dirty, i))
+			return false;
+		if (e >> NP_PAGE_OFFSET_SHIFT > i)
+			return false;
+	}
+	return seen == nfree;
+}
+
+bool np_chunk_valid(const struct np_chunk *c)
+{
+	uint32_t nfree = 0;
+
+	return subtree_valid(c, 1, &nfree) && pages_valid(c, nfree) &&
+	       (size_t)nfree << c->classes->page_shift == c->free_bytes;
+}

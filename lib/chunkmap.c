@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * chunkmap: see chunkmap.h.
+ */
+#include "chunkmap.h"
+#include "lock.h"
+#include "meta.h"
+#include "os.h"
+
+#include <errno.h>
+#include <sys/mman.h> /* PROT_READ, MAP_* */
+
+/* Bits of a user address. Kernels with wider ones hand them out only to those
+ * who ask for them by an address hint, which os.c never gives. */
+#if defined __x86_64__
+#define ADDRESS_BITS 47
+#else
+#define ADDRESS_BITS 48
+#endif
+
+#define FULL_SLOTS ((size_t)1 << (ADDRESS_BITS - NP_SLOT_SHIFT))
+#define SMALL_SLOTS (FULL_SLOTS / 64)
+#define OPEN_BLOCK (64 * NP_KIB) /* bytes opened for writing at once: the
+				    slots of 128 GiB of addresses */
+
+struct np_map np_map;
+
+/* Guards writes to slots, and `opened`. */
+static struct np_lock map_lock = NP_LOCK_INIT(NP_RANK_MAP);
+static uint8_t opened[FULL_SLOTS * sizeof(void *) / OPEN_BLOCK / 8];
+
+static void *map_table(size_t nslots)
+{
+	void *p = np_os->mmap(NULL, nslots * sizeof(void *), PROT_READ,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* A table this large must not be all that fits into the address space. */
+static bool full_table_fits(void)
+{
+	return np_os_address_limit() / 64 >= FULL_SLOTS * sizeof(void *);
+}
+
+int np_map_init(void)
+{
+	void *table = full_table_fits() ? map_table(FULL_SLOTS) : NULL;
+	size_t nslots = FULL_SLOTS, first = 0;
+
+	if (!table) {
+		nslots = SMALL_SLOTS;
+		table = map_table(nslots);
+		if (!table)
+			return ENOMEM;
+		/* The kernel maps downwards from here, mostly. */
+		first = (uintptr_t)table >> NP_SLOT_SHIFT;
+		first -= first < nslots / 4 * 3 ? first : nslots / 4 * 3;
+	}
+	np_os_label(table, nslots * sizeof(void *), "chunk map", -1);
+	np_map.slots = table;
+	np_map.first = first;
+	np_map.nslots = nslots;
+	return 0;
+}
+
+/* --- slots ------------------------------------------------------------ */
+
+/* Makes the block of the table that holds this slot writable. */
+static int open_block(size_t slot)
+{
+	size_t block = slot * sizeof(void *) / OPEN_BLOCK;
+	char *at = (char *)np_map.slots + block * OPEN_BLOCK;
+	int error;
+
+	if (opened[block / 8] >> block % 8 & 1)
+		return 0;
+	error = np_os_commit(at, OPEN_BLOCK);
+	if (!error)
+		opened[block / 8] |= (uint8_t)(1u << block % 8);
+	return error;
+}
+
+/* Writes the region (or NULL) into all slots of [base, base + size). */
+static int set_slots(uintptr_t base, size_t size, struct np_region *region)
+{
+	size_t first = (base >> NP_SLOT_SHIFT) - np_map.first;
+	size_t n = (size + NP_SLOT_SIZE - 1) >> NP_SLOT_SHIFT;
+	int error = 0;
+
+	if (first >= np_map.nslots || n > np_map.nslots - first)
+		return ENOMEM;
+	np_lock(&map_lock);
+	for (size_t i = first; !error && i < first + n; i++)
+		error = open_block(i);
+	/* Release: pairs with the acquire in np_map_find. */
+	for (size_t i = first; !error && i < first + n; i++)
+		atomic_store_explicit(&np_map.slots[i], region,
+				      memory_order_release);
+	np_unlock(&map_lock);
+	return error;
+}
+
+/* --- regions ---------------------------------------------------------- */
+
+/* A region's own data: the struct, its page table and its chunk pointers. */
+static size_t region_meta_size(size_t npages, size_t nchunks)
+{
+	return np_round_up(sizeof(struct np_region), NP_LINE) +
+	       npages * sizeof(uint32_t) + nchunks * sizeof(void *);
+}
+
+static size_t pages_of(const struct np_region *r)
+{
+	return r->is_huge ? 1 : r->size >> r->page_shift;
+}
+
+static struct np_region *make_region(np_home_t home, size_t npages,
+				     size_t nchunks)
+{
+	struct np_region *r;
+
+	r = np_meta_alloc(home, region_meta_size(npages, nchunks));
+	if (!r)
+		return NULL;
+	r->chunks = (_Atomic(struct np_chunk *) *)(void *)
+		((char *)r + np_round_up(sizeof *r, NP_LINE));
+	r->pages = (uint32_t *)(void *)(r->chunks + nchunks);
+	r->nchunks = (uint32_t)nchunks;
+	atomic_init(&r->home, home);
+	return r;
+}
+
+static void free_region(struct np_region *r)
+{
+	np_meta_free(np_region_home(r), r,
+		     region_meta_size(pages_of(r), r->nchunks));
+}
+
+/* Reserves, binds, commits and enters: all or nothing. */
+static int map_region(struct np_region *r, int kernel_node, size_t align,
+		      size_t usable)
+{
+	char *p = np_os_reserve(r->size, align);
+	int error;
+
+	if (!p)
+		return ENOMEM;
+	r->base = (uintptr_t)p;
+	/* A denied mbind leaves first touch: placed worse, not wrong. */
+	np_os_bind(p, r->size, kernel_node);
+	error = np_os_commit(p, usable);
+	if (!error)
+		error = set_slots(r->base, r->size, r);
+	if (error)
+		np_os_release(p, r->size);
+	else
+		np_os_label(p, r->size, kernel_node < 0 ? "memory" : "node",
+			    kernel_node);
+	return error;
+}
+
+struct np_region *np_region_create(struct np_arena *arena, np_home_t home,
+				   int kernel_node,
+				   const struct np_classes *classes)
+{
+	unsigned chunk_shift = classes->page_shift + classes->max_order;
+	size_t size = classes->chunk_size < NP_SLOT_SIZE
+		? NP_SLOT_SIZE : classes->chunk_size;
+	struct np_region *r = make_region(home, size >> classes->page_shift,
+					  size >> chunk_shift);
+	int error;
+
+	if (!r)
+		return NULL;
+	r->page_shift = classes->page_shift;
+	r->chunk_shift = (uint8_t)chunk_shift;
+	r->size = size;
+	r->arena = arena;
+	error = map_region(r, kernel_node, size, size);
+	if (error) {
+		free_region(r);
+		return errno = error, NULL;
+	}
+	return r;
+}
+
+struct np_region *np_region_create_huge(np_home_t home, int kernel_node,
+					size_t size, size_t align)
+{
+	struct np_region *r;
+	int error;
+
+	if (size > PTRDIFF_MAX - NP_SLOT_SIZE)
+		return errno = ENOMEM, NULL;
+	r = make_region(home, 1, 0);
+	if (!r)
+		return NULL;
+	r->page_shift = NP_HUGE_SHIFT;
+	r->is_huge = true;
+	r->size = np_round_up(size, NP_SLOT_SIZE);
+	r->block_size = size;
+	error = map_region(r, kernel_node, align, size);
+	if (error) {
+		free_region(r);
+		return errno = error, NULL;
+	}
+	return r;
+}
+
+int np_region_destroy(struct np_region *r)
+{
+	void *p = (void *)r->base;
+	int error;
+
+	set_slots(r->base, r->size, NULL);
+	error = np_os_release(p, r->size);
+	if (error)
+		np_os_purge(p, r->is_huge ? r->block_size : r->size);
+	free_region(r);
+	return error;
+}
+
+int np_region_resize_huge(struct np_region *r, size_t new_size)
+{
+	char *p = (char *)r->base;
+
+	if (new_size > r->size)
+		return ENOMEM;
+	if (new_size > r->block_size) {
+		int error = np_os_commit(p + r->block_size,
+					 new_size - r->block_size);
+
+		if (error)
+			return ENOMEM;
+	} else if (new_size < r->block_size) {
+		np_os_purge(p + new_size, r->block_size - new_size);
+	}
+	r->block_size = new_size;
+	return 0;
+}
+
+void np_map_lock(void)
+{
+	np_lock_for_fork(&map_lock);
+}
+
+void np_map_unlock(void)
+{
+	np_unlock_for_fork(&map_lock);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * chunkmap: from any address to the region, page and chunk it lies in.
+ *
+ *	address >> 24 -> slot -> region -> page table -> class, first page
+ *	                                -> chunks[]   -> chunk
+ *
+ * The table is flat: one pointer for each 16 MiB of address space, 64 MiB of
+ * address space for 47 bits of it. It is mapped read-only, so it costs
+ * neither memory nor commit charge, reads as zero ("not ours"), and is opened
+ * for writing in blocks. Where address space is scarce (RLIMIT_AS below 64
+ * times the table), a table of 1/64 covers the neighbourhood of the first mapping;
+ * regions outside it are refused.
+ *
+ * A region is one mapping of whole slots, of one arena. It holds one chunk of
+ * 16 MiB or more, or several smaller ones side by side, or one huge block.
+ * The page table of its chunks is one array, so that free(pointer) finds a
+ * page's entry without knowing how chunks are cut.
+ *
+ * Owner: slots and chunks[] are written with the map's lock held and read
+ * by anyone; see the fields of np_region.
+ *
+ * Source: the page map of TCMalloc (S. Ghemawat, P. Menage), in one level.
+ */
+#ifndef NP_CHUNKMAP_H
+#define NP_CHUNKMAP_H
+
+#include "base.h"
+#include "chunk.h"
+
+#include <stdatomic.h>
+
+struct np_arena;
+
+struct np_region {
+	/* What free() reads: one cache line, written once. */
+	uintptr_t base;		  /* address of its first byte */
+	uint32_t *pages;	  /* page table of the whole region; see
+				     struct np_chunk on who may read it */
+	_Atomic np_home_t home;	  /* whose memory; atomic, relaxed: changes
+				     once, when the pool learns its nodes */
+	uint8_t page_shift;	  /* huge: NP_HUGE_SHIFT */
+	uint8_t chunk_shift;
+	bool is_huge;
+	size_t size;		  /* bytes mapped: whole slots */
+	struct np_arena *arena;	  /* NULL: huge */
+	/* Huge blocks: whoever holds the block owns them. */
+	size_t block_size;	  /* bytes that may be used */
+	int sight_entry;	  /* of the segment, or -1 */
+	bool counted;		  /* in its node's figures */
+	/* Regions of chunks: guarded by the arena's lock. */
+	struct np_region *prev, *next; /* all of an arena's */
+	uint32_t nchunks;	  /* places for chunks */
+	uint32_t used;		  /* places taken */
+	bool unclean;		  /* an empty place may hold old contents */
+	_Atomic(struct np_chunk *) *chunks; /* [nchunks]; atomic, release:
+				     a reader finds the chunk made */
+};
+
+#define NP_HUGE_SHIFT 63 /* any offset is in page 0, whose entry is 0 */
+
+struct np_map {
+	_Atomic(struct np_region *) *slots;
+	size_t first;  /* slot number of slots[0] */
+	size_t nslots; /* 0 until the map is made */
+};
+
+extern struct np_map np_map;
+
+/* Makes the table. Returns 0 or a positive errno. Once, before any other
+ * call of this file. */
+int np_map_init(void);
+
+/* The region that holds p, or NULL: nobody's.
+ * Threads: any, no lock. The acquire pairs with the release in
+ * np_map_enter, for those who ask about pointers that are not theirs. */
+static inline struct np_region *np_map_find(const void *p)
+{
+	size_t slot = ((uintptr_t)p >> NP_SLOT_SHIFT) - np_map.first;
+
+	if (np_unlikely(slot >= np_map.nslots))
+		return NULL;
+	return atomic_load_explicit(&np_map.slots[slot],
+				    memory_order_acquire);
+}
+
+/* The page-table entry for p, which lies in the region. */
+static inline uint32_t np_region_entry(const struct np_region *r,
+				       const void *p)
+{
+	return r->pages[((uintptr_t)p - r->base) >> r->page_shift];
+}
+
+/* The chunk that p lies in; NULL: that place is empty. */
+static inline struct np_chunk *np_region_chunk(const struct np_region *r,
+					       const void *p)
+{
+	return atomic_load_explicit(
+		&r->chunks[((uintptr_t)p - r->base) >> r->chunk_shift],
+		memory_order_acquire);
+}
+
+static inline np_home_t np_region_home(const struct np_region *r)
+{
+	return atomic_load_explicit(&r->home, memory_order_relaxed);
+}
+
+/* Maps and binds a region for chunks of this geometry, all places empty, and
+ * enters it. kernel_node: as np_os_bind. Returns NULL with errno. */
+struct np_region *np_region_create(struct np_arena *arena, np_home_t home,
+				   int kernel_node,
+				   const struct np_classes *classes);
+
+/* Maps a huge block of size bytes (whole system pages), at a multiple of
+ * align (at least a slot). Returns NULL with errno. */
+struct np_region *np_region_create_huge(np_home_t home, int kernel_node,
+					size_t size, size_t align);
+
+/* Leaves the map and unmaps. Returns 0, or a positive errno if the kernel
+ * would not unmap: the address space is then lost, its memory given back. */
+int np_region_destroy(struct np_region *region);
+
+/* Lets a huge block use new_size bytes in place, larger or smaller; only
+ * within its slots. Returns 0, or ENOMEM: nothing has changed. */
+int np_region_resize_huge(struct np_region *region, size_t new_size);
+
+/* Fork: the map's lock. */
+void np_map_lock(void);
+void np_map_unlock(void);
+
+#endif

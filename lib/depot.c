@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * depot: see depot.h.
+ */
+#include "depot.h"
+#include "meta.h"
+
+struct np_depot *np_depot_create(np_home_t home, unsigned nclasses)
+{
+	struct np_depot *d = np_meta_alloc(home, sizeof *d + nclasses *
+					   sizeof(struct np_shelf));
+
+	if (!d)
+		return NULL;
+	d->home = home;
+	d->nclasses = nclasses;
+	d->node = np_segment_node(home);
+	np_lock_init(&d->inbox_lock, NP_RANK_INBOX);
+	for (unsigned c = 0; c < nclasses; c++)
+		np_lock_init(&d->shelf[c].lock, NP_RANK_DEPOT);
+	return d;
+}
+
+static void push(struct np_mag **list, struct np_mag *mag)
+{
+	mag->next = *list;
+	*list = mag;
+}
+
+static struct np_mag *pop(struct np_mag **list)
+{
+	struct np_mag *mag = *list;
+
+	if (mag)
+		*list = mag->next;
+	return mag;
+}
+
+static void count_bytes(struct np_depot *d, size_t change)
+{
+	np_count_add_shared(&d->node->depot_bytes, change);
+}
+
+/* --- shelves ---------------------------------------------------------- */
+
+struct np_mag *np_depot_get(struct np_depot *d, unsigned class, size_t size,
+			    struct np_mag *empty)
+{
+	struct np_shelf *s = &d->shelf[class];
+	struct np_mag *mag;
+
+	np_lock(&s->lock);
+	mag = pop(&s->full);
+	if (mag) {
+		s->bytes -= mag->n * size;
+		count_bytes(d, -(mag->n * size));
+		if (empty)
+			push(&s->empty, empty);
+	}
+	np_unlock(&s->lock);
+	return mag;
+}
+
+bool np_depot_put(struct np_depot *d, unsigned class, size_t size,
+		  struct np_mag *full, struct np_mag **empty)
+{
+	struct np_shelf *s = &d->shelf[class];
+	size_t bytes = full->n * size;
+	bool room;
+
+	*empty = NULL;
+	np_lock(&s->lock);
+	room = !s->full || s->bytes + bytes <= NP_DEPOT_BYTES;
+	if (room) {
+		push(&s->full, full);
+		s->bytes += bytes;
+		count_bytes(d, bytes);
+		*empty = pop(&s->empty);
+	}
+	np_unlock(&s->lock);
+	return room;
+}
+
+struct np_mag *np_depot_drain(struct np_depot *d, unsigned class)
+{
+	struct np_shelf *s = &d->shelf[class];
+	struct np_mag *full, *empty;
+
+	np_lock(&s->lock);
+	full = s->full;
+	empty = s->empty;
+	s->full = s->empty = NULL;
+	count_bytes(d, -s->bytes);
+	s->bytes = 0;
+	np_unlock(&s->lock);
+	while (empty)
+		np_mag_destroy(d->home, pop(&empty));
+	return full;
+}
+
+/* --- inbox ------------------------------------------------------------ */
+
+bool np_depot_send(struct np_depot *d, struct np_mag *mag, size_t bytes)
+{
+	bool room;
+	unsigned n;
+
+	np_lock(&d->inbox_lock);
+	n = atomic_load_explicit(&d->ninbox, memory_order_relaxed);
+	room = n < NP_INBOX_MAGS && d->inbox_bytes + bytes <= NP_DEPOT_BYTES;
+	if (room) {
+		push(&d->inbox, mag);
+		d->inbox_bytes += bytes;
+		atomic_store_explicit(&d->ninbox, n + 1,
+				      memory_order_relaxed);
+		count_bytes(d, bytes);
+	}
+	np_unlock(&d->inbox_lock);
+	return room;
+}
+
+struct np_mag *np_depot_receive(struct np_depot *d)
+{
+	struct np_mag *mags;
+
+	if (!atomic_load_explicit(&d->ninbox, memory_order_relaxed))
+		return NULL;
+	np_lock(&d->inbox_lock);
+	mags = d->inbox;
+	d->inbox = NULL;
+	d->inbox_bytes = 0;
+	atomic_store_explicit(&d->ninbox, 0, memory_order_relaxed);
+	np_unlock(&d->inbox_lock);
+	return mags;
+}
+
+void np_depot_received(struct np_depot *d, size_t bytes)
+{
+	count_bytes(d, -bytes);
+}
+
+/* --- fork ------------------------------------------------------------- */
+
+void np_depot_lock_all(struct np_depot *d)
+{
+	np_lock_for_fork(&d->inbox_lock);
+	for (unsigned c = 0; c < d->nclasses; c++)
+		np_lock_for_fork(&d->shelf[c].lock);
+}
+
+void np_depot_unlock_all(struct np_depot *d)
+{
+	for (unsigned c = 0; c < d->nclasses; c++)
+		np_unlock_for_fork(&d->shelf[c].lock);
+	np_unlock_for_fork(&d->inbox_lock);
+}

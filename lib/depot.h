@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * depot: where thread caches of one home exchange magazines whole, a shelf
+ * for each class; and the home's inbox, where other homes leave magazines of
+ * mixed classes.
+ *
+ *	get   take a full magazine, leave an empty one
+ *	put   leave a full magazine, take an empty one
+ *
+ * A shelf holds NP_DEPOT_BYTES of pieces at most, or one magazine if that is
+ * larger; what is over goes back to its arenas, and so does the rest when the
+ * depot is trimmed.
+ *
+ * Owner: each shelf and each inbox has a lock.
+ */
+#ifndef NP_DEPOT_H
+#define NP_DEPOT_H
+
+#include "base.h"
+#include "lock.h"
+#include "magazine.h"
+#include "segment.h"
+
+#define NP_DEPOT_BYTES ((size_t)1 << 20)
+#define NP_INBOX_MAGS 16 /* then the sender does the work itself */
+
+struct np_shelf {
+	_Alignas(NP_LINE) struct np_lock lock;
+	struct np_mag *full;  /* guarded by lock, like the rest */
+	struct np_mag *empty;
+	size_t bytes;	      /* of pieces in full ones */
+};
+
+struct np_depot {
+	np_home_t home;		       /* written once */
+	unsigned nclasses;	       /* written once: shelves */
+	struct np_segment_node *node;  /* written once: where it counts */
+	_Alignas(NP_LINE) struct np_lock inbox_lock;
+	struct np_mag *inbox;	       /* guarded by inbox_lock, as is: */
+	size_t inbox_bytes;
+	_Atomic unsigned ninbox;       /* written under it; read to see
+					  whether to look, relaxed */
+	struct np_shelf shelf[];       /* by class */
+};
+
+/* A depot for classes 1..nclasses-1 in home's memory; NULL with ENOMEM. */
+struct np_depot *np_depot_create(np_home_t home, unsigned nclasses);
+
+/* Takes a full magazine of the class, and leaves *empty if it is not NULL.
+ * Returns NULL, and leaves nothing, if there is none. size: bytes of a
+ * piece. */
+struct np_mag *np_depot_get(struct np_depot *depot, unsigned class,
+			    size_t size, struct np_mag *empty);
+
+/* Leaves a magazine with pieces. *empty: an empty one in exchange, or NULL if
+ * there is none. Returns false, and takes nothing, if the shelf is full. */
+bool np_depot_put(struct np_depot *depot, unsigned class, size_t size,
+		  struct np_mag *full, struct np_mag **empty);
+
+/* Leaves a mixed magazine of `bytes` of pieces. Returns false, and takes
+ * nothing, if the inbox would hold more than NP_INBOX_MAGS magazines or
+ * NP_DEPOT_BYTES. */
+bool np_depot_send(struct np_depot *depot, struct np_mag *mag, size_t bytes);
+
+/* Takes everything out of the inbox, linked by next. */
+struct np_mag *np_depot_receive(struct np_depot *depot);
+
+/* Takes every full magazine of the class, linked by next, and frees the empty
+ * ones. */
+struct np_mag *np_depot_drain(struct np_depot *depot, unsigned class);
+
+/* The pieces of a mixed magazine have gone elsewhere. */
+void np_depot_received(struct np_depot *depot, size_t bytes);
+
+/* Fork: every lock of the depot, in order. */
+void np_depot_lock_all(struct np_depot *depot);
+void np_depot_unlock_all(struct np_depot *depot);
+
+#endif

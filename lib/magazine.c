@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * magazine: see magazine.h.
+ */
+#include "magazine.h"
+#include "meta.h"
+
+struct np_mag np_mag_none;
+
+static size_t mag_size(uint32_t cap)
+{
+	return sizeof(struct np_mag) + cap * sizeof(void *);
+}
+
+struct np_mag *np_mag_create(np_home_t home, uint32_t cap)
+{
+	struct np_mag *mag = np_meta_alloc(home, mag_size(cap));
+
+	if (mag)
+		mag->cap = cap;
+	return mag;
+}
+
+void np_mag_destroy(np_home_t home, struct np_mag *mag)
+{
+	if (mag && mag != &np_mag_none)
+		np_meta_free(home, mag, mag_size(mag->cap));
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * magazine: a bounded stack of free pieces, all of one home; of one class
+ * too, unless it is an outgoing one. Its memory comes from that home.
+ *
+ * Owner: whoever holds it: a thread cache, a depot, nobody else. Its n is
+ * written by the owner and may be read by others as a statistic only.
+ *
+ * Source: J. Bonwick & J. Adams, "Magazines and Vmem", USENIX 2001.
+ */
+#ifndef NP_MAGAZINE_H
+#define NP_MAGAZINE_H
+
+#include "base.h"
+
+struct np_mag {
+	uint32_t n;	  /* pieces in it */
+	uint32_t cap;	  /* pieces that fit */
+	struct np_mag *next; /* in a depot */
+	void *slot[];	  /* [0..n) */
+};
+
+#define NP_MAG_FIRST 8u	 /* pieces of a class's first magazine */
+#define NP_MAG_MOST 512u /* pieces of the largest */
+
+/* An empty magazine for cap pieces, or NULL with ENOMEM. */
+struct np_mag *np_mag_create(np_home_t home, uint32_t cap);
+
+void np_mag_destroy(np_home_t home, struct np_mag *mag);
+
+/* A magazine that is empty and full at once: it serves nothing and takes
+ * nothing, so that who has none needs no test. Never written. */
+extern struct np_mag np_mag_none;
+
+#endif

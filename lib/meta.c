@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * meta: see meta.h.
+ */
+#include "meta.h"
+#include "lock.h"
+#include "os.h"
+#include "topology.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define BLOCK_SIZE (256 * NP_KIB)
+#define OWN_MAPPING_MIN (64 * NP_KIB)
+#define MIN_SHIFT 6 /* 64 bytes, a cache line */
+#define NSIZES 21   /* 64, 96, 128, 192 ... 64 KiB */
+
+struct free_block {
+	struct free_block *next;
+};
+
+/* Metadata of one home. All guarded by lock. */
+struct shelf {
+	_Alignas(NP_LINE) struct np_lock lock;
+	char *block, *end; /* what is left of the current block */
+	struct free_block *free[NSIZES];
+};
+
+static struct shelf shelves[NP_MAX_NODES];
+static unsigned nshelves; /* in use; the others cost no memory */
+static const struct np_topology *topology;
+static atomic_size_t mapped; /* Atomic, relaxed: a statistic. */
+
+/* 0: 64, 1: 96, 2: 128, 3: 192, ... */
+static unsigned size_index(size_t size)
+{
+	unsigned lg;
+
+	if (size <= (size_t)1 << MIN_SHIFT)
+		return 0;
+	lg = np_log2(size - 1);
+	return 2 * (lg - MIN_SHIFT) + (size > (size_t)3 << (lg - 1) ? 2 : 1);
+}
+
+static size_t size_of_index(unsigned i)
+{
+	return (size_t)(i % 2 ? 3 : 2) << (MIN_SHIFT - 1 + i / 2);
+}
+
+static void *map(np_home_t home, size_t size)
+{
+	void *p = np_os_reserve(size, np_os_page_size());
+
+	if (!p)
+		return NULL;
+	if (topology)
+		np_os_bind(p, size, np_topology_bind_to(topology, home));
+	if (np_os_commit(p, size) != 0) {
+		np_os_release(p, size);
+		return errno = ENOMEM, NULL;
+	}
+	np_os_label(p, size, "metadata", -1);
+	atomic_fetch_add_explicit(&mapped, size, memory_order_relaxed);
+	return p;
+}
+
+void np_meta_init(const struct np_topology *t)
+{
+	unsigned n = t ? t->nnodes : 1;
+
+	topology = t;
+	for (; nshelves < n; nshelves++)
+		np_lock_init(&shelves[nshelves].lock, NP_RANK_META);
+}
+
+static void *cut(struct shelf *s, np_home_t home, size_t size)
+{
+	char *p;
+
+	if (!s->block || (size_t)(s->end - s->block) < size) {
+		p = map(home, BLOCK_SIZE);
+		if (!p)
+			return NULL;
+		s->block = p;
+		s->end = p + BLOCK_SIZE;
+	}
+	p = s->block;
+	s->block += size;
+	return p;
+}
+
+void *np_meta_alloc(np_home_t home, size_t size)
+{
+	struct shelf *s = &shelves[home];
+	unsigned i = size_index(size);
+	struct free_block *b;
+
+	if (size >= OWN_MAPPING_MIN)
+		return map(home, np_round_up(size, np_os_page_size()));
+	np_lock(&s->lock);
+	b = s->free[i];
+	if (b)
+		s->free[i] = b->next;
+	else
+		b = cut(s, home, np_round_up(size_of_index(i), NP_LINE));
+	np_unlock(&s->lock);
+	return b ? memset(b, 0, size) : NULL;
+}
+
+void np_meta_free(np_home_t home, void *p, size_t size)
+{
+	struct shelf *s = &shelves[home];
+	struct free_block *b = p;
+	unsigned i = size_index(size);
+
+	if (size >= OWN_MAPPING_MIN) {
+		size = np_round_up(size, np_os_page_size());
+		if (np_os_release(p, size) == 0)
+			atomic_fetch_sub_explicit(&mapped, size,
+						  memory_order_relaxed);
+		return;
+	}
+	np_lock(&s->lock);
+	b->next = s->free[i];
+	s->free[i] = b;
+	np_unlock(&s->lock);
+}
+
+size_t np_meta_mapped(void)
+{
+	return atomic_load_explicit(&mapped, memory_order_relaxed);
+}
+
+void np_meta_lock_all(void)
+{
+	for (unsigned i = 0; i < nshelves; i++)
+		np_lock_for_fork(&shelves[i].lock);
+}
+
+void np_meta_unlock_all(void)
+{
+	for (unsigned i = 0; i < nshelves; i++)
+		np_unlock_for_fork(&shelves[i].lock);
+}

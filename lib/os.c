@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * os: see os.h.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <limits.h>	    /* CHAR_BIT */
+#include <sched.h>	    /* sched_getcpu: the vDSO's getcpu */
+#include <stdio.h>	    /* snprintf */
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h> /* getrlimit */
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h> /* __rseq_offset, __rseq_size: glibc >= 2.35 */
+#define HAVE_RSEQ 1
+#endif
+
+/* Kernel numbers that Debian 12's headers may lack. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#define MPOL_PREFERRED 1 /* linux/mempolicy.h; here without libnuma */
+
+static void *linux_mmap(void *addr, size_t size, int prot, int flags, int fd,
+			off_t offset)
+{
+	return (void *)syscall(SYS_mmap, addr, size, prot, flags, fd, offset);
+}
+
+static int linux_munmap(void *addr, size_t size)
+{
+	return (int)syscall(SYS_munmap, addr, size);
+}
+
+static int linux_mprotect(void *addr, size_t size, int prot)
+{
+	return (int)syscall(SYS_mprotect, addr, size, prot);
+}
+
+static int linux_madvise(void *addr, size_t size, int advice)
+{
+	return (int)syscall(SYS_madvise, addr, size, advice);
+}
+
+static void *linux_mremap(void *addr, size_t old_size, size_t new_size,
+			  int flags, void *new_addr)
+{
+	return (void *)syscall(SYS_mremap, addr, old_size, new_size, flags,
+			       new_addr);
+}
+
+static int linux_mbind(void *addr, size_t size, int mode,
+		       const unsigned long *mask, unsigned long maxnode,
+		       unsigned flags)
+{
+	return (int)syscall(SYS_mbind, addr, size, mode, mask, maxnode, flags);
+}
+
+static int linux_get_mempolicy(int *mode, unsigned long *mask,
+			       unsigned long maxnode, void *addr,
+			       unsigned long flags)
+{
+	return (int)syscall(SYS_get_mempolicy, mode, mask, maxnode, addr,
+			    flags);
+}
+
+static int linux_move_pages(pid_t pid, unsigned long count, void **pages,
+			    const int *nodes, int *status, int flags)
+{
+	return (int)syscall(SYS_move_pages, pid, count, pages, nodes, status,
+			    flags);
+}
+
+static int linux_getcpu(unsigned *cpu)
+{
+	int n = sched_getcpu();
+
+	if (n < 0)
+		return -1;
+	*cpu = (unsigned)n;
+	return 0;
+}
+
+static int linux_name(void *addr, size_t size, const char *name)
+{
+	return prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)addr,
+		     size, (unsigned long)name);
+}
+
+const struct np_os np_os_linux = {
+	.mmap = linux_mmap,
+	.munmap = linux_munmap,
+	.mprotect = linux_mprotect,
+	.madvise = linux_madvise,
+	.mremap = linux_mremap,
+	.mbind = linux_mbind,
+	.get_mempolicy = linux_get_mempolicy,
+	.move_pages = linux_move_pages,
+	.getcpu = linux_getcpu,
+	.name = linux_name,
+};
+
+const struct np_os *np_os = &np_os_linux;
+
+static void *reserve_at(void *addr, size_t size, int flags)
+{
+	void *p = np_os->mmap(addr, size, PROT_NONE, flags | MAP_PRIVATE |
+			      MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Cuts [base, base + total) down to size bytes at a multiple of align. A part
+ * that the kernel will not unmap stays behind as bare address space. */
+static void *trim_to(char *base, size_t total, size_t size, size_t align)
+{
+	size_t lead = (align - ((uintptr_t)base & (align - 1))) & (align - 1);
+	size_t tail = total - lead - size;
+
+	if (lead)
+		np_os_release(base, lead);
+	if (tail)
+		np_os_release(base + lead + size, tail);
+	return base + lead;
+}
+
+bool np_os_reserve_at(void *addr, size_t size)
+{
+	void *p = reserve_at(addr, size, MAP_FIXED_NOREPLACE);
+
+	if (p && p != addr)
+		np_os_release(p, size); /* a kernel that takes it as a hint */
+	return p == addr;
+}
+
+void *np_os_reserve(size_t size, size_t align)
+{
+	size_t total;
+	char *p = reserve_at(NULL, size, 0), *below;
+
+	/* The kernel stacks mappings: behind an aligned one comes another. */
+	if (!p || !((uintptr_t)p & (align - 1)))
+		return p;
+	if (np_os_release(p, size) != 0)
+		return errno = ENOMEM, NULL;
+	/* It stacks them downwards: below there is room, most likely. */
+	below = (char *)((uintptr_t)p & ~(align - 1));
+	if (np_os_reserve_at(below, size))
+		return below;
+	if (__builtin_add_overflow(size, align - np_os_page_size(), &total))
+		return errno = ENOMEM, NULL;
+	p = reserve_at(NULL, total, 0);
+	return p ? trim_to(p, total, size, align) : NULL;
+}
+
+int np_os_commit(void *addr, size_t size)
+{
+	return np_os->mprotect(addr, size, PROT_READ | PROT_WRITE) ? errno : 0;
+}
+
+int np_os_bind(void *addr, size_t size, int kernel_node)
+{
+	enum { WORD = sizeof(unsigned long) * CHAR_BIT };
+	unsigned long mask[NP_MAX_NODES / WORD] = { 0 };
+
+	if (kernel_node < 0)
+		return 0;
+	if (kernel_node >= NP_MAX_NODES)
+		return EINVAL;
+	mask[kernel_node / WORD] = 1ul << (kernel_node % WORD);
+	/* The kernel looks at maxnode - 1 bits (get_nodes in mempolicy.c). */
+	return np_os->mbind(addr, size, MPOL_PREFERRED, mask, NP_MAX_NODES + 1,
+			    0) ? errno : 0;
+}
+
+void np_os_label(void *addr, size_t size, const char *what, int node)
+{
+	char name[80]; /* the kernel's limit */
+	int saved = errno;
+
+	if (node >= 0)
+		snprintf(name, sizeof name, "npool %s%d", what, node);
+	else
+		snprintf(name, sizeof name, "npool %s", what);
+	np_os->name(addr, size, name);
+	errno = saved;
+}
+
+int np_os_purge(void *addr, size_t size)
+{
+	if (np_os->madvise(addr, size, MADV_DONTNEED) == 0)
+		return 0;
+	if (errno == EINVAL &&
+	    np_os->madvise(addr, size, MADV_DONTNEED_LOCKED) == 0)
+		return 0;
+	return errno;
+}
+
+int np_os_release(void *addr, size_t size)
+{
+	return np_os->munmap(addr, size) ? errno : 0;
+}
+
+size_t np_os_address_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) != 0 ||
+	    limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return (size_t)limit.rlim_cur;
+}
+
+size_t np_os_page_size(void)
+{
+	static size_t size; /* Atomic enough: each writer writes the same. */
+	size_t seen = __atomic_load_n(&size, __ATOMIC_RELAXED);
+
+	if (!seen) {
+		seen = (size_t)sysconf(_SC_PAGESIZE);
+		__atomic_store_n(&size, seen, __ATOMIC_RELAXED);
+	}
+	return seen;
+}
+
+unsigned np_os_cpu(void)
+{
+	unsigned cpu = 0;
+
+	return np_os->getcpu(&cpu) ? 0 : cpu;
+}
+
+#ifdef HAVE_RSEQ
+static char *thread_pointer(void)
+{
+	char *tp = NULL;
+
+#if defined __x86_64__
+	__asm__("mov %%fs:0, %0" : "=r"(tp));
+#elif defined __aarch64__
+	__asm__("mrs %0, tpidr_el0" : "=r"(tp));
+#endif
+	return tp;
+}
+
+const volatile uint32_t *np_os_cpu_word(void)
+{
+	char *tp = thread_pointer();
+	const volatile struct rseq *area;
+
+	if (!tp || !__rseq_size)
+		return NULL;
+	area = (const volatile struct rseq *)(void *)(tp + __rseq_offset);
+	/* Below 0: registration failed, or has not happened. */
+	return (int32_t)area->cpu_id < 0 ? NULL : &area->cpu_id;
+}
+#else
+const volatile uint32_t *np_os_cpu_word(void)
+{
+	return NULL;
+}
+#endif
+
+uint64_t np_os_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void *np_os_map_file(int fd, size_t size)
+{
+	void *p = np_os->mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int np_os_populate(void *addr, size_t size)
+{
+	return np_os->madvise(addr, size, MADV_POPULATE_WRITE) ? errno : 0;
+}

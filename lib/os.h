@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * os: the kernel behind one table. Nothing else in lib/ maps, binds, advises
+ * or unmaps memory. The calls are raw system calls, so neither libnuma nor an
+ * interposed libc stands in between; tests replace the table to count calls
+ * and to make the n-th of them fail.
+ *
+ *	np_os_reserve   address space only (PROT_NONE), aligned
+ *	np_os_bind      says which node its pages shall come from
+ *	np_os_commit    makes it readable and writable
+ *
+ * in this order, so that mlockall(MCL_FUTURE) cannot populate a page before
+ * its policy stands (HACKING: NUMA rule 1).
+ *
+ * Source: mmap(2), mbind(2), madvise(2), move_pages(2), getcpu(2).
+ */
+#ifndef NP_OS_H
+#define NP_OS_H
+
+#include "base.h"
+
+#include <sys/types.h>
+
+/* Each entry has the contract of the system call of its name: -1 (or
+ * MAP_FAILED) and errno on failure. */
+struct np_os {
+	void *(*mmap)(void *addr, size_t size, int prot, int flags, int fd,
+		      off_t offset);
+	int (*munmap)(void *addr, size_t size);
+	int (*mprotect)(void *addr, size_t size, int prot);
+	int (*madvise)(void *addr, size_t size, int advice);
+	void *(*mremap)(void *addr, size_t old_size, size_t new_size,
+			int flags, void *new_addr);
+	int (*mbind)(void *addr, size_t size, int mode,
+		     const unsigned long *mask, unsigned long maxnode,
+		     unsigned flags);
+	int (*get_mempolicy)(int *mode, unsigned long *mask,
+			     unsigned long maxnode, void *addr,
+			     unsigned long flags);
+	int (*move_pages)(pid_t pid, unsigned long count, void **pages,
+			  const int *nodes, int *status, int flags);
+	int (*getcpu)(unsigned *cpu);
+	int (*name)(void *addr, size_t size, const char *name);
+};
+
+/* What Linux does. */
+extern const struct np_os np_os_linux;
+
+/* The table in force. Written by tests only, while one thread runs. */
+extern const struct np_os *np_os;
+
+/* Reserves size bytes of address space, no access, at a multiple of align.
+ * size: a multiple of the system page. align: a power of two, at least a
+ * system page.
+ * Returns its address, or NULL with errno (ENOMEM).
+ * Threads: any. */
+void *np_os_reserve(size_t size, size_t align);
+
+/* Reserves exactly this range. Returns false if any of it is in use. */
+bool np_os_reserve_at(void *addr, size_t size);
+
+/* Makes reserved memory readable and writable; its pages read as zero.
+ * Returns 0 or a positive errno. */
+int np_os_commit(void *addr, size_t size);
+
+/* Prefers kernel_node for the pages of [addr, addr + size) whoever touches
+ * them first; below 0 = no preference, nothing is called.
+ * Returns 0 or a positive errno (EPERM, ENOSYS where containers deny it). */
+int np_os_bind(void *addr, size_t size, int kernel_node);
+
+/* Names the range in /proc/PID/maps, where the kernel can: "npool WHAT", with
+ * the node's number behind it if that is not below 0. Keeps errno. */
+void np_os_label(void *addr, size_t size, const char *what, int node);
+
+/* Gives the pages back, keeps the range: it reads as zero again. Locked pages
+ * need the newer advice, which is tried second.
+ * Returns 0 or a positive errno. */
+int np_os_purge(void *addr, size_t size);
+
+/* Unmaps. Returns 0 or a positive errno: the range is then still mapped. */
+int np_os_release(void *addr, size_t size);
+
+/* The bytes of address space that the process may map (RLIMIT_AS), or
+ * SIZE_MAX. */
+size_t np_os_address_limit(void);
+
+/* The size of a system page, in bytes. */
+size_t np_os_page_size(void);
+
+/* The CPU that this thread runs on, or 0 if nobody tells. */
+unsigned np_os_cpu(void);
+
+/* The word in which the kernel keeps this thread's CPU number (rseq(2)), or
+ * NULL if it keeps none. Valid until the thread ends. */
+const volatile uint32_t *np_os_cpu_word(void);
+
+/* Milliseconds of a clock that never goes back; coarse and cheap. */
+uint64_t np_os_now_ms(void);
+
+/* A shared, readable and writable mapping of fd.
+ * Returns NULL with errno. */
+void *np_os_map_file(int fd, size_t size);
+
+/* Allocates the pages of [addr, addr + size), so that touching them cannot
+ * fault. Returns 0 or a positive errno (EINVAL before Linux 5.14). */
+int np_os_populate(void *addr, size_t size);
+
+#endif

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * pool: see pool.h.
+ */
+#include "pool.h"
+#include "fork.h"
+#include "huge.h"
+#include "meta.h"
+#include "os.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct np_pool np_pool;
+
+/* Guards the first step of the start, and keeps two trims apart. */
+static struct np_lock pool_lock = NP_LOCK_INIT(NP_RANK_POOL);
+
+static int stage(void)
+{
+	return atomic_load_explicit(&np_pool.stage, memory_order_acquire);
+}
+
+static void set_stage(enum np_pool_stage stage)
+{
+	atomic_store_explicit(&np_pool.stage, stage, memory_order_release);
+}
+
+/* --- the start -------------------------------------------------------- */
+
+/* NP_ASLEEP to NP_EARLY: asks nobody but the kernel and the environment. */
+static bool start_early(void)
+{
+	struct np_pool *pool = &np_pool;
+
+	np_lock(&pool_lock);
+	if (stage() == NP_ASLEEP && np_map_init() == 0) {
+		np_meta_init(NULL);
+		np_config_load(&pool->config);
+		np_classes_init(&pool->classes,
+				(enum np_class_table)pool->config.class_table,
+				np_log2((size_t)pool->config.page_size),
+				(unsigned)pool->config.max_order);
+		np_arena_init(&pool->first, &pool->classes, 0, -1, 0,
+			      NP_ALL_POLICIES, pool->config.decay_ms);
+		pool->check = pool->config.check;
+		pool->caching = pool->config.cache && !pool->check;
+		set_stage(NP_EARLY);
+	}
+	np_unlock(&pool_lock);
+	return stage() != NP_ASLEEP;
+}
+
+static unsigned count_arenas(const struct np_topology *topology,
+			     unsigned wanted)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < topology->nnodes; i++)
+		n += np_node_narenas(topology, (np_home_t)i, wanted);
+	return n;
+}
+
+/* NP_EARLY to NP_AWAKE. What this calls may call malloc: no lock is held. */
+static bool wake(void)
+{
+	struct np_pool *pool = &np_pool;
+	unsigned arenas = (unsigned)pool->config.arenas;
+	np_home_t here;
+
+	np_topology_init(&pool->topology, (unsigned)pool->config.nodes);
+	here = np_topology_home(&pool->topology, np_os_cpu());
+	np_meta_init(&pool->topology);
+	if (np_threads_init() != 0 ||
+	    np_segment_create(&pool->config, &pool->classes, &pool->topology,
+			      count_arenas(&pool->topology, arenas)) != 0)
+		return false;
+	if (np_nodes_create(&pool->nodes, &pool->topology, &pool->classes,
+			    arenas, pool->config.decay_ms, &pool->first,
+			    here) != 0)
+		return false;
+	return np_fork_init() == 0;
+}
+
+bool np_pool_wake(void)
+{
+	static _Atomic bool taken; /* one thread does it, once */
+
+	if (np_likely(stage() == NP_AWAKE))
+		return true;
+	if (stage() == NP_ASLEEP && !start_early())
+		return false;
+	if (!np_topology_ready() ||
+	    atomic_exchange_explicit(&taken, true, memory_order_relaxed))
+		return false;
+	if (!wake()) {
+		np_warn("no memory to start with; going on without caches");
+		return false;
+	}
+	set_stage(NP_AWAKE);
+	return true;
+}
+
+__attribute__((constructor)) static void constructed(void)
+{
+	np_pool_wake();
+}
+
+__attribute__((destructor)) static void destructed(void)
+{
+	if (stage() == NP_AWAKE)
+		np_segment_ended();
+}
+
+/* --- without a cache -------------------------------------------------- */
+
+/* The caller's cache; NULL: it has to do without. */
+static struct np_cache *my_cache(void)
+{
+	if (!np_pool_wake() || !np_pool.caching)
+		return NULL;
+	return np_thread_cache(&np_pool.nodes);
+}
+
+static struct np_arena *any_arena(void)
+{
+	unsigned cpu = np_os_cpu();
+	np_home_t home;
+
+	if (stage() != NP_AWAKE)
+		return &np_pool.first;
+	home = np_topology_home(&np_pool.topology, cpu);
+	return np_node_any_arena(&np_pool.nodes.node[home], cpu);
+}
+
+static void count_shared(unsigned class, bool is_free)
+{
+	struct np_block *b;
+
+	if (stage() != NP_AWAKE)
+		return;
+	b = np_block_shared();
+	np_count_add_shared(is_free ? &b->class[class].frees
+				    : &b->class[class].allocs, 1);
+	np_count_add_shared(is_free ? &b->out_bytes : &b->in_bytes,
+			    class ? np_pool.classes.row[class].size : 0);
+	if (!is_free)
+		np_count_add_shared(&b->misses, 1);
+}
+
+/* --- allocating ------------------------------------------------------- */
+
+static void *alloc_huge(const struct np_cache *c, size_t size, size_t align)
+{
+	const struct np_arena *a = c ? c->arena : any_arena();
+	void *p = np_huge_alloc(a->home, a->bind_node, size, align);
+
+	if (!p)
+		return NULL;
+	if (c) {
+		np_count_add(&c->count->class[0].allocs, 1);
+		np_count_add(&c->count->misses, 1);
+	} else {
+		count_shared(0, false);
+	}
+	return p;
+}
+
+static void *alloc_class(struct np_cache *c, unsigned class)
+{
+	void *p;
+
+	if (c)
+		return np_cache_take(c, class);
+	if (np_arena_take(any_arena(), class, 1, &p) != 1)
+		return NULL;
+	count_shared(class, false);
+	return p;
+}
+
+static void *alloc_run(struct np_cache *c, unsigned class, size_t align,
+		       bool *zero)
+{
+	void *p;
+
+	if (c)
+		return np_cache_take_run(c, class, align, zero);
+	p = np_arena_take_run(any_arena(), class, align, zero);
+	if (p)
+		count_shared(class, false);
+	return p;
+}
+
+/* The class that serves a request of size bytes; 0: huge. No request is
+ * served by Netty's class of zero bytes here. */
+static unsigned class_for(size_t size)
+{
+	return np_class_of(&np_pool.classes, size ? size : 1);
+}
+
+void *np_pool_alloc(size_t size)
+{
+	struct np_cache *c = my_cache();
+	unsigned class;
+
+	if (stage() == NP_ASLEEP)
+		return errno = ENOMEM, NULL;
+	class = class_for(size);
+	return class ? alloc_class(c, class)
+		     : alloc_huge(c, size, NP_SLOT_SIZE);
+}
+
+void *np_pool_alloc_zero(size_t size)
+{
+	struct np_cache *c = my_cache();
+	bool zero = false;
+	unsigned class;
+	void *p;
+
+	if (stage() == NP_ASLEEP)
+		return errno = ENOMEM, NULL;
+	class = class_for(size);
+	if (!class)
+		return alloc_huge(c, size, NP_SLOT_SIZE);
+	/* A large run that nobody has touched need not be cleared. */
+	if (np_pool.classes.row[class].nelems || size <= NP_SMALL_MAX ||
+	    (c && c->second[class]->n))
+		p = alloc_class(c, class);
+	else
+		p = alloc_run(c, class, 1, &zero);
+	return p && !zero ? memset(p, 0, size) : p;
+}
+
+/* A run whose place is chosen for its alignment. */
+static void *alloc_placed(struct np_cache *c, size_t size, size_t align)
+{
+	size_t page = (size_t)1 << np_pool.classes.page_shift;
+	unsigned class;
+	bool zero;
+
+	if (align < page)
+		align = page;
+	if (size > np_pool.classes.chunk_size ||
+	    align > np_pool.classes.chunk_size)
+		return alloc_huge(c, size, align);
+	/* The smallest run that holds size: pages are taken whole. */
+	class = class_for(np_round_up(size ? size : 1, page));
+	while (np_pool.classes.row[class].nelems)
+		class++;
+	return alloc_run(c, class, align, &zero);
+}
+
+void *np_pool_alloc_aligned(size_t size, size_t align)
+{
+	struct np_cache *c = my_cache();
+	unsigned class;
+
+	if (stage() == NP_ASLEEP)
+		return errno = ENOMEM, NULL;
+	class = np_class_aligned(&np_pool.classes, size, align);
+	return class ? alloc_class(c, class) : alloc_placed(c, size, align);
+}
+
+/* --- freeing ---------------------------------------------------------- */
+
+static void free_huge(struct np_cache *c, struct np_region *r, const void *p)
+{
+	struct np_place place = { .region = r,
+				  .offset = (uintptr_t)p - r->base };
+
+	if (place.offset)
+		np_place_die(p, &place, "free");
+	if (c)
+		np_count_add(&c->count->class[0].frees, 1);
+	else
+		count_shared(0, true);
+	np_huge_free(r);
+}
+
+void np_pool_free(void *p)
+{
+	struct np_region *r = np_map_find(p);
+	int saved = errno;
+	struct np_cache *c;
+	unsigned class;
+
+	if (!r || np_pool.check)
+		np_place_check(p);
+	c = my_cache();
+	class = np_region_entry(r, p) & NP_PAGE_CLASS;
+	if (r->is_huge) {
+		free_huge(c, r, p);
+	} else if (!class) {
+		np_place_check(p); /* a free page: says so and ends */
+	} else if (c) {
+		np_cache_give(c, p, class, r);
+	} else {
+		count_shared(class, true);
+		np_arena_put(r->arena, &p, 1);
+	}
+	errno = saved;
+}
+
+/* --- sizes ------------------------------------------------------------ */
+
+size_t np_pool_usable(const void *p)
+{
+	struct np_place place = np_place_of(p);
+
+	if (place.region && place.region->is_huge && !place.offset)
+		return place.region->block_size;
+	if (!place.chunk || !place.entry || place.offset)
+		np_place_die(p, &place, "usable_size");
+	return np_pool.classes.row[place.class].size;
+}
+
+size_t np_pool_good_size(size_t size)
+{
+	unsigned class;
+
+	if (stage() == NP_ASLEEP && !start_early())
+		return size;
+	class = class_for(size);
+	return class ? np_pool.classes.row[class].size
+		     : np_round_up(size, np_os_page_size());
+}
+
+/* A huge block that stays huge. */
+static bool resize_huge(struct np_region *r, size_t size, void **moved)
+{
+	int bind_node = stage() == NP_AWAKE
+		? np_pool.nodes.node[np_region_home(r)].bind_node : -1;
+
+	if (class_for(size))
+		return false;
+	*moved = np_huge_resize(r, bind_node, size);
+	return *moved != NULL;
+}
+
+bool np_pool_resize(void *p, size_t size, void **moved)
+{
+	size_t usable = np_pool_usable(p); /* checks p */
+	struct np_region *r = np_map_find(p);
+
+	if (r->is_huge)
+		return resize_huge(r, size, moved);
+	*moved = p;
+	/* In place while it fits, and at least half of it is used. */
+	return size <= usable && (size > usable / 2 || usable <= NP_LINE);
+}
+
+/* --- giving back ------------------------------------------------------ */
+
+/* Frees magazines that are in nobody's cache. */
+static void put_mags(np_home_t home, struct np_mag *mag)
+{
+	while (mag) {
+		struct np_mag *next = mag->next;
+
+		np_arenas_put(mag->slot, mag->n);
+		np_mag_destroy(home, mag);
+		mag = next;
+	}
+}
+
+static size_t bytes_in(const struct np_mag *mag)
+{
+	size_t bytes = 0;
+
+	for (; mag; mag = mag->next)
+		for (uint32_t i = 0; i < mag->n; i++)
+			bytes += np_pool_usable(mag->slot[i]);
+	return bytes;
+}
+
+static void empty_depot(struct np_depot *d)
+{
+	struct np_mag *mail = np_depot_receive(d);
+	size_t bytes = bytes_in(mail);
+
+	put_mags(d->home, mail);
+	np_depot_received(d, bytes);
+	for (unsigned class = 1; class < d->nclasses; class++)
+		put_mags(d->home, np_depot_drain(d, class));
+}
+
+size_t np_pool_trim(void)
+{
+	size_t bytes = 0;
+
+	if (!np_pool_wake())
+		return stage() == NP_EARLY ? np_arena_trim(&np_pool.first) : 0;
+	np_thread_flush(false, false);
+	np_lock(&pool_lock);
+	for (unsigned i = 0; i < np_pool.nodes.n; i++) {
+		struct np_node *node = &np_pool.nodes.node[i];
+
+		empty_depot(node->depot);
+		for (unsigned k = 0; k < node->narenas; k++)
+			bytes += np_arena_trim(node->arenas[k]);
+	}
+	np_unlock(&pool_lock);
+	return bytes;
+}
+
+/* --- fork ------------------------------------------------------------- */
+
+void np_pool_lock(void)
+{
+	np_lock_for_fork(&pool_lock);
+	np_threads_lock();
+	for (unsigned i = 0; i < np_pool.nodes.n; i++)
+		np_depot_lock_all(np_pool.nodes.node[i].depot);
+	for (unsigned i = 0; i < np_pool.nodes.n; i++)
+		for (unsigned k = 0; k < np_pool.nodes.node[i].narenas; k++)
+			np_lock_for_fork(&np_pool.nodes.node[i].arenas[k]
+					  ->lock);
+	np_map_lock();
+	np_segment_lock();
+	np_meta_lock_all();
+}
+
+void np_pool_unlock(void)
+{
+	np_meta_unlock_all();
+	np_segment_unlock();
+	np_map_unlock();
+	for (unsigned i = 0; i < np_pool.nodes.n; i++)
+		for (unsigned k = 0; k < np_pool.nodes.node[i].narenas; k++)
+			np_unlock_for_fork(&np_pool.nodes.node[i].arenas[k]
+					    ->lock);
+	for (unsigned i = 0; i < np_pool.nodes.n; i++)
+		np_depot_unlock_all(np_pool.nodes.node[i].depot);
+	np_threads_unlock();
+	np_unlock_for_fork(&pool_lock);
+}

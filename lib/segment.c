@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * segment: see segment.h.
+ */
+#include "segment.h"
+#include "config.h"
+#include "lock.h"
+#include "meta.h"
+#include "os.h"
+#include "sizeclass.h"
+#include "topology.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h> /* snprintf */
+#include <string.h>
+#include <sys/mman.h> /* MAP_*, MREMAP_* */
+#include <unistd.h>
+
+#define NBLOCKS 1024 /* threads that can be told apart */
+#define NCHUNKS 2048 /* 32 GiB of 16 MiB chunks */
+#define FEW 64	     /* of both where address space is scarce */
+#define NAMES_MAX 1000 /* programs that one process id may run */
+
+struct np_segment np_segment;
+
+/* Guards what follows, and the segment's lists of free entries. */
+static struct np_lock segment_lock = NP_LOCK_INIT(NP_RANK_SEGMENT);
+static uint16_t free_blocks[NBLOCKS], free_chunks[NCHUNKS];
+static unsigned nfree_blocks, nfree_chunks;
+static char directory[NP_CONFIG_PATH_MAX];
+
+static void *entry_of(const struct np_segment_part *part, unsigned i)
+{
+	return np_segment.base + part->offset + (size_t)part->stride * i;
+}
+
+struct np_segment_node *np_segment_node(unsigned home)
+{
+	return entry_of(&np_segment.header->nodes, home);
+}
+
+struct np_segment_arena *np_segment_arena(unsigned index)
+{
+	return entry_of(&np_segment.header->arenas, index);
+}
+
+struct np_block *np_segment_block(unsigned i)
+{
+	return entry_of(&np_segment.header->blocks, i);
+}
+
+struct np_block *np_block_shared(void)
+{
+	return np_segment_block(0);
+}
+
+/* --- layout ----------------------------------------------------------- */
+
+static void add_part(struct np_segment_header *h, struct np_segment_part *part,
+		     size_t stride, unsigned n)
+{
+	part->offset = (uint32_t)h->size;
+	part->stride = (uint32_t)np_round_up(stride, NP_LINE);
+	part->n = n;
+	h->size = np_round_up(h->size + (size_t)part->stride * n,
+			      np_os_page_size());
+}
+
+static size_t block_stride(const struct np_classes *t)
+{
+	/* Rows 0..n, and the class of zero bytes. */
+	return sizeof(struct np_block) +
+	       (t->n + 2u) * sizeof(struct np_class_count);
+}
+
+static void lay_out(struct np_segment_header *h, const struct np_classes *t,
+		    const struct np_topology *topology, unsigned narenas,
+		    bool few)
+{
+	unsigned nchunks = few ? FEW : NCHUNKS;
+
+	h->size = np_round_up(sizeof *h, np_os_page_size());
+	add_part(h, &h->classes, sizeof(struct np_segment_class), t->n + 2u);
+	add_part(h, &h->nodes, sizeof(struct np_segment_node),
+		 topology->nnodes);
+	add_part(h, &h->arenas, sizeof(struct np_segment_arena), narenas);
+	add_part(h, &h->before, block_stride(t), 1);
+	add_part(h, &h->blocks, block_stride(t), few ? FEW : NBLOCKS);
+	add_part(h, &h->chunks, sizeof(struct np_segment_chunk), nchunks);
+	add_part(h, &h->maps, (size_t)1 << t->max_order, nchunks);
+}
+
+/* --- mappings --------------------------------------------------------- */
+
+/* Makes DIR/PID.N for the first N that is free. Returns a descriptor, or -1
+ * and errno. */
+static int create_file(void)
+{
+	char path[NP_CONFIG_PATH_MAX + 32];
+
+	for (unsigned n = 0; n < NAMES_MAX; n++) {
+		int fd;
+
+		snprintf(path, sizeof path, "%s/%d.%u", directory,
+			 (int)getpid(), n);
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC |
+			  O_NOFOLLOW, 0600);
+		if (fd >= 0 || errno != EEXIST)
+			return fd;
+	}
+	return errno = EEXIST, -1;
+}
+
+/* Before Linux 5.14 pages cannot be allocated one by one: all at once. */
+static int allocate_ahead(int fd, void *p, size_t size)
+{
+	int error = np_os_populate(p, np_os_page_size());
+
+	return error == EINVAL ? posix_fallocate(fd, 0, (off_t)size) : error;
+}
+
+/* A mapping of a new file, or NULL with errno. */
+static void *map_file(size_t size)
+{
+	int fd = create_file();
+	void *p = NULL;
+	int error = 0;
+
+	if (fd < 0)
+		return NULL;
+	if (ftruncate(fd, (off_t)size) != 0)
+		error = errno;
+	if (!error && !(p = np_os_map_file(fd, size)))
+		error = errno;
+	if (p && (error = allocate_ahead(fd, p, size)) != 0)
+		np_os_release(p, size);
+	close(fd);
+	return error ? (errno = error, NULL) : p;
+}
+
+static void *map_private(size_t size)
+{
+	void *p = np_os->mmap(NULL, size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			      0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	np_os_label(p, size, "counters", -1);
+	return p;
+}
+
+/* Maps a file if there is a directory for it, else memory. */
+static void *map_segment(size_t size, bool *is_file)
+{
+	void *p = NULL;
+
+	if (*directory) {
+		p = map_file(size);
+		if (!p)
+			np_warn("no segment of counters in %s: %s; npool-stat "
+				"will not see this process", directory,
+				strerrordesc_np(errno));
+	}
+	*is_file = p != NULL;
+	return p ? p : map_private(size);
+}
+
+/* Makes sure that writing to [p, p + size) cannot fault. */
+static bool make_sure(void *p, size_t size)
+{
+	size_t page = np_os_page_size();
+	uintptr_t start = (uintptr_t)p & ~(page - 1);
+	uintptr_t end = np_round_up((uintptr_t)p + size, page);
+	int error;
+
+	if (!np_segment.is_file)
+		return true;
+	error = np_os_populate((void *)start, end - start);
+	return !error || error == EINVAL;
+}
+
+/* --- the start -------------------------------------------------------- */
+
+static void describe_classes(const struct np_classes *t)
+{
+	for (unsigned c = 1; c <= t->n + 1u; c++) {
+		struct np_segment_class *d =
+			entry_of(&np_segment.header->classes, c);
+
+		d->size = t->row[c].size;
+		d->npages = t->row[c].npages;
+		d->nelems = t->row[c].nelems;
+		d->kind = t->row[c].kind;
+	}
+}
+
+static void describe_options(const struct np_config *config, char *text,
+			     size_t size)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < np_noptions && used < size; i++) {
+		char value[NP_CONFIG_PATH_MAX];
+		int n;
+
+		np_config_show(config, &np_options[i], value, sizeof value);
+		n = snprintf(text + used, size - used, "%s%s:%s",
+			     used ? "," : "", np_options[i].name, value);
+		used += (size_t)n;
+	}
+}
+
+static void read_program(char *name, size_t size)
+{
+	int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, name, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	name[n > 0 ? n : 0] = '\0';
+	name[strcspn(name, "\n")] = '\0';
+}
+
+static void describe_process(struct np_segment_header *h,
+			     const struct np_config *config,
+			     const struct np_classes *t,
+			     const struct np_topology *topology)
+{
+	h->version = NP_SEGMENT_VERSION;
+	h->header_size = sizeof *h;
+	h->pid = (uint32_t)getpid();
+	h->page_size = 1u << t->page_shift;
+	h->max_order = t->max_order;
+	h->class_table = (uint32_t)config->class_table;
+	snprintf(h->topology, sizeof h->topology, "%s", topology->note);
+	read_program(h->program, sizeof h->program);
+	describe_options(config, h->options, sizeof h->options);
+	np_count_set(&h->blocks_used, 1);
+	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
+			      memory_order_relaxed);
+}
+
+static void describe_nodes(const struct np_topology *topology)
+{
+	for (unsigned i = 0; i < topology->nnodes; i++) {
+		struct np_segment_node *node = np_segment_node(i);
+
+		node->kernel_node = topology->kernel_node[i];
+		node->cpus = topology->cpus_of[i];
+	}
+}
+
+int np_segment_create(const struct np_config *config,
+		      const struct np_classes *classes,
+		      const struct np_topology *topology, unsigned narenas)
+{
+	struct np_segment_header h = { 0 };
+	void *p;
+
+	memcpy(directory, config->segment, sizeof directory);
+	lay_out(&h, classes, topology, narenas, false);
+	p = map_segment(h.size, &np_segment.is_file);
+	if (!p) {
+		lay_out(&h, classes, topology, narenas, true);
+		p = map_private(h.size);
+	}
+	if (!p)
+		return ENOMEM;
+	np_segment.base = p;
+	/* All that the start writes, up to block 0. */
+	if (!make_sure(p, h.blocks.offset + h.blocks.stride)) {
+		np_os_release(p, h.size);
+		p = map_private(h.size);
+		if (!p)
+			return ENOMEM;
+		np_segment.base = p;
+		np_segment.is_file = false;
+	}
+	memcpy(p, &h, sizeof h);
+	np_segment.header = p;
+	describe_classes(classes);
+	describe_nodes(topology);
+	describe_process(p, config, classes, topology);
+	/* Last: a reader that sees the magic sees the rest. */
+	atomic_thread_fence(memory_order_release);
+	np_segment.header->magic = NP_SEGMENT_MAGIC;
+	return 0;
+}
+
+/* --- blocks ----------------------------------------------------------- */
+
+/* An entry that is free, or one that was never used; -1: none. */
+static int take_entry(const struct np_segment_part *part, np_count_t *used,
+		      uint16_t *free_list, unsigned *nfree)
+{
+	uint64_t i = np_count_get(used);
+
+	if (*nfree)
+		return free_list[--*nfree];
+	if (i >= part->n)
+		return -1;
+	np_count_set(used, i + 1);
+	return (int)i;
+}
+
+static bool in_segment(const void *p)
+{
+	return (uintptr_t)p - (uintptr_t)np_segment.base <
+	       np_segment.header->size;
+}
+
+struct np_block *np_block_get(unsigned home, unsigned arena)
+{
+	struct np_segment_header *h = np_segment.header;
+	struct np_block *b = NULL;
+	int i;
+
+	np_lock(&segment_lock);
+	i = take_entry(&h->blocks, &h->blocks_used, free_blocks,
+		       &nfree_blocks);
+	np_unlock(&segment_lock);
+	if (i >= 0)
+		b = entry_of(&h->blocks, (unsigned)i);
+	if (!b || !make_sure(b, h->blocks.stride)) {
+		b = np_meta_alloc((np_home_t)home, h->blocks.stride);
+		np_count_add_shared(&h->caches_unseen, 1);
+	}
+	if (!b)
+		return NULL;
+	memset(b, 0, h->blocks.stride);
+	b->tid = (uint32_t)gettid();
+	b->home = home;
+	b->arena = arena;
+	atomic_store_explicit(&b->live, 1, memory_order_relaxed);
+	return b;
+}
+
+/* Adds the counters [from, end) of one block to another's. */
+static void add_counts(struct np_block *to, const struct np_block *from)
+{
+	size_t nclasses = np_segment.header->classes.n;
+
+	np_count_add_shared(&to->misses, np_count_get(&from->misses));
+	np_count_add_shared(&to->depot_gets, np_count_get(&from->depot_gets));
+	np_count_add_shared(&to->depot_puts, np_count_get(&from->depot_puts));
+	np_count_add_shared(&to->fills, np_count_get(&from->fills));
+	np_count_add_shared(&to->flushes, np_count_get(&from->flushes));
+	np_count_add_shared(&to->in_bytes, np_count_get(&from->in_bytes));
+	np_count_add_shared(&to->out_bytes, np_count_get(&from->out_bytes));
+	np_count_add_shared(&to->foreign_frees,
+			    np_count_get(&from->foreign_frees));
+	np_count_add_shared(&to->foreign_bytes,
+			    np_count_get(&from->foreign_bytes));
+	np_count_add_shared(&to->outgoing_bytes,
+			    np_count_get(&from->outgoing_bytes));
+	np_count_add_shared(&to->rehomes, np_count_get(&from->rehomes));
+	for (size_t c = 0; c < nclasses; c++) {
+		np_count_add_shared(&to->class[c].allocs,
+				    np_count_get(&from->class[c].allocs));
+		np_count_add_shared(&to->class[c].frees,
+				    np_count_get(&from->class[c].frees));
+	}
+}
+
+void np_block_put(struct np_block *b)
+{
+	struct np_segment_header *h = np_segment.header;
+
+	add_counts(np_block_shared(), b);
+	if (!in_segment(b)) {
+		np_meta_free((np_home_t)b->home, b, h->blocks.stride);
+		return;
+	}
+	memset(b, 0, h->blocks.stride);
+	np_lock(&segment_lock);
+	free_blocks[nfree_blocks++] = (uint16_t)
+		(((uintptr_t)b - (uintptr_t)np_segment.base -
+		  h->blocks.offset) / h->blocks.stride);
+	np_unlock(&segment_lock);
+}
+
+/* --- chunks ----------------------------------------------------------- */
+
+int np_segment_enter(const void *base, size_t size, unsigned home,
+		     unsigned arena, uint8_t **map)
+{
+	struct np_segment_header *h = np_segment.header;
+	struct np_segment_chunk *c;
+	int i = -1;
+
+	if (h) {
+		np_lock(&segment_lock);
+		i = take_entry(&h->chunks, &h->chunks_used, free_chunks,
+			       &nfree_chunks);
+		np_unlock(&segment_lock);
+	}
+	*map = NULL;
+	if (i < 0)
+		return h ? np_count_add_shared(&h->chunks_unseen, 1), -1 : -1;
+	c = entry_of(&h->chunks, (unsigned)i);
+	*map = entry_of(&h->maps, (unsigned)i);
+	if (!make_sure(c, sizeof *c) || !make_sure(*map, h->maps.stride)) {
+		/* The disk is full: the entry stays unused. */
+		np_count_add_shared(&h->chunks_unseen, 1);
+		*map = NULL;
+		return -1;
+	}
+	memset(*map, 0, h->maps.stride);
+	np_count_set(&c->size, size);
+	atomic_store_explicit(&c->home, home, memory_order_relaxed);
+	atomic_store_explicit(&c->arena, arena, memory_order_relaxed);
+	np_count_set(&c->base, (uintptr_t)base);
+	return i;
+}
+
+void np_segment_leave(int i)
+{
+	struct np_segment_header *h = np_segment.header;
+
+	if (i < 0)
+		return;
+	np_count_set(&((struct np_segment_chunk *)
+		       entry_of(&h->chunks, (unsigned)i))->base, 0);
+	np_lock(&segment_lock);
+	free_chunks[nfree_chunks++] = (uint16_t)i;
+	np_unlock(&segment_lock);
+}
+
+/* --- fork ------------------------------------------------------------- */
+
+/* Copies the used part of the segment to its new place. */
+static bool copy_used(char *to)
+{
+	const struct np_segment_header *h = np_segment.header;
+	size_t nchunks = np_count_get(&h->chunks_used);
+	const struct { size_t offset, size; } parts[] = {
+		{ 0, h->blocks.offset },
+		{ h->blocks.offset,
+		  h->blocks.stride * np_count_get(&h->blocks_used) },
+		{ h->chunks.offset, h->chunks.stride * nchunks },
+		{ h->maps.offset, h->maps.stride * nchunks },
+	};
+
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		if (!make_sure(to + parts[i].offset, parts[i].size))
+			return false;
+		memcpy(to + parts[i].offset,
+		       np_segment.base + parts[i].offset, parts[i].size);
+	}
+	return true;
+}
+
+/* The parent's file must not see the child's counts: maps another over it. */
+static void leave_parents_file(void)
+{
+	size_t size = np_segment.header->size;
+	bool is_file;
+	char *p = map_segment(size, &is_file);
+
+	np_segment.is_file = is_file;
+	if (p && !copy_used(p)) {
+		np_os_release(p, size);
+		np_segment.is_file = false;
+		p = map_private(size);
+		if (p)
+			copy_used(p);
+	}
+	if (p && np_os->mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			       np_segment.base) != MAP_FAILED)
+		return;
+	np_die("a forked child found no memory for its counters");
+}
+
+void np_segment_forked(void)
+{
+	struct np_segment_header *h = np_segment.header;
+	struct np_block *before;
+
+	if (!h)
+		return;
+	if (np_segment.is_file)
+		leave_parents_file();
+	before = entry_of(&h->before, 0);
+	memset(before, 0, h->before.stride);
+	for (unsigned i = 0; i < np_count_get(&h->blocks_used); i++)
+		add_counts(before, entry_of(&h->blocks, i));
+	h->parent = h->pid;
+	h->pid = (uint32_t)getpid();
+	np_count_set(&h->forks, 0);
+	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
+			      memory_order_relaxed);
+}
+
+/* --- the end ---------------------------------------------------------- */
+
+#define SAMPLE 64 /* pages looked at in each chunk */
+
+/* Asks where up to SAMPLE pages of the chunk are, evenly spread. */
+static void sample_chunk(const struct np_segment_chunk *c)
+{
+	struct np_segment_header *h = np_segment.header;
+	unsigned home = atomic_load_explicit(&c->home, memory_order_relaxed);
+	size_t size = np_count_get(&c->size), page = np_os_page_size();
+	size_t step = np_round_up(size / SAMPLE, page);
+	void *pages[SAMPLE];
+	int status[SAMPLE];
+	unsigned n = 0;
+
+	for (size_t at = 0; at < size && n < SAMPLE; at += step ? step : page)
+		pages[n++] = (char *)np_count_get(&c->base) + at;
+	if (np_os->move_pages(0, n, pages, NULL, status, 0) != 0)
+		return;
+	np_count_add(&h->pages_asked, n);
+	for (unsigned i = 0; i < n; i++) {
+		np_count_add(&h->pages_resident, status[i] >= 0);
+		np_count_add(&h->pages_local,
+			     status[i] >= 0 &&
+			     status[i] == np_segment_node(home)->kernel_node);
+	}
+}
+
+void np_segment_ended(void)
+{
+	struct np_segment_header *h = np_segment.header;
+
+	if (!h || !np_segment.is_file || h->pid != (uint32_t)getpid())
+		return;
+	for (unsigned i = 0; i < np_count_get(&h->chunks_used); i++) {
+		struct np_segment_chunk *c = entry_of(&h->chunks, i);
+
+		if (np_count_get(&c->base))
+			sample_chunk(c);
+	}
+	atomic_store_explicit(&h->state, NP_SEGMENT_ENDED,
+			      memory_order_relaxed);
+}
+
+void np_segment_lock(void)
+{
+	np_lock_for_fork(&segment_lock);
+}
+
+void np_segment_unlock(void)
+{
+	np_unlock_for_fork(&segment_lock);
+}

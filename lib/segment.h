@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * segment: where a pool counts, laid out so that another process can read it.
+ *
+ * Without the option `segment` it is a private mapping; with it, a file
+ * DIR/PID.N (N = 0, 1, ... for each program that this process id has run)
+ * that the process maps shared. What happened stays in the file when the
+ * process is killed. A forked child goes on in a file of its own.
+ *
+ *	header | classes | nodes | arenas | blocks | chunks | page maps
+ *
+ * The header says where each part begins, how many entries it has and how
+ * large one is, so a reader steps over fields that it does not know. Every
+ * value is written by its owner with relaxed atomics and never read back for
+ * a decision: a segment that somebody spoils spoils the figures only. Pages
+ * are allocated before they are used: the owner cannot fault on a full disk.
+ *
+ * Blocks: one for each live thread cache; block 0 takes what happens without
+ * a cache and what ended threads have counted.
+ *
+ *	used bytes of the pool = taken (arenas, huge) - cached
+ *	cached by a block = in_bytes - out_bytes
+ *	                  + bytes of frees - foreign_bytes - bytes of allocs
+ *	                  + outgoing_bytes
+ *	hits = allocs - misses
+ *
+ * Owner: see each struct. This header is all that a reader needs.
+ */
+#ifndef NP_SEGMENT_H
+#define NP_SEGMENT_H
+
+#include "base.h"
+
+#include <stdatomic.h>
+
+#define NP_SEGMENT_MAGIC UINT64_C(0x31676573706e0a0d) /* "\r\nnpseg1" */
+#define NP_SEGMENT_VERSION 1
+
+typedef _Atomic uint64_t np_count_t; /* atomic, relaxed: a statistic */
+
+struct np_segment_part {
+	uint32_t offset; /* bytes from the segment's start */
+	uint32_t stride; /* bytes from one entry to the next */
+	uint32_t n;	 /* entries */
+};
+
+enum np_segment_state {
+	NP_SEGMENT_LIVE = 1,  /* the process runs, or was killed */
+	NP_SEGMENT_ENDED = 2, /* it has left through exit() */
+};
+
+/* Written by the process's start, but for the fields said otherwise. */
+struct np_segment_header {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t header_size; /* bytes */
+	uint64_t size;	      /* bytes of the whole segment */
+	uint32_t pid;
+	uint32_t parent;      /* pid of the process it was forked from, or 0 */
+	_Atomic uint32_t state;
+	uint32_t page_size;   /* bytes of a page of the tree */
+	uint32_t max_order;
+	uint32_t class_table; /* enum np_class_table */
+	struct np_segment_part classes, nodes, arenas, blocks, chunks, maps;
+	struct np_segment_part before; /* one block: see struct np_block */
+	char program[32];     /* as in /proc/self/comm */
+	char topology[96];    /* a sentence */
+	char options[256];    /* "key:value,..." as in force */
+	np_count_t blocks_used;	  /* blocks handed out at some time: 0..n-1 */
+	np_count_t chunks_used;	  /* likewise */
+	np_count_t chunks_unseen; /* chunks for which there was no entry */
+	np_count_t caches_unseen; /* thread caches likewise */
+	np_count_t threads, peak_threads;     /* with a thread cache */
+	np_count_t forks;	  /* children made */
+	np_count_t abandoned;	  /* caches of threads that a fork left */
+	/* Filled in by the process at its exit(): pages looked at by
+	 * move_pages, those in memory, and those on their node. */
+	np_count_t pages_asked, pages_resident, pages_local;
+};
+
+/* Entry c of `classes` describes class c; entry 0 stands for huge blocks. */
+struct np_segment_class {
+	uint32_t size;	 /* bytes; 0: huge */
+	uint32_t npages;
+	uint32_t nelems; /* 0: the piece is a run */
+	uint32_t kind;	 /* enum np_kind */
+};
+
+struct np_segment_node {
+	int32_t kernel_node;	/* -1: not known */
+	uint32_t cpus;
+	np_count_t reserved, peak_reserved; /* bytes of chunks and huge */
+	np_count_t taken, peak_taken;	    /* bytes taken from arenas, and
+					       of huge blocks */
+	np_count_t depot_bytes;	/* in depots and inboxes */
+	np_count_t huge_blocks, huge_bytes;
+};
+
+/* Guarded by the arena's lock. */
+struct np_segment_arena {
+	uint32_t home;
+	np_count_t threads;
+	np_count_t chunks, peak_chunks; /* the spare one too */
+	np_count_t spare;	/* 0 or 1 */
+	np_count_t reserved;	/* bytes */
+	np_count_t taken, peak_taken; /* bytes */
+	np_count_t allocs[4], frees[4]; /* pieces, by enum np_kind */
+	np_count_t purged;	/* bytes given back by decay and trim */
+};
+
+struct np_class_count {
+	np_count_t allocs, frees;
+};
+
+/* Written by the owning thread alone, plainly; block 0 by anybody, by atomic
+ * addition. The block of the part `before` is the sum of all blocks at the
+ * moment of the fork that made this process (zero in others): who sums up
+ * processes takes it off, or the parent's events count twice. */
+struct np_block {
+	_Atomic uint32_t live;	/* 0: free to be used again */
+	uint32_t tid;
+	uint32_t home;
+	uint32_t arena;
+	np_count_t misses;	/* the loaded magazine was empty */
+	np_count_t depot_gets, depot_puts; /* magazines exchanged */
+	np_count_t fills, flushes;	   /* visits to an arena */
+	np_count_t in_bytes, out_bytes;	   /* moved into and out of the cache
+					      from and to depot or arena */
+	np_count_t foreign_frees, foreign_bytes; /* sent to other homes */
+	np_count_t outgoing_bytes;	   /* waiting to be sent */
+	np_count_t rehomes;	/* times the thread was found on a new node */
+	_Alignas(NP_LINE) struct np_class_count class[]; /* [0] = huge */
+};
+
+/* An entry of `chunks`; its page map is the entry of `maps` of the same
+ * number: a byte a page, 0 = free, else the class. */
+struct np_segment_chunk {
+	np_count_t base;     /* address; 0: the entry is free */
+	np_count_t size;     /* bytes */
+	_Atomic uint32_t home;
+	_Atomic uint32_t arena; /* NP_SEGMENT_HUGE: a huge block */
+};
+
+#define NP_SEGMENT_HUGE UINT32_MAX
+
+static inline uint64_t np_count_get(const np_count_t *count)
+{
+	return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+/* By the counter's only writer. */
+static inline void np_count_set(np_count_t *count, uint64_t value)
+{
+	atomic_store_explicit(count, value, memory_order_relaxed);
+}
+
+static inline void np_count_add(np_count_t *count, uint64_t n)
+{
+	np_count_set(count, np_count_get(count) + n);
+}
+
+/* Raises a peak; by its only writer. */
+static inline void np_count_peak(np_count_t *peak, uint64_t value)
+{
+	if (value > np_count_get(peak))
+		np_count_set(peak, value);
+}
+
+/* By one of several writers. */
+static inline void np_count_add_shared(np_count_t *count, uint64_t n)
+{
+	atomic_fetch_add_explicit(count, n, memory_order_relaxed);
+}
+
+/* --- the process's own side ------------------------------------------- */
+
+struct np_config;
+struct np_classes;
+struct np_topology;
+
+struct np_segment {
+	struct np_segment_header *header; /* NULL: none yet */
+	char *base;
+	bool is_file;
+};
+
+extern struct np_segment np_segment;
+
+/* Makes the segment and, if config->segment names a directory, its file;
+ * warns and goes on with a private one if that cannot be. Returns 0 or a
+ * positive errno. Called once, with the pool's lock held. */
+int np_segment_create(const struct np_config *config,
+		      const struct np_classes *classes,
+		      const struct np_topology *topology, unsigned narenas);
+
+struct np_segment_node *np_segment_node(unsigned home);
+struct np_segment_arena *np_segment_arena(unsigned index);
+
+/* A block for a thread cache; never NULL but without memory. */
+struct np_block *np_block_get(unsigned home, unsigned arena);
+
+/* Adds the block's counts to block 0 and lets it be used again. */
+void np_block_put(struct np_block *block);
+
+struct np_block *np_segment_block(unsigned i);
+
+/* Block 0. */
+struct np_block *np_block_shared(void);
+
+/* Enters a chunk or a huge block. *map: its page map, or NULL. Returns the
+ * entry's number for np_segment_leave, or -1: there is no room. */
+int np_segment_enter(const void *base, size_t size, unsigned home,
+		     unsigned arena, uint8_t **map);
+void np_segment_leave(int entry);
+
+/* In the child: goes on in a file of its own. */
+void np_segment_forked(void);
+
+/* At exit(): looks where the pages are, and says that the process ended. */
+void np_segment_ended(void);
+
+/* Fork: the segment's lock. */
+void np_segment_lock(void);
+void np_segment_unlock(void);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * topology: see topology.h.
+ */
+#include "topology.h"
+#include "os.h"
+
+#include <string.h>
+#include <unistd.h> /* sysconf */
+
+#ifdef HAVE_LIBNUMA
+#include <numa.h>
+#include <numaif.h> /* MPOL_* */
+#endif
+
+static unsigned cpus_of_machine(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (n < 1)
+		return 1;
+	return n > NP_MAX_CPUS ? NP_MAX_CPUS : (unsigned)n;
+}
+
+/* Everything on one node that nobody binds memory to. */
+static void one_node(struct np_topology *t, const char *note)
+{
+	memset(t, 0, sizeof *t);
+	t->nnodes = 1;
+	t->ncpus = cpus_of_machine();
+	t->cpus_of[0] = (uint16_t)t->ncpus;
+	t->kernel_node[0] = -1;
+	t->note = note;
+}
+
+static void invent(struct np_topology *t, unsigned nodes)
+{
+	one_node(t, "invented by option nodes; nothing is bound");
+	t->nnodes = nodes;
+	memset(t->cpus_of, 0, sizeof t->cpus_of);
+	for (unsigned i = 0; i < nodes; i++)
+		t->kernel_node[i] = -1;
+	for (unsigned cpu = 0; cpu < t->ncpus; cpu++) {
+		t->home_of_cpu[cpu] = (np_home_t)(cpu % nodes);
+		t->cpus_of[cpu % nodes]++;
+	}
+}
+
+#ifdef HAVE_LIBNUMA
+
+#define MODE_FLAGS 0xe000 /* MPOL_F_STATIC_NODES and its like */
+
+/* Set by our constructor, which the loader runs after libnuma's: before that
+ * libnuma's tables are empty. */
+static bool constructed;
+
+__attribute__((constructor)) static void note_constructed(void)
+{
+	constructed = true;
+}
+
+bool np_topology_ready(void)
+{
+	return constructed && numa_all_nodes_ptr;
+}
+
+/* Which kernel nodes may serve: by kernel number. */
+struct usable {
+	bool node[NP_MAX_NODES];
+};
+
+static void find_usable(struct usable *u, const struct bitmask *bound)
+{
+	struct bitmask *allowed = numa_get_mems_allowed();
+	int max = numa_max_node();
+
+	for (int n = 0; n <= max && n < NP_MAX_NODES; n++)
+		u->node[n] = numa_bitmask_isbitset(allowed, (unsigned)n) &&
+			     (!bound ||
+			      numa_bitmask_isbitset(bound, (unsigned)n)) &&
+			     numa_node_size64(n, NULL) > 0;
+	numa_bitmask_free(allowed);
+}
+
+/* The usable node that is nearest to n; -1: there is none. */
+static int nearest(const struct usable *u, int n)
+{
+	int best = -1;
+
+	if (n >= 0 && n < NP_MAX_NODES && u->node[n])
+		return n;
+	for (int i = 0; i <= numa_max_node() && i < NP_MAX_NODES; i++)
+		if (u->node[i] && (best < 0 ||
+				   numa_distance(n, i) <
+				   numa_distance(n, best)))
+			best = i;
+	return best;
+}
+
+/* Deals the CPUs out to the usable nodes that are nearest to them. Homes
+ * ascend with the kernel's numbers. */
+static bool deal_cpus(struct np_topology *t, const struct usable *u)
+{
+	static int near[NP_MAX_CPUS]; /* kernel node; the pool starts once */
+	int max = numa_max_node();
+
+	for (unsigned cpu = 0; cpu < t->ncpus; cpu++)
+		near[cpu] = nearest(u, numa_node_of_cpu((int)cpu));
+	memset(t->cpus_of, 0, sizeof t->cpus_of);
+	t->nnodes = 0;
+	for (int n = 0; n <= max && n < NP_MAX_NODES; n++) {
+		np_home_t home = (np_home_t)t->nnodes;
+
+		for (unsigned cpu = 0; cpu < t->ncpus; cpu++)
+			if (near[cpu] == n) {
+				t->home_of_cpu[cpu] = home;
+				t->cpus_of[home]++;
+			}
+		if (t->cpus_of[home])
+			t->kernel_node[t->nnodes++] = n;
+	}
+	return t->nnodes > 0;
+}
+
+static bool mbind_works(const struct np_topology *t)
+{
+	size_t size = np_os_page_size();
+	void *p = np_os_reserve(size, size);
+	int error;
+
+	if (!p)
+		return false;
+	error = np_os_bind(p, size, t->kernel_node[0]);
+	np_os_release(p, size);
+	return !error;
+}
+
+/* Asks libnuma for the nodes among `bound` (NULL: all). */
+static void ask_nodes(struct np_topology *t, const struct bitmask *bound)
+{
+	static struct usable u; /* 1 KiB; the pool starts once */
+
+	find_usable(&u, bound);
+	if (!deal_cpus(t, &u)) {
+		one_node(t, "no node has both CPUs and memory near by");
+		return;
+	}
+	t->binds = t->nnodes > 1 && mbind_works(t);
+	if (t->nnodes == 1) {
+		t->note = "one node; nothing needs to be bound";
+	} else if (!t->binds) {
+		one_node(t, "mbind is denied; one logical node");
+	} else {
+		t->note = "memory is bound to the node of its arena";
+	}
+}
+
+static void ask_machine(struct np_topology *t)
+{
+	struct bitmask *bound = numa_allocate_nodemask();
+	int mode = MPOL_DEFAULT;
+
+	if (np_os->get_mempolicy(&mode, bound->maskp, bound->size + 1, NULL,
+				 0) != 0) {
+		one_node(t, "get_mempolicy is denied; one logical node");
+		numa_bitmask_free(bound);
+		return;
+	}
+	mode &= ~MODE_FLAGS;
+	if (mode == MPOL_DEFAULT || mode == MPOL_LOCAL)
+		ask_nodes(t, NULL);
+	else if (mode == MPOL_BIND)
+		ask_nodes(t, bound);
+	else
+		one_node(t, "the process has a memory policy of its own; "
+			 "nothing is bound");
+	numa_bitmask_free(bound);
+}
+
+void np_topology_init(struct np_topology *t, unsigned nodes)
+{
+	one_node(t, "no NUMA on this machine");
+	if (nodes)
+		invent(t, nodes);
+	else if (numa_available() >= 0)
+		ask_machine(t);
+}
+
+#else /* !HAVE_LIBNUMA */
+
+bool np_topology_ready(void)
+{
+	return true;
+}
+
+void np_topology_init(struct np_topology *t, unsigned nodes)
+{
+	one_node(t, "built without libnuma");
+	if (nodes)
+		invent(t, nodes);
+}
+
+#endif

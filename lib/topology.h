@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * topology: which nodes there are, and on which of them a CPU's memory shall
+ * lie. The only user of libnuma.
+ *
+ * Nodes are counted densely from 0 here ("home"); the kernel's numbers, which
+ * may have gaps, are in `kernel_node`. Counted are the nodes with memory that
+ * the process may use and that are nearest to some CPU: a node of memory only
+ * (CXL) is not. A CPU of a node without memory belongs to the nearest one.
+ *
+ * The administrator's policy at the start counts:
+ *
+ *	default, or bind to some nodes   those nodes, each bound by us
+ *	interleave, preferred, others    one logical node, nothing is bound
+ *	mbind denied (containers)        one logical node, nothing is bound
+ *	no libnuma, no NUMA              one node, nothing is bound
+ *
+ * An invented topology (option `nodes`) deals the CPUs out to n nodes that
+ * the kernel does not know, and binds nothing.
+ *
+ * Constant once made: any thread may read it.
+ *
+ * Source: numa(3), set_mempolicy(2), mbind(2), cpuset(7).
+ */
+#ifndef NP_TOPOLOGY_H
+#define NP_TOPOLOGY_H
+
+#include "base.h"
+
+#define NP_MAX_CPUS 8192 /* the kernel's CONFIG_NR_CPUS at most */
+
+struct np_topology {
+	unsigned nnodes;
+	unsigned ncpus;			 /* CPUs known: 0..ncpus-1 */
+	bool binds;			 /* memory is bound to nodes */
+	const char *note;		 /* why it is as it is, a sentence */
+	int kernel_node[NP_MAX_NODES];	 /* by home; -1: unknown */
+	uint16_t cpus_of[NP_MAX_NODES];	 /* by home: how many CPUs */
+	np_home_t home_of_cpu[NP_MAX_CPUS];
+};
+
+/* Can the machine be asked yet? Not before libnuma's constructor has run. */
+bool np_topology_ready(void);
+
+/* Asks the machine, or invents `nodes` nodes (0 = asks). Calls libnuma, which
+ * calls malloc: the caller holds no lock. */
+void np_topology_init(struct np_topology *topology, unsigned nodes);
+
+/* The home of memory for this CPU. */
+static inline np_home_t np_topology_home(const struct np_topology *topology,
+					 unsigned cpu)
+{
+	return cpu < topology->ncpus ? topology->home_of_cpu[cpu] : 0;
+}
+
+/* The node to bind this home's memory to; -1: nothing is bound. */
+static inline int np_topology_bind_to(const struct np_topology *topology,
+				      np_home_t home)
+{
+	return topology->binds ? topology->kernel_node[home] : -1;
+}
+
+#endif
