@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the libnpool authors
+#
+# The two tools that look into a pool. They link the core: what they share
+# with the library (tables, layouts) is not public.
+
+bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
+
+%C%_npool_stat_SOURCES = \
+	%D%/npool-stat.c \
+	%D%/stat-base.c \
+	%D%/stat-json.c \
+	%D%/stat-map.c \
+	%D%/stat-read.c \
+	%D%/stat-run.c \
+	%D%/stat-sample.c \
+	%D%/stat-sum.c \
+	%D%/stat-table.c \
+	%D%/stat.h
+%C%_npool_stat_SHORTNAME = stat
+%C%_npool_stat_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
+	-DNPOOL_FACE_PATH='"$(libdir)/libnpool-malloc.so"'
+%C%_npool_stat_LDADD = lib/libnpool-core.la $(JANSSON_LIBS)
+
+%C%_npool_trace_SOURCES = \
+	%D%/npool-trace.c \
+	%D%/replay.c %D%/replay.h
+%C%_npool_trace_LDADD = lib/libnpool-core.la

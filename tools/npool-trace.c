@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * npool-trace: options and subcommands; see npool-trace(1).
+ */
+#include "replay.h"
+
+#include "base.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_SHIFT_MIN 12
+#define PAGE_SHIFT_MAX 20
+#define ORDER_MAX 14
+#define CHUNK_SHIFT_MAX 30 /* Netty: MAX_CHUNK_SIZE */
+
+static const char usage_text[] =
+"usage: npool-trace replay --netty [--page-size N] [--max-order N] TRACE\n"
+"       npool-trace --help | --version\n"
+"\n"
+"Runs the text trace TRACE (- is standard input) through one arena of the\n"
+"library, with the size classes and the policies of Netty 4.1.48 and no\n"
+"caches, and prints where each request was placed.\n"
+"\n"
+"  --netty         decide as Netty does; there is no other way yet\n"
+"  --page-size N   bytes of a page, a power of two, 4096..1048576 (8192)\n"
+"  --max-order N   a chunk is page size << N bytes, N 0..14, at most 1 GiB\n"
+"                  (11)\n"
+"  --help          print this and exit\n"
+"  --version       print the version and exit\n"
+"\n"
+"A trace has one operation a line: a ID SIZE [MAX], c ID NEWCAP, f ID, t, l\n"
+"and s; npool-trace(1) says what they mean and print.\n"
+"\n"
+"Exit status: 0 all was replayed; 1 out of memory, or reading or writing\n"
+"failed; 2 wrong usage, or a malformed line.\n";
+
+static int usage_error(const char *what, const char *which)
+{
+	fprintf(stderr, "npool-trace: %s%s; try npool-trace --help\n", what,
+		which);
+	return REPLAY_MALFORMED;
+}
+
+static bool parse_number(const char *text, unsigned long *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoul(text, &end, 10);
+	return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
+static bool parse_page_size(const char *text, unsigned *shift)
+{
+	unsigned long size;
+
+	if (!parse_number(text, &size) || !np_is_pow2(size))
+		return false;
+	*shift = np_log2(size);
+	return *shift >= PAGE_SHIFT_MIN && *shift <= PAGE_SHIFT_MAX;
+}
+
+static bool parse_order(const char *text, unsigned *order)
+{
+	unsigned long value;
+
+	if (!parse_number(text, &value) || value > ORDER_MAX)
+		return false;
+	*order = (unsigned)value;
+	return true;
+}
+
+static int replay_file(const char *path, unsigned page_shift, unsigned order)
+{
+	FILE *in;
+	int code;
+
+	if (!strcmp(path, "-"))
+		return replay_netty(stdin, "standard input", page_shift,
+				    order);
+	in = fopen(path, "re");
+	if (!in) {
+		fprintf(stderr, "npool-trace: %s: %s\n", path,
+			strerror(errno));
+		return REPLAY_FAILED;
+	}
+	code = replay_netty(in, path, page_shift, order);
+	fclose(in);
+	return code;
+}
+
+static int replay_command(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "netty", no_argument, NULL, 'n' },
+		{ "page-size", required_argument, NULL, 'p' },
+		{ "max-order", required_argument, NULL, 'o' },
+		{ NULL, 0, NULL, 0 },
+	};
+	unsigned page_shift = 13, order = 11;
+	bool netty = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'n')
+			netty = true;
+		else if (c == 'p' && !parse_page_size(optarg, &page_shift))
+			return usage_error("--page-size wants a power of two "
+					   "from 4096 to 1048576, not ",
+					   optarg);
+		else if (c == 'o' && !parse_order(optarg, &order))
+			return usage_error("--max-order wants a number from "
+					   "0 to 14, not ", optarg);
+		else if (c == '?')
+			return usage_error("replay takes no such option", "");
+	}
+	if (page_shift + order > CHUNK_SHIFT_MAX)
+		return usage_error("page size << max order is over 1 GiB", "");
+	if (!netty)
+		return usage_error("replay wants --netty", "");
+	if (argc - optind != 1)
+		return usage_error("replay wants one TRACE", "");
+	return replay_file(argv[optind], page_shift, order);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && !strcmp(argv[1], "--help"))
+		return fputs(usage_text, stdout) == EOF;
+	if (argc >= 2 && !strcmp(argv[1], "--version"))
+		return puts("npool-trace " PACKAGE_VERSION) == EOF;
+	if (argc >= 2 && !strcmp(argv[1], "replay"))
+		return replay_command(argc - 1, argv + 1);
+	return usage_error(argc < 2 ? "nothing to do"
+				    : "no such command: ",
+			   argc < 2 ? "" : argv[1]);
+}

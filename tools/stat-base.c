@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * base: messages, memory and text for all files of npool-stat. There is no
+ * going on without memory, so nobody needs to look for NULL.
+ */
+#include "stat.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void say(const char *fmt, va_list ap)
+{
+	fputs("npool-stat: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
+void complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+}
+
+void give_up(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+	exit(code);
+}
+
+void *get_memory(size_t n, size_t size)
+{
+	void *p = calloc(n ? n : 1, size ? size : 1);
+
+	if (!p)
+		give_up(EXIT_SELF, "out of memory");
+	return p;
+}
+
+/* Doubles when n is a power of two, so n tells what there is room for. */
+void *grow(void *rows, size_t n, size_t size)
+{
+	if (!n || np_is_pow2(n))
+		rows = reallocarray(rows, n ? 2 * n : 1, size);
+	if (!rows)
+		give_up(EXIT_SELF, "out of memory");
+	memset((char *)rows + n * size, 0, size);
+	return rows;
+}
+
+char *format_text(const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		give_up(EXIT_SELF, "out of memory");
+	return text;
+}
+
+void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}

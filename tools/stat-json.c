@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * JSON: the report for programs, made by jansson. All figures are integers,
+ * sizes in bytes; what is not known is null. npool-stat(1) lists the keys; a
+ * later version may add some, and changes "format" when one goes or means
+ * something else.
+ */
+#include "stat.h"
+#include "sizeclass.h" /* enum np_kind */
+
+#ifdef HAVE_JANSSON
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define FORMAT 1
+
+bool json_is_there(void)
+{
+	return true;
+}
+
+/* --- values ----------------------------------------------------------- */
+
+static json_t *number(uint64_t n)
+{
+	return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
+}
+
+/* What is no UTF-8 cannot be told exactly. */
+static json_t *string(const char *text)
+{
+	json_t *value = json_string(text);
+	char *clean;
+
+	if (value)
+		return value;
+	clean = format_text("%s", text);
+	make_printable(clean);
+	value = json_string(clean);
+	free(clean);
+	return value;
+}
+
+/* json_object_set_new and its like take a NULL as a failure that the whole
+ * then shows: see json_print. */
+static bool failed;
+
+static void put(json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new(object, key, value) != 0)
+		failed = true;
+}
+
+static void append(json_t *array, json_t *value)
+{
+	if (json_array_append_new(array, value) != 0)
+		failed = true;
+}
+
+static void put_figures(json_t *object, const void *row,
+			const struct figure *f)
+{
+	for (; f->key; f++)
+		put(object, f->key, number(*figure_in(row, f)));
+}
+
+static json_t *node_number(int64_t kernel_node)
+{
+	return kernel_node < 0 ? json_null() : json_integer(kernel_node);
+}
+
+/* --- rows ------------------------------------------------------------- */
+
+static json_t *nodes(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->nnodes; i++) {
+		json_t *one = json_object();
+
+		put(one, "node", number(r->nodes[i].home));
+		put(one, "kernel_node", node_number(r->nodes[i].kernel_node));
+		put_figures(one, &r->nodes[i], node_figures);
+		append(all, one);
+	}
+	return all;
+}
+
+static json_t *arenas(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->narenas; i++) {
+		json_t *one = json_object();
+
+		put(one, "arena", number(r->arenas[i].arena));
+		put(one, "node", number(r->arenas[i].home));
+		put(one, "kernel_node", node_number(r->arenas[i].kernel_node));
+		put_figures(one, &r->arenas[i], arena_figures);
+		append(all, one);
+	}
+	return all;
+}
+
+static json_t *classes(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->nclasses; i++) {
+		const struct class_row *c = &r->classes[i];
+		bool is_huge = c->kind == NP_HUGE;
+		json_t *one = json_object();
+
+		put(one, "kind", string(kind_names[c->kind]));
+		put(one, "size", is_huge ? json_null() : number(c->size));
+		put(one, "pages", is_huge ? json_null() : number(c->npages));
+		put(one, "elements",
+		    c->nelems ? number(c->nelems) : json_null());
+		put_figures(one, c, class_figures);
+		append(all, one);
+	}
+	return all;
+}
+
+static json_t *processes(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->nprocesses; i++) {
+		const struct process *p = &r->processes[i];
+		json_t *one = json_object();
+
+		put(one, "pid", json_integer(p->pid));
+		put(one, "program_number", number(p->program_number));
+		put(one, "parent",
+		    p->parent ? number(p->parent) : json_null());
+		put(one, "program", string(p->program));
+		put(one, "state", string(life_names[p->life]));
+		put(one, "page_size", number(p->page_size));
+		put(one, "chunk_size", number(p->chunk_size));
+		put(one, "class_table", string(p->class_table));
+		put(one, "topology", string(p->topology));
+		put(one, "options", string(p->options));
+		put_figures(one, &p->total, total_figures);
+		append(all, one);
+	}
+	return all;
+}
+
+static json_t *chunks(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->npictures; i++) {
+		const struct picture *p = &r->pictures[i];
+		json_t *one = json_object();
+
+		put(one, "pid", json_integer(p->pid));
+		put(one, "program", string(p->program));
+		put(one, "address", number(p->base));
+		put(one, "size", number(p->size));
+		put(one, "node", number(p->home));
+		put(one, "kernel_node", node_number(p->kernel_node));
+		put(one, "arena", number(p->arena));
+		put(one, "page_size", number(p->page_size));
+		put(one, "runs", number(p->runs));
+		put(one, "run_pages", number(p->run_pages));
+		put(one, "subpages", number(p->subpages));
+		put(one, "subpage_pages", number(p->subpage_pages));
+		put(one, "free_pages", number(p->free_pages));
+		put(one, "map", string(p->cells));
+		append(all, one);
+	}
+	return all;
+}
+
+static json_t *skipped(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->nskipped; i++) {
+		json_t *one = json_object();
+
+		put(one, "segment", string(r->skipped[i].name));
+		put(one, "reason", string(r->skipped[i].why));
+		append(all, one);
+	}
+	return all;
+}
+
+/* --- the whole -------------------------------------------------------- */
+
+static json_t *command(const struct report *r)
+{
+	json_t *words;
+
+	if (!r->run)
+		return json_null();
+	words = json_array();
+	for (char **word = r->options->command; *word; word++)
+		append(words, string(*word));
+	return words;
+}
+
+static void put_end(json_t *root, const struct run *run)
+{
+	bool by_signal = run && WIFSIGNALED(run->status);
+
+	put(root, "exit_code", run && !by_signal
+	    ? json_integer(WEXITSTATUS(run->status)) : json_null());
+	put(root, "signal", by_signal
+	    ? json_integer(WTERMSIG(run->status)) : json_null());
+	put(root, "elapsed_ms", run ? number(run->elapsed_ms) : json_null());
+}
+
+static json_t *totals(const struct report *r)
+{
+	json_t *all = json_object();
+
+	put(all, "processes", number(r->nprocesses));
+	put(all, "processes_ended", number(r->by_life[LIFE_ENDED]));
+	put(all, "processes_gone", number(r->by_life[LIFE_GONE]));
+	put(all, "processes_running", number(r->by_life[LIFE_RUNNING]));
+	put_figures(all, &r->total, total_figures);
+	return all;
+}
+
+int json_print(FILE *out, const struct report *r)
+{
+	json_t *root = json_object();
+	int status;
+
+	put(root, "format", json_integer(FORMAT));
+	put(root, "npool_version", string(PACKAGE_VERSION));
+	put(root, "command", command(r));
+	put_end(root, r->run);
+	put(root, "pages_error", r->sample_error
+	    ? string(strerror(r->sample_error)) : json_null());
+	put(root, "totals", totals(r));
+	put(root, "nodes", nodes(r));
+	put(root, "arenas", arenas(r));
+	put(root, "classes", classes(r));
+	put(root, "processes", processes(r));
+	put(root, "skipped", skipped(r));
+	if (r->options->map)
+		put(root, "chunks", chunks(r));
+	if (failed)
+		give_up(EXIT_SELF, "out of memory");
+	status = json_dumpf(root, out, JSON_INDENT(2));
+	fputc('\n', out);
+	json_decref(root);
+	return status;
+}
+
+#else /* !HAVE_JANSSON */
+
+bool json_is_there(void)
+{
+	return false;
+}
+
+int json_print(FILE *out, const struct report *report)
+{
+	(void)out;
+	(void)report;
+	return -1;
+}
+
+#endif

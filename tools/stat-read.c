@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * view: a segment as it was when it was read.
+ *
+ * The file belongs to a process that may write anything into it, at any time,
+ * and may cut it off: so it is copied by pread(2), never mapped, and nothing
+ * is believed before it was checked against the file's own size. What cannot
+ * be true of a segment makes view_open() say what it was, and why.
+ *
+ * Parts are copied entry by entry into the structs of this version: a longer
+ * entry (a newer library) loses its end, a shorter one is refused.
+ *
+ * Source: segment.h is the layout.
+ */
+#include "stat.h"
+#include "sizeclass.h" /* enum np_kind */
+
+#include <ctype.h>
+#include <errno.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* No segment of a real process comes near these. */
+#define SEGMENT_MAX ((uint64_t)1 << 32)	 /* bytes */
+#define ENTRIES_MAX ((uint32_t)1 << 20)	 /* of a part */
+#define CHUNK_SIZE_MAX ((uint64_t)1 << 30)
+#define PAGE_SIZE_MIN 4096
+#define PAGE_SIZE_MAX ((uint32_t)1 << 20)
+#define MAX_ORDER_MAX 14
+#define CLASSES_MAX (NP_MAX_CLASSES + 1) /* the rows, and that of zero bytes */
+
+/* --- reading ---------------------------------------------------------- */
+
+struct reader {
+	struct view *view;
+	char *why;
+	size_t size; /* of why */
+};
+
+__attribute__((format(printf, 2, 3)))
+static bool refuse(const struct reader *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(r->why, r->size, fmt, ap);
+	va_end(ap);
+	return false;
+}
+
+static bool read_at(const struct view *view, void *to, size_t size,
+		    uint64_t offset)
+{
+	char *at = to;
+
+	while (size) {
+		ssize_t n = pread(view->fd, at, size, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		at += n;
+		size -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return true;
+}
+
+static bool open_file(const struct reader *r, int dir)
+{
+	struct view *view = r->view;
+	struct stat st;
+
+	view->fd = openat(dir, view->name.text, O_RDONLY | O_NOFOLLOW |
+			  O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (view->fd < 0)
+		return refuse(r, "%s", strerror(errno));
+	if (fstat(view->fd, &st) != 0)
+		return refuse(r, "%s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return refuse(r, "not a regular file");
+	if (st.st_uid != geteuid())
+		return refuse(r, "belongs to user %u", (unsigned)st.st_uid);
+	view->ino = st.st_ino;
+	view->size = (uint64_t)st.st_size;
+	return true;
+}
+
+/* --- the header ------------------------------------------------------- */
+
+static bool check_words(const struct reader *r)
+{
+	const struct np_segment_header *h = &r->view->head;
+
+	if (!h->magic)
+		return refuse(r, "not finished: its process had just started");
+	if (h->magic != NP_SEGMENT_MAGIC)
+		return refuse(r, "not a segment: no magic number");
+	if (h->version != NP_SEGMENT_VERSION)
+		return refuse(r, "of version %u; this npool-stat reads %d",
+			      h->version, NP_SEGMENT_VERSION);
+	if (h->header_size < sizeof *h || h->header_size > h->size)
+		return refuse(r, "a header of %u bytes", h->header_size);
+	if (h->size > r->view->size)
+		return refuse(r, "cut off: %" PRIu64 " of %" PRIu64 " bytes",
+			      r->view->size, h->size);
+	if (h->size > SEGMENT_MAX)
+		return refuse(r, "too large: %" PRIu64 " bytes", h->size);
+	if (h->pid != (uint32_t)r->view->name.pid)
+		return refuse(r, "says that it is of process %u", h->pid);
+	return true;
+}
+
+static bool check_geometry(const struct reader *r)
+{
+	const struct np_segment_header *h = &r->view->head;
+	uint32_t state = h->state;
+
+	if (h->page_size < PAGE_SIZE_MIN || h->page_size > PAGE_SIZE_MAX ||
+	    !np_is_pow2(h->page_size))
+		return refuse(r, "a page size of %u", h->page_size);
+	if (h->max_order > MAX_ORDER_MAX ||
+	    (uint64_t)h->page_size << h->max_order > CHUNK_SIZE_MAX)
+		return refuse(r, "a max order of %u", h->max_order);
+	if (h->class_table != NP_NETTY && h->class_table != NP_FINE)
+		return refuse(r, "an unknown class table, %u",
+			      h->class_table);
+	if (state != NP_SEGMENT_LIVE && state != NP_SEGMENT_ENDED)
+		return refuse(r, "in an unknown state, %u", state);
+	return true;
+}
+
+/* Does a part lie between the header and the segment's end? stride: the
+ * least that an entry must have. */
+static bool check_part(const struct reader *r, const char *name,
+		       const struct np_segment_part *part, size_t stride,
+		       uint32_t most)
+{
+	const struct np_segment_header *h = &r->view->head;
+	/* Of 32 bits each, so this does not overflow. */
+	uint64_t end = part->offset + (uint64_t)part->stride * part->n;
+
+	if (part->n > most)
+		return refuse(r, "%u %s; at most %u can be", part->n, name,
+			      most);
+	if (part->stride < stride)
+		return refuse(r, "%s of %u bytes, less than %zu", name,
+			      part->stride, stride);
+	if (part->offset < h->header_size || end > h->size)
+		return refuse(r, "%s at bytes %u to %" PRIu64 ", outside of "
+			      "the segment's %" PRIu64, name, part->offset,
+			      end, h->size);
+	return true;
+}
+
+static size_t block_size(const struct np_segment_header *h)
+{
+	return sizeof(struct np_block) +
+	       h->classes.n * sizeof(struct np_class_count);
+}
+
+static bool check_parts(const struct reader *r)
+{
+	const struct np_segment_header *h = &r->view->head;
+
+	return check_part(r, "classes", &h->classes,
+			  sizeof(struct np_segment_class), CLASSES_MAX) &&
+	       check_part(r, "nodes", &h->nodes,
+			  sizeof(struct np_segment_node), NP_MAX_NODES) &&
+	       check_part(r, "arenas", &h->arenas,
+			  sizeof(struct np_segment_arena), ENTRIES_MAX) &&
+	       check_part(r, "inherited blocks", &h->before, block_size(h),
+			  1) &&
+	       check_part(r, "blocks", &h->blocks, block_size(h),
+			  ENTRIES_MAX) &&
+	       check_part(r, "chunks", &h->chunks,
+			  sizeof(struct np_segment_chunk), ENTRIES_MAX) &&
+	       check_part(r, "page maps", &h->maps, 0, ENTRIES_MAX);
+}
+
+static bool read_header(const struct reader *r)
+{
+	struct np_segment_header *h = &r->view->head;
+
+	if (r->view->size < sizeof *h)
+		return refuse(r, "cut off: %" PRIu64 " bytes, the header "
+			      "has %zu", r->view->size, sizeof *h);
+	if (!read_at(r->view, h, sizeof *h, 0))
+		return refuse(r, "cannot be read");
+	h->program[sizeof h->program - 1] = '\0';
+	h->topology[sizeof h->topology - 1] = '\0';
+	h->options[sizeof h->options - 1] = '\0';
+	make_printable(h->program);
+	make_printable(h->topology);
+	make_printable(h->options);
+	return check_words(r) && check_geometry(r) && check_parts(r);
+}
+
+/* --- the parts -------------------------------------------------------- */
+
+/* Copies n entries, of each at most size bytes. */
+static void *copy_part(const struct view *view,
+		       const struct np_segment_part *part, size_t size,
+		       uint32_t n)
+{
+	char *raw = get_memory(n, part->stride);
+	char *rows = get_memory(n, size);
+
+	if (!read_at(view, raw, (size_t)n * part->stride, part->offset)) {
+		free(raw);
+		free(rows);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		memcpy(rows + i * size, raw + (size_t)i * part->stride, size);
+	free(raw);
+	return rows;
+}
+
+/* Entries in use: a count that the process may have taken beyond the end. */
+static unsigned in_use(const np_count_t *count,
+		       const struct np_segment_part *part)
+{
+	uint64_t n = np_count_get(count);
+
+	return n < part->n ? (unsigned)n : part->n;
+}
+
+/* Blocks are aligned to cache lines, so their copies stand at multiples of
+ * one. */
+static void *copy_blocks(const struct view *view,
+			 const struct np_segment_part *part, unsigned n)
+{
+	size_t size = block_size(&view->head);
+	char *raw = copy_part(view, part, size, n);
+	char *blocks = NULL;
+
+	if (raw)
+		blocks = aligned_alloc(NP_LINE, (n + 1u) * view->block_size);
+	if (raw && !blocks)
+		give_up(EXIT_SELF, "out of memory");
+	for (unsigned i = 0; raw && i < n; i++)
+		memcpy(blocks + i * view->block_size, raw + i * size, size);
+	free(raw);
+	return blocks;
+}
+
+static bool copy_parts(const struct reader *r)
+{
+	struct view *v = r->view;
+	const struct np_segment_header *h = &v->head;
+
+	v->nclasses = h->classes.n;
+	v->nnodes = h->nodes.n;
+	v->narenas = h->arenas.n;
+	v->nblocks = in_use(&h->blocks_used, &h->blocks);
+	v->nchunks = in_use(&h->chunks_used, &h->chunks);
+	v->block_size = np_round_up(block_size(h), NP_LINE);
+	v->classes = copy_part(v, &h->classes, sizeof *v->classes,
+			       v->nclasses);
+	v->nodes = copy_part(v, &h->nodes, sizeof *v->nodes, v->nnodes);
+	v->arenas = copy_part(v, &h->arenas, sizeof *v->arenas, v->narenas);
+	v->chunks = copy_part(v, &h->chunks, sizeof *v->chunks, v->nchunks);
+	v->blocks = copy_blocks(v, &h->blocks, v->nblocks);
+	v->before = copy_blocks(v, &h->before, h->before.n);
+	if (!v->classes || !v->nodes || !v->arenas || !v->chunks ||
+	    !v->blocks || !v->before)
+		return refuse(r, "cut off while it was read");
+	return true;
+}
+
+static bool check_classes(const struct reader *r)
+{
+	const struct view *v = r->view;
+	uint32_t most = 1u << v->head.max_order;
+
+	for (unsigned i = 0; i < v->nclasses; i++) {
+		const struct np_segment_class *c = &v->classes[i];
+
+		if (c->kind >= NP_KINDS)
+			return refuse(r, "class %u is of kind %u", i, c->kind);
+		if (c->npages > most)
+			return refuse(r, "class %u has %u pages, a chunk %u",
+				      i, c->npages, most);
+	}
+	return true;
+}
+
+static bool check_homes(const struct reader *r)
+{
+	const struct view *v = r->view;
+
+	for (unsigned i = 0; i < v->narenas; i++)
+		if (v->arenas[i].home >= v->nnodes)
+			return refuse(r, "arena %u is on node %u of %u", i,
+				      v->arenas[i].home, v->nnodes);
+	for (unsigned i = 0; i < v->nblocks; i++)
+		if (view_block(v, i)->home >= v->nnodes)
+			return refuse(r, "block %u is on node %u of %u", i,
+				      view_block(v, i)->home, v->nnodes);
+	for (unsigned i = 0; i < v->nchunks; i++) {
+		uint32_t home = v->chunks[i].home;
+
+		if (np_count_get(&v->chunks[i].base) && home >= v->nnodes)
+			return refuse(r, "chunk %u is on node %u of %u", i,
+				      home, v->nnodes);
+	}
+	return true;
+}
+
+struct view *view_open(int dir, const struct segment_name *name, char *why,
+		       size_t size)
+{
+	struct view *view = get_memory(1, sizeof *view);
+	struct reader r = { view, why, size };
+
+	view->name = *name;
+	view->fd = -1;
+	if (open_file(&r, dir) && read_header(&r) && copy_parts(&r) &&
+	    check_classes(&r) && check_homes(&r))
+		return view;
+	view_close(view);
+	return NULL;
+}
+
+void view_close(struct view *view)
+{
+	if (!view)
+		return;
+	if (view->fd >= 0)
+		close(view->fd);
+	free(view->classes);
+	free(view->nodes);
+	free(view->arenas);
+	free(view->chunks);
+	free(view->blocks);
+	free(view->before);
+	free(view);
+}
+
+/* --- page maps -------------------------------------------------------- */
+
+size_t view_map_pages(const struct view *view, unsigned chunk)
+{
+	const struct np_segment_header *h = &view->head;
+	const struct np_segment_chunk *c = &view->chunks[chunk];
+	uint64_t npages = np_count_get(&c->size) / h->page_size;
+
+	if (!np_count_get(&c->base) || c->arena == NP_SEGMENT_HUGE ||
+	    chunk >= h->maps.n)
+		return 0;
+	if (npages > (uint64_t)1 << h->max_order || npages > h->maps.stride)
+		return 0;
+	return npages;
+}
+
+bool view_map(const struct view *view, unsigned chunk, uint8_t *map)
+{
+	const struct np_segment_part *maps = &view->head.maps;
+
+	return read_at(view, map, view_map_pages(view, chunk),
+		       maps->offset + (uint64_t)maps->stride * chunk);
+}
+
+/* --- whose it is ------------------------------------------------------ */
+
+/* Is a line of /proc/PID/maps the segment's? "from-to rwxs offset dev inode
+ * path"; the device's number is not that of stat(2) on every file system, so
+ * the path's end is compared as well. */
+static bool is_line_of(const char *line, const struct view *view)
+{
+	char tail[sizeof view->name.text + 1];
+	uint64_t ino;
+	int at = 0;
+
+	if (sscanf(line, "%*s %*s %*s %*s %" SCNu64 " %n", &ino, &at) != 1 ||
+	    !at || ino != view->ino)
+		return false;
+	snprintf(tail, sizeof tail, "/%s", view->name.text);
+	return strstr(line + at, tail) != NULL;
+}
+
+int view_is_alive(const struct view *view)
+{
+	char path[40], *line = NULL;
+	size_t room = 0;
+	int alive = 0;
+	FILE *maps;
+
+	snprintf(path, sizeof path, "/proc/%d/maps", (int)view->name.pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return errno == EACCES || errno == EPERM ? -1 : 0;
+	while (!alive && getline(&line, &room, maps) >= 0)
+		alive = is_line_of(line, view);
+	if (!alive && ferror(maps) && (errno == EACCES || errno == EPERM))
+		alive = -1;
+	free(line);
+	fclose(maps);
+	return alive;
+}
+
+/* --- the folder ------------------------------------------------------- */
+
+/* PID.N, as the library writes it: no sign, no leading zero. */
+static bool parse_name(const char *text, struct segment_name *name)
+{
+	unsigned long pid, number;
+	char *end;
+
+	if (!isdigit((unsigned char)*text) ||
+	    strlen(text) >= sizeof name->text)
+		return false;
+	pid = strtoul(text, &end, 10);
+	if (*end != '.' || !isdigit((unsigned char)end[1]) || pid > INT_MAX)
+		return false;
+	number = strtoul(end + 1, &end, 10);
+	if (*end || number > UINT_MAX)
+		return false;
+	name->pid = (pid_t)pid;
+	name->number = (unsigned)number;
+	snprintf(name->text, sizeof name->text, "%lu.%lu", pid, number);
+	return !strcmp(name->text, text);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct segment_name *x = a, *y = b;
+
+	if (x->pid != y->pid)
+		return x->pid < y->pid ? -1 : 1;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+ssize_t segment_names(int dir, struct segment_name **names)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+	struct segment_name name;
+	struct dirent *entry;
+	size_t n = 0;
+
+	*names = NULL;
+	if (!stream) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	while ((entry = readdir(stream)))
+		if (parse_name(entry->d_name, &name)) {
+			*names = grow(*names, n, sizeof name);
+			(*names)[n++] = name;
+		}
+	closedir(stream);
+	if (n)
+		qsort(*names, n, sizeof name, compare_names);
+	return (ssize_t)n;
+}

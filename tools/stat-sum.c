@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * report: all segments added up.
+ *
+ *	events (allocations, misses ...)  of all processes; what a forked
+ *	                                  child has inherited is taken off
+ *	states (used, cached, live ...)   of all processes, each as it was at
+ *	                                  its end, or is now
+ *	peaks                             of the process with the highest
+ *
+ * Every segment adds rows to the tables of nodes, arenas and classes; then
+ * each table is sorted and rows of the same node (arena, class) become one.
+ * Processes may differ in all of that: a cpuset, other options.
+ *
+ * Sums stop at the largest number instead of passing it: figures come from
+ * files that may hold anything.
+ */
+#include "stat.h"
+#include "sizeclass.h" /* enum np_kind */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- what the figures are --------------------------------------------- */
+
+#define ADD(type, field) { #field, offsetof(struct type, field), FOLD_ADD }
+#define MOST(type, field) { #field, offsetof(struct type, field), FOLD_MOST }
+#define NAMED(type, key, field) { key, offsetof(struct type, field), FOLD_ADD }
+
+#define PAGES(type)                                         \
+	NAMED(type, "pages_asked", pages.asked),            \
+	NAMED(type, "pages_resident", pages.resident),      \
+	NAMED(type, "pages_local", pages.local)
+
+const struct figure total_figures[] = {
+	ADD(total, allocs), ADD(total, frees),
+	ADD(total, hits), ADD(total, misses),
+	ADD(total, depot_gets), ADD(total, depot_puts),
+	ADD(total, fills), ADD(total, flushes),
+	ADD(total, foreign_frees), ADD(total, foreign_bytes),
+	ADD(total, rehomes), ADD(total, forks), ADD(total, abandoned),
+	ADD(total, threads), MOST(total, peak_threads),
+	ADD(total, chunks),
+	ADD(total, reserved), MOST(total, peak_reserved),
+	ADD(total, taken), MOST(total, peak_taken),
+	ADD(total, used), ADD(total, cached), ADD(total, purged),
+	ADD(total, huge_blocks), ADD(total, huge_bytes),
+	ADD(total, chunks_unseen), ADD(total, caches_unseen),
+	PAGES(total),
+	{ NULL, 0, FOLD_ADD },
+};
+
+const struct figure node_figures[] = {
+	MOST(node_row, cpus),
+	ADD(node_row, threads), ADD(node_row, chunks),
+	ADD(node_row, reserved), MOST(node_row, peak_reserved),
+	ADD(node_row, taken), MOST(node_row, peak_taken),
+	ADD(node_row, used), ADD(node_row, cached),
+	ADD(node_row, depot_bytes),
+	ADD(node_row, huge_blocks), ADD(node_row, huge_bytes),
+	PAGES(node_row),
+	{ NULL, 0, FOLD_ADD },
+};
+
+const struct figure arena_figures[] = {
+	ADD(arena_row, threads),
+	ADD(arena_row, chunks), MOST(arena_row, peak_chunks),
+	ADD(arena_row, spare),
+	ADD(arena_row, reserved),
+	ADD(arena_row, taken), MOST(arena_row, peak_taken),
+	ADD(arena_row, purged),
+	NAMED(arena_row, "allocs_tiny", allocs[NP_TINY]),
+	NAMED(arena_row, "frees_tiny", frees[NP_TINY]),
+	NAMED(arena_row, "allocs_small", allocs[NP_SMALL]),
+	NAMED(arena_row, "frees_small", frees[NP_SMALL]),
+	NAMED(arena_row, "allocs_normal", allocs[NP_NORMAL]),
+	NAMED(arena_row, "frees_normal", frees[NP_NORMAL]),
+	{ NULL, 0, FOLD_ADD },
+};
+
+const struct figure class_figures[] = {
+	ADD(class_row, allocs), ADD(class_row, frees),
+	ADD(class_row, live), ADD(class_row, live_bytes),
+	{ NULL, 0, FOLD_ADD },
+};
+
+const char *const life_names[] = { "ended", "running", "gone" };
+const char *const kind_names[] = { "tiny", "small", "normal", "huge" };
+
+/* --- folding ---------------------------------------------------------- */
+
+static void fold_row(void *into, const void *row, const struct figure *f)
+{
+	for (; f->key; f++) {
+		uint64_t *to = figure_in(into, f);
+		uint64_t value = *figure_in(row, f);
+
+		if (f->fold == FOLD_ADD)
+			*to = add_u64(*to, value);
+		else if (value > *to)
+			*to = value;
+	}
+}
+
+/* Sorts n rows and makes one of those that compare equal. Returns how many
+ * are left. */
+static size_t fold_rows(void *rows, size_t n, size_t size,
+			int (*compare)(const void *a, const void *b),
+			const struct figure *figures)
+{
+	char *to = rows, *from = rows;
+
+	if (n < 2)
+		return n;
+	qsort(rows, n, size, compare);
+	for (size_t i = 1; i < n; i++) {
+		from += size;
+		if (compare(to, from) == 0) {
+			fold_row(to, from, figures);
+		} else {
+			to += size;
+			memmove(to, from, size);
+		}
+	}
+	return (size_t)(to - (char *)rows) / size + 1;
+}
+
+static int order(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+	const struct node_row *x = a, *y = b;
+
+	if (x->home != y->home)
+		return order(x->home, y->home);
+	return (x->kernel_node > y->kernel_node) -
+	       (x->kernel_node < y->kernel_node);
+}
+
+static int compare_arenas(const void *a, const void *b)
+{
+	const struct arena_row *x = a, *y = b;
+
+	if (x->arena != y->arena)
+		return order(x->arena, y->arena);
+	if (x->home != y->home)
+		return order(x->home, y->home);
+	return (x->kernel_node > y->kernel_node) -
+	       (x->kernel_node < y->kernel_node);
+}
+
+/* By size; the huge ones, whose size is 0, last. */
+static int compare_classes(const void *a, const void *b)
+{
+	const struct class_row *x = a, *y = b;
+
+	if ((x->kind == NP_HUGE) != (y->kind == NP_HUGE))
+		return x->kind == NP_HUGE ? 1 : -1;
+	if (x->size != y->size)
+		return order(x->size, y->size);
+	if (x->npages != y->npages)
+		return order(x->npages, y->npages);
+	if (x->nelems != y->nelems)
+		return order(x->nelems, y->nelems);
+	return order(x->kind, y->kind);
+}
+
+static uint64_t mul_u64(uint64_t a, uint64_t b)
+{
+	uint64_t product;
+
+	return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+/* --- one segment ------------------------------------------------------ */
+
+/* A segment on its way into the report. */
+struct addition {
+	struct report *report;
+	const struct view *view;
+	const struct sample *sample; /* NULL: none */
+	struct total total;
+	struct node_row *nodes; /* of this segment, by home */
+};
+
+static void begin_nodes(struct addition *a)
+{
+	const struct view *v = a->view;
+
+	a->nodes = get_memory(v->nnodes, sizeof *a->nodes);
+	for (unsigned i = 0; i < v->nnodes; i++) {
+		const struct np_segment_node *from = &v->nodes[i];
+		struct node_row *to = &a->nodes[i];
+
+		to->kernel_node = from->kernel_node;
+		to->home = i;
+		to->cpus = from->cpus;
+		to->reserved = np_count_get(&from->reserved);
+		to->peak_reserved = np_count_get(&from->peak_reserved);
+		to->taken = np_count_get(&from->taken);
+		to->peak_taken = np_count_get(&from->peak_taken);
+		to->depot_bytes = np_count_get(&from->depot_bytes);
+		to->huge_blocks = np_count_get(&from->huge_blocks);
+		to->huge_bytes = np_count_get(&from->huge_bytes);
+		to->cached = to->depot_bytes;
+		a->total.huge_blocks = add_u64(a->total.huge_blocks,
+					       to->huge_blocks);
+		a->total.huge_bytes = add_u64(a->total.huge_bytes,
+					      to->huge_bytes);
+	}
+}
+
+static void add_arena(struct addition *a, unsigned i)
+{
+	const struct np_segment_arena *from = &a->view->arenas[i];
+	struct node_row *node = &a->nodes[from->home];
+	struct arena_row to = {
+		.kernel_node = node->kernel_node,
+		.home = from->home,
+		.arena = i,
+		.threads = np_count_get(&from->threads),
+		.chunks = np_count_get(&from->chunks),
+		.peak_chunks = np_count_get(&from->peak_chunks),
+		.spare = np_count_get(&from->spare),
+		.reserved = np_count_get(&from->reserved),
+		.taken = np_count_get(&from->taken),
+		.peak_taken = np_count_get(&from->peak_taken),
+		.purged = np_count_get(&from->purged),
+	};
+	struct report *r = a->report;
+
+	for (unsigned k = 0; k < NP_KINDS; k++) {
+		to.allocs[k] = np_count_get(&from->allocs[k]);
+		to.frees[k] = np_count_get(&from->frees[k]);
+	}
+	node->threads = add_u64(node->threads, to.threads);
+	node->chunks = add_u64(node->chunks, to.chunks);
+	a->total.purged = add_u64(a->total.purged, to.purged);
+	r->arenas = grow(r->arenas, r->narenas, sizeof to);
+	r->arenas[r->narenas++] = to;
+}
+
+/* What the block's cache holds; wraps round where a killed owner was between
+ * two counts. */
+static uint64_t cached_by(const struct view *v, const struct np_block *b)
+{
+	uint64_t bytes = np_count_get(&b->in_bytes) -
+			 np_count_get(&b->out_bytes) -
+			 np_count_get(&b->foreign_bytes) +
+			 np_count_get(&b->outgoing_bytes);
+
+	for (unsigned c = 0; c < v->nclasses; c++)
+		bytes += v->classes[c].size *
+			 (np_count_get(&b->class[c].frees) -
+			  np_count_get(&b->class[c].allocs));
+	return bytes;
+}
+
+/* Counts of all blocks, or of what a forked child has inherited. */
+struct events {
+	uint64_t misses, depot_gets, depot_puts, fills, flushes;
+	uint64_t foreign_frees, foreign_bytes, rehomes;
+	uint64_t allocs[NP_MAX_CLASSES + 1], frees[NP_MAX_CLASSES + 1];
+};
+
+static void add_count(uint64_t *to, const np_count_t *from)
+{
+	*to = add_u64(*to, np_count_get(from));
+}
+
+static void add_events(struct events *to, const struct np_block *b,
+		       unsigned nclasses)
+{
+	add_count(&to->misses, &b->misses);
+	add_count(&to->depot_gets, &b->depot_gets);
+	add_count(&to->depot_puts, &b->depot_puts);
+	add_count(&to->fills, &b->fills);
+	add_count(&to->flushes, &b->flushes);
+	add_count(&to->foreign_frees, &b->foreign_frees);
+	add_count(&to->foreign_bytes, &b->foreign_bytes);
+	add_count(&to->rehomes, &b->rehomes);
+	for (unsigned c = 0; c < nclasses; c++) {
+		add_count(&to->allocs[c], &b->class[c].allocs);
+		add_count(&to->frees[c], &b->class[c].frees);
+	}
+}
+
+static void take_off(struct events *from, const struct events *off)
+{
+	uint64_t *to = (uint64_t *)from;
+	const uint64_t *what = (const uint64_t *)off;
+
+	for (size_t i = 0; i < sizeof *from / sizeof *to; i++)
+		to[i] = sub_u64(to[i], what[i]);
+}
+
+/* all: since the first process; own: since the fork. */
+static void add_class(struct addition *a, unsigned c, const struct events *all,
+		      const struct events *own)
+{
+	const struct np_segment_class *from = &a->view->classes[c];
+	struct report *r = a->report;
+	struct class_row to = {
+		.kind = c ? from->kind : NP_HUGE,
+		.size = from->size,
+		.npages = from->npages,
+		.nelems = from->nelems,
+		.allocs = own->allocs[c],
+		.frees = own->frees[c],
+		.live = sub_u64(all->allocs[c], all->frees[c]),
+	};
+
+	to.live_bytes = c ? mul_u64(to.live, to.size) : a->total.huge_bytes;
+	a->total.allocs = add_u64(a->total.allocs, to.allocs);
+	a->total.frees = add_u64(a->total.frees, to.frees);
+	if (!to.allocs && !to.frees && !to.live)
+		return;
+	r->classes = grow(r->classes, r->nclasses, sizeof to);
+	r->classes[r->nclasses++] = to;
+}
+
+static void add_blocks(struct addition *a)
+{
+	struct events all = { 0 }, inherited = { 0 }, own;
+	struct total *t = &a->total;
+	const struct view *v = a->view;
+
+	for (unsigned i = 0; i < v->nblocks; i++) {
+		const struct np_block *b = view_block(v, i);
+
+		add_events(&all, b, v->nclasses);
+		a->nodes[b->home].cached += cached_by(v, b);
+	}
+	if (v->head.before.n)
+		add_events(&inherited, v->before, v->nclasses);
+	own = all;
+	take_off(&own, &inherited);
+	for (unsigned c = 0; c < v->nclasses; c++)
+		add_class(a, c, &all, &own);
+	t->misses = own.misses;
+	t->hits = sub_u64(t->allocs, t->misses);
+	t->depot_gets = own.depot_gets;
+	t->depot_puts = own.depot_puts;
+	t->fills = own.fills;
+	t->flushes = own.flushes;
+	t->foreign_frees = own.foreign_frees;
+	t->foreign_bytes = own.foreign_bytes;
+	t->rehomes = own.rehomes;
+}
+
+/* Are the kernel's numbers of all nodes known? Else no page is on its node. */
+static bool knows_nodes(const struct view *v)
+{
+	for (unsigned i = 0; i < v->nnodes; i++)
+		if (v->nodes[i].kernel_node < 0)
+			return false;
+	return true;
+}
+
+static struct pages pages_at_exit(const struct np_segment_header *h)
+{
+	struct pages none = { 0 };
+	struct pages pages = { np_count_get(&h->pages_asked),
+			       np_count_get(&h->pages_resident),
+			       np_count_get(&h->pages_local) };
+
+	if (h->state != NP_SEGMENT_ENDED || pages.resident > pages.asked ||
+	    pages.local > pages.resident)
+		return none;
+	return pages;
+}
+
+/* Where the pages are: as the process found at its exit, else as it was seen
+ * from here. Of several nodes the exit tells the sum only. */
+static void add_pages(struct addition *a)
+{
+	const struct sample *s = a->sample;
+	struct pages at_exit = pages_at_exit(&a->view->head);
+	struct pages *sum = &a->total.pages;
+
+	if (!knows_nodes(a->view))
+		return;
+	for (size_t i = 0; s && i < s->nhomes && i < a->view->nnodes; i++) {
+		a->nodes[i].pages = s->by_home[i];
+		sum->asked += s->by_home[i].asked;
+		sum->resident += s->by_home[i].resident;
+		sum->local += s->by_home[i].local;
+	}
+	if (!at_exit.resident)
+		return;
+	*sum = at_exit;
+	if (a->view->nnodes == 1)
+		a->nodes[0].pages = at_exit;
+}
+
+static void add_node(struct addition *a, struct node_row *node)
+{
+	struct report *r = a->report;
+	struct total *t = &a->total;
+
+	/* Less than nothing: seen between two counts. */
+	if ((int64_t)node->cached < 0)
+		node->cached = 0;
+	node->used = sub_u64(node->taken, node->cached);
+	t->chunks = add_u64(t->chunks, node->chunks);
+	t->reserved = add_u64(t->reserved, node->reserved);
+	t->peak_reserved = add_u64(t->peak_reserved, node->peak_reserved);
+	t->taken = add_u64(t->taken, node->taken);
+	t->peak_taken = add_u64(t->peak_taken, node->peak_taken);
+	t->used = add_u64(t->used, node->used);
+	t->cached = add_u64(t->cached, node->cached);
+	r->nodes = grow(r->nodes, r->nnodes, sizeof *node);
+	r->nodes[r->nnodes++] = *node;
+}
+
+static void add_header(struct total *t, const struct np_segment_header *h)
+{
+	t->forks = np_count_get(&h->forks);
+	t->abandoned = np_count_get(&h->abandoned);
+	t->threads = np_count_get(&h->threads);
+	t->peak_threads = np_count_get(&h->peak_threads);
+	t->chunks_unseen = np_count_get(&h->chunks_unseen);
+	t->caches_unseen = np_count_get(&h->caches_unseen);
+}
+
+static void add_process(struct addition *a, enum life life)
+{
+	const struct np_segment_header *h = &a->view->head;
+	struct report *r = a->report;
+	struct process p = {
+		.pid = a->view->name.pid,
+		.program_number = a->view->name.number,
+		.parent = h->parent,
+		.life = life,
+		.page_size = h->page_size,
+		.chunk_size = (uint64_t)h->page_size << h->max_order,
+		.class_table = h->class_table == NP_FINE ? "fine" : "netty",
+		.total = a->total,
+	};
+
+	memcpy(p.program, h->program, sizeof p.program);
+	memcpy(p.topology, h->topology, sizeof p.topology);
+	memcpy(p.options, h->options, sizeof p.options);
+	r->processes = grow(r->processes, r->nprocesses, sizeof p);
+	r->processes[r->nprocesses++] = p;
+	r->by_life[life]++;
+	fold_row(&r->total, &p.total, total_figures);
+}
+
+static void add_view(struct report *r, const struct view *view,
+		     const struct samples *samples, enum life life)
+{
+	struct addition a = {
+		.report = r,
+		.view = view,
+		.sample = samples_find(samples, &view->name),
+	};
+
+	add_header(&a.total, &view->head);
+	begin_nodes(&a);
+	for (unsigned i = 0; i < view->narenas; i++)
+		add_arena(&a, i);
+	add_blocks(&a);
+	add_pages(&a);
+	for (unsigned i = 0; i < view->nnodes; i++)
+		add_node(&a, &a.nodes[i]);
+	add_process(&a, life);
+	free(a.nodes);
+	if (r->options->map)
+		pictures_add(r, view);
+	r->nnodes = fold_rows(r->nodes, r->nnodes, sizeof *r->nodes,
+			      compare_nodes, node_figures);
+	r->narenas = fold_rows(r->arenas, r->narenas, sizeof *r->arenas,
+			       compare_arenas, arena_figures);
+	r->nclasses = fold_rows(r->classes, r->nclasses, sizeof *r->classes,
+				compare_classes, class_figures);
+}
+
+/* --- all segments ----------------------------------------------------- */
+
+static enum life life_of(const struct view *view, struct samples *samples)
+{
+	int alive;
+
+	if (view->head.state == NP_SEGMENT_ENDED)
+		return LIFE_ENDED;
+	alive = view_is_alive(view);
+	if (alive > 0)
+		samples_take(samples, view);
+	else if (alive < 0 && !samples->error)
+		samples->error = EACCES;
+	return alive ? LIFE_RUNNING : LIFE_GONE;
+}
+
+static void skip(struct report *r, const char *name, const char *why)
+{
+	struct skipped *s;
+
+	complain("segment %s is skipped: %s", name, why);
+	r->skipped = grow(r->skipped, r->nskipped, sizeof *r->skipped);
+	s = &r->skipped[r->nskipped++];
+	s->name = format_text("%s", name);
+	s->why = format_text("%s", why);
+}
+
+void report_read(struct report *r, int dir, struct samples *samples)
+{
+	struct segment_name *names;
+	ssize_t n = segment_names(dir, &names);
+	char why[200];
+
+	if (n < 0)
+		give_up(EXIT_SELF, "the folder of segments: %s",
+			strerror(errno));
+	for (ssize_t i = 0; i < n; i++) {
+		struct view *view = view_open(dir, &names[i], why,
+					      sizeof why);
+
+		if (view)
+			add_view(r, view, samples, life_of(view, samples));
+		else
+			skip(r, names[i].text, why);
+		view_close(view);
+	}
+	r->sample_error = samples->error;
+	free(names);
+}
+
+const struct process *report_main(const struct report *r)
+{
+	const struct process *main = r->nprocesses ? r->processes : NULL;
+
+	/* Of its programs, the last one. */
+	for (size_t i = 0; r->run && i < r->nprocesses; i++)
+		if (r->processes[i].pid == r->run->pid)
+			main = &r->processes[i];
+	return main;
+}
+
+void report_free(struct report *r)
+{
+	for (size_t i = 0; i < r->npictures; i++)
+		free(r->pictures[i].cells);
+	for (size_t i = 0; i < r->nskipped; i++) {
+		free(r->skipped[i].name);
+		free(r->skipped[i].why);
+	}
+	free(r->processes);
+	free(r->nodes);
+	free(r->arenas);
+	free(r->classes);
+	free(r->pictures);
+	free(r->skipped);
+}

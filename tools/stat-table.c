@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * table: the report for people, 80 columns wide.
+ *
+ * Sizes have three digits and a unit of 1024 (KiB, MiB ...). Counts are exact
+ * up to seven digits and then have three and a unit of 1000 (k, M, G ...).
+ * What is not known is "-". The exact figures are in the JSON.
+ */
+#include "stat.h"
+#include "sizeclass.h" /* enum np_kind */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define WIDTH 80
+#define TOP_CLASSES 10
+#define EXACT_MAX 9999999
+
+typedef char cell[24];
+
+/* --- cells ------------------------------------------------------------ */
+
+/* Three digits and a unit. */
+static const char *scaled(cell to, uint64_t value, double step,
+			  const char *const *units)
+{
+	double v = (double)value;
+
+	while (v >= 999.5 && units[1]) {
+		v /= step;
+		units++;
+	}
+	/* Between 999.5 and 1023 of a unit of 1024 is below 1 of the next. */
+	snprintf(to, sizeof(cell), "%.*f %s",
+		 v < 9.995 ? 2 : v < 99.95 ? 1 : 0, v, *units);
+	return to;
+}
+
+static const char *bytes(cell to, uint64_t n)
+{
+	static const char *const units[] = {
+		"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", NULL,
+	};
+
+	if (n < 1000)
+		return snprintf(to, sizeof(cell), "%" PRIu64 " B", n), to;
+	return scaled(to, n, 1024, units);
+}
+
+static const char *count(cell to, uint64_t n)
+{
+	static const char *const units[] = {
+		"", "k", "M", "G", "T", "P", "E", NULL,
+	};
+
+	if (n <= EXACT_MAX)
+		return snprintf(to, sizeof(cell), "%" PRIu64, n), to;
+	return scaled(to, n, 1000, units);
+}
+
+static const char *percent(cell to, uint64_t part, uint64_t whole)
+{
+	double share = whole ? (double)part / (double)whole * 100 : 0;
+
+	if (!whole)
+		return "-";
+	/* All, and only all, is 100 %. */
+	if (part < whole && share > 99.9)
+		share = 99.9;
+	snprintf(to, sizeof(cell), "%.1f%%", share);
+	return to;
+}
+
+static const char *kernel_node(cell to, int64_t node)
+{
+	if (node < 0)
+		return "-";
+	snprintf(to, sizeof(cell), "%" PRId64, node);
+	return to;
+}
+
+/* --- text ------------------------------------------------------------- */
+
+/* Breaks text behind commas and blanks. */
+static void print_wrapped(FILE *out, const char *label, const char *text)
+{
+	size_t room = WIDTH - 12;
+
+	while (*text) {
+		size_t n = strlen(text), cut;
+
+		if (n > room) {
+			for (cut = room; cut && !strchr(", ", text[cut - 1]);)
+				cut--;
+			n = cut ? cut : room;
+		}
+		fprintf(out, "  %-10s%.*s\n", label, (int)n, text);
+		label = "";
+		text += n;
+	}
+}
+
+static char *join(char **words)
+{
+	char *all = format_text("%s", words[0]);
+
+	for (size_t i = 1; words[i]; i++) {
+		char *more = format_text("%s %s", all, words[i]);
+
+		free(all);
+		all = more;
+	}
+	make_printable(all);
+	return all;
+}
+
+static void print_command(FILE *out, const struct report *r)
+{
+	char *command;
+
+	if (!r->run) {
+		fprintf(out, "npool-stat: segments in %s\n",
+			r->options->read_dir);
+		return;
+	}
+	command = join(r->options->command);
+	fprintf(out, "npool-stat: %.60s%s\n", command,
+		strlen(command) > 60 ? "..." : "");
+	free(command);
+	fprintf(out, "  after %" PRIu64 ".%03u s: ",
+		r->run->elapsed_ms / 1000,
+		(unsigned)(r->run->elapsed_ms % 1000));
+	if (WIFSIGNALED(r->run->status))
+		fprintf(out, "ended by signal %d (%s)\n",
+			WTERMSIG(r->run->status),
+			strsignal(WTERMSIG(r->run->status)));
+	else
+		fprintf(out, "exit code %d\n", WEXITSTATUS(r->run->status));
+}
+
+static const char *es(uint64_t n)
+{
+	return n == 1 ? "" : "es";
+}
+
+static void print_lives(FILE *out, const struct report *r)
+{
+	size_t running = r->by_life[LIFE_RUNNING];
+
+	fprintf(out, "  %zu process%s: %zu left by exit, %zu otherwise (killed, "
+		"exec, _exit)\n", r->nprocesses, es(r->nprocesses),
+		r->by_life[LIFE_ENDED], r->by_life[LIFE_GONE]);
+	if (running)
+		fprintf(out, "  %zu process%s still running: counted as of "
+			"now\n", running, es(running));
+	if (r->nskipped)
+		fprintf(out, "  %zu segment%s skipped, see the messages\n",
+			r->nskipped, r->nskipped == 1 ? "" : "s");
+}
+
+static void print_setting(FILE *out, const struct report *r)
+{
+	const struct process *p = report_main(r);
+	cell page, chunk;
+
+	fprintf(out, "  pages of %s, chunks of %s, classes %s\n",
+		bytes(page, p->page_size), bytes(chunk, p->chunk_size),
+		p->class_table);
+	print_wrapped(out, "topology", p->topology);
+	print_wrapped(out, "options", p->options);
+}
+
+/* --- tables ----------------------------------------------------------- */
+
+static void print_nodes(FILE *out, const struct report *r)
+{
+	fputs("\nnode kernel cpus threads chunks  reserved      used    cached"
+	      "      peak on node\n", out);
+	for (size_t i = 0; i < r->nnodes; i++) {
+		const struct node_row *n = &r->nodes[i];
+		cell node, reserved, used, cached, peak, share;
+
+		fprintf(out, "%4" PRIu64 " %6s %4" PRIu64 " %7" PRIu64
+			" %6" PRIu64 " %9s %9s %9s %9s %7s\n", n->home,
+			kernel_node(node, n->kernel_node), n->cpus,
+			n->threads, n->chunks, bytes(reserved, n->reserved),
+			bytes(used, n->used), bytes(cached, n->cached),
+			bytes(peak, n->peak_taken),
+			percent(share, n->pages.local, n->pages.resident));
+	}
+}
+
+/* Machines with many CPUs have many arenas, most of them unused. */
+static bool is_shown(const struct report *r, const struct arena_row *a)
+{
+	uint64_t any = a->threads | a->peak_chunks | a->peak_taken;
+
+	return r->options->verbose || any;
+}
+
+static void print_arena_memory(FILE *out, const struct report *r)
+{
+	size_t idle = 0;
+
+	fputs("\narena node threads chunks  peak  reserved     taken      peak"
+	      "    purged\n", out);
+	for (size_t i = 0; i < r->narenas; i++) {
+		const struct arena_row *a = &r->arenas[i];
+		cell reserved, taken, peak, purged;
+
+		if (!is_shown(r, a)) {
+			idle++;
+			continue;
+		}
+		fprintf(out, "%5" PRIu64 " %4" PRIu64 " %7" PRIu64 " %6" PRIu64
+			" %5" PRIu64 " %9s %9s %9s %9s\n", a->arena, a->home,
+			a->threads, a->chunks, a->peak_chunks,
+			bytes(reserved, a->reserved), bytes(taken, a->taken),
+			bytes(peak, a->peak_taken), bytes(purged, a->purged));
+	}
+	if (idle)
+		fprintf(out, "      %zu more, never used (-v shows them)\n",
+			idle);
+}
+
+static void print_arena_pieces(FILE *out, const struct report *r)
+{
+	fputs("\narena node       tiny (pieces)      small (pieces)     normal "
+	      "(pieces)\n                out      back       out      back  "
+	      "     out      back\n", out);
+	for (size_t i = 0; i < r->narenas; i++) {
+		const struct arena_row *a = &r->arenas[i];
+		cell c[6];
+
+		if (!is_shown(r, a))
+			continue;
+		fprintf(out, "%5" PRIu64 " %4" PRIu64
+			"  %9s %9s %9s %9s %9s %9s\n", a->arena, a->home,
+			count(c[0], a->allocs[NP_TINY]),
+			count(c[1], a->frees[NP_TINY]),
+			count(c[2], a->allocs[NP_SMALL]),
+			count(c[3], a->frees[NP_SMALL]),
+			count(c[4], a->allocs[NP_NORMAL]),
+			count(c[5], a->frees[NP_NORMAL]));
+	}
+}
+
+/* --- totals ----------------------------------------------------------- */
+
+/* One line a group of totals: label, then "words value" pairs. */
+static void print_calls(FILE *out, const struct total *t)
+{
+	cell a, b, c;
+
+	fprintf(out, "\ncalls     allocations %s, frees %s\n",
+		count(a, t->allocs), count(b, t->frees));
+	fprintf(out, "caches    hits %s of allocations (%s), misses %s\n",
+		percent(a, t->hits, t->allocs), count(b, t->hits),
+		count(c, t->misses));
+	fprintf(out, "depots    magazines got %s, put %s\n",
+		count(a, t->depot_gets), count(b, t->depot_puts));
+	fprintf(out, "arenas    visits to fill %s, to flush %s\n",
+		count(a, t->fills), count(b, t->flushes));
+	fprintf(out, "nodes     foreign frees %s (%s), rehomed threads %s\n",
+		count(a, t->foreign_frees), bytes(b, t->foreign_bytes),
+		count(c, t->rehomes));
+}
+
+static void print_memory(FILE *out, const struct total *t)
+{
+	cell a, b, c, d;
+
+	fprintf(out, "memory    reserved %s (peak %s), taken %s (peak %s)\n",
+		bytes(a, t->reserved), bytes(b, t->peak_reserved),
+		bytes(c, t->taken), bytes(d, t->peak_taken));
+	fprintf(out, "          used %s, cached %s, purged %s\n",
+		bytes(a, t->used), bytes(b, t->cached), bytes(c, t->purged));
+	fprintf(out, "huge      blocks %s (%s)\n", count(a, t->huge_blocks),
+		bytes(b, t->huge_bytes));
+	fprintf(out, "threads   %s at the end, peak %s; forks %s, caches abandoned "
+		"%s\n", count(a, t->threads), count(b, t->peak_threads),
+		count(c, t->forks), count(d, t->abandoned));
+}
+
+static void print_pages(FILE *out, const struct report *r)
+{
+	const struct pages *p = &r->total.pages;
+	cell a, b, c;
+
+	fprintf(out, "pages     asked %s, in memory %s, of them on their node "
+		"%s\n", count(a, p->asked), count(b, p->resident),
+		percent(c, p->local, p->resident));
+	if (r->sample_error)
+		fprintf(out, "          not all could be asked: %s\n",
+			strerror(r->sample_error));
+	if (r->total.chunks_unseen)
+		fprintf(out, "          %s chunks had no room in their segment "
+			"and are not asked or drawn\n",
+			count(a, r->total.chunks_unseen));
+	if (r->total.caches_unseen)
+		fprintf(out, "          %s thread caches had no room in their "
+			"segment: counted from their end\n",
+			count(a, r->total.caches_unseen));
+}
+
+/* --- classes ---------------------------------------------------------- */
+
+static int by_allocs(const void *a, const void *b)
+{
+	const struct class_row *x = *(const struct class_row *const *)a;
+	const struct class_row *y = *(const struct class_row *const *)b;
+
+	if (x->allocs != y->allocs)
+		return x->allocs < y->allocs ? 1 : -1;
+	return (x > y) - (x < y);
+}
+
+static void print_class(FILE *out, const struct class_row *c)
+{
+	cell size, allocs, frees, live, live_bytes, n;
+
+	fprintf(out, "%9s %-6s %9s %9s %9s %9s  ",
+		c->kind == NP_HUGE ? "-" : count(size, c->size),
+		kind_names[c->kind], count(allocs, c->allocs),
+		count(frees, c->frees), count(live, c->live),
+		bytes(live_bytes, c->live_bytes));
+	if (c->kind == NP_HUGE)
+		fputs("blocks of their own\n", out);
+	else if (!c->nelems)
+		fprintf(out, "run, %s page%s\n", count(n, c->npages),
+			c->npages == 1 ? "" : "s");
+	else
+		fprintf(out, "%" PRIu64 " on %" PRIu64 " page%s\n", c->nelems,
+			c->npages, c->npages == 1 ? "" : "s");
+}
+
+/* The classes with most allocations, or all in the order of their sizes. */
+static void print_classes(FILE *out, const struct report *r)
+{
+	const struct class_row **rows;
+	size_t n = r->nclasses;
+
+	if (!n)
+		return;
+	rows = get_memory(n, sizeof *rows);
+	for (size_t i = 0; i < n; i++)
+		rows[i] = &r->classes[i];
+	if (!r->options->verbose)
+		qsort(rows, n, sizeof *rows, by_allocs);
+	if (!r->options->verbose && n > TOP_CLASSES)
+		n = TOP_CLASSES;
+	fputs("\n     size kind   allocated     freed      live     bytes  "
+	      "made of\n", out);
+	for (size_t i = 0; i < n; i++)
+		print_class(out, rows[i]);
+	if (n < r->nclasses)
+		fprintf(out, "          %zu more classes (-v shows all, in the "
+			"order of size)\n", r->nclasses - n);
+	free(rows);
+}
+
+/* --- processes -------------------------------------------------------- */
+
+static void print_processes(FILE *out, const struct report *r)
+{
+	fputs("\n    pid program          state   allocated      used    cached"
+	      "      peak on node\n", out);
+	for (size_t i = 0; i < r->nprocesses; i++) {
+		const struct process *p = &r->processes[i];
+		cell allocs, used, cached, peak, share;
+
+		fprintf(out, "%7d %-15.15s  %-7s %9s %9s %9s %9s %7s\n",
+			(int)p->pid, p->program, life_names[p->life],
+			count(allocs, p->total.allocs),
+			bytes(used, p->total.used),
+			bytes(cached, p->total.cached),
+			bytes(peak, p->total.peak_taken),
+			percent(share, p->total.pages.local,
+				p->total.pages.resident));
+	}
+}
+
+static void print_legend(FILE *out, const struct report *r)
+{
+	if (r->nprocesses < 2)
+		return;
+	fputs("\nEvents are added up over all processes; sizes too, each "
+	      "process as it was at\nits end. Peaks are those of the process "
+	      "with the highest.\n", out);
+}
+
+void table_print(FILE *out, const struct report *r)
+{
+	print_command(out, r);
+	if (!r->nprocesses && r->nskipped) {
+		fputs("  no segment could be read, see the messages\n", out);
+		return;
+	}
+	if (!r->nprocesses) {
+		fputs("  no process used the malloc face: programs that are "
+		      "statically linked, run\n  set-user-ID or bring their "
+		      "own malloc cannot\n", out);
+		return;
+	}
+	print_lives(out, r);
+	print_setting(out, r);
+	print_nodes(out, r);
+	print_arena_memory(out, r);
+	print_arena_pieces(out, r);
+	print_calls(out, &r->total);
+	print_memory(out, &r->total);
+	print_pages(out, r);
+	print_classes(out, r);
+	if (r->options->verbose)
+		print_processes(out, r);
+	print_legend(out, r);
+	for (size_t i = 0; i < r->npictures; i++)
+		picture_print(out, &r->pictures[i]);
+}
