@@ -9,6 +9,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <stdio.h> /* snprintf */
 #include <string.h>
 
 #define BATCH 64 /* elements taken from a bitmap at a time */
@@ -549,9 +550,10 @@ void np_arena_settle(struct np_arena *a, np_home_t home, int bind_node)
 	*count = a->early;
 	count->home = home;
 	a->count = count;
-	np_count_add_shared(&a->node->taken, np_count_get(&count->taken));
-	np_count_add_shared(&a->node->reserved,
-			    np_count_get(&count->reserved));
+	count_node(&a->node->taken, &a->node->peak_taken,
+		   np_count_get(&count->taken));
+	count_node(&a->node->reserved, &a->node->peak_reserved,
+		   np_count_get(&count->reserved));
 	show_chunks(a);
 	np_unlock(&a->lock);
 }
@@ -615,15 +617,20 @@ static _Noreturn void die_in_run(const void *p, const struct np_place *place,
 				 const char *what)
 {
 	const struct np_chunk *c = place->chunk;
-	bool is_element = place->entry & NP_PAGE_SUBPAGE;
+	const struct np_class *row = &c->classes->row[place->class];
+	const char *fault = place->offset ? "interior pointer"
+					  : freed_before(what);
+	char piece[64];
 
-	np_die("%s(%p): %s: %s %u of the %s at page %u of chunk %p, %zu bytes "
-	       "in (class %u, arena %u, node %u)", what, p,
-	       place->offset ? "interior pointer" : freed_before(what),
-	       is_element ? "element" : "run", place->slot,
-	       is_element ? "subpage" : "run", place->first,
-	       (void *)c->base, place->offset,
-	       (unsigned)c->classes->row[place->class].size,
+	if (row->nelems)
+		snprintf(piece, sizeof piece, "element %u of the subpage",
+			 place->slot);
+	else
+		snprintf(piece, sizeof piece, "the run of %u pages",
+			 (unsigned)row->npages);
+	np_die("%s(%p): %s: %zu bytes into %s at page %u of chunk %p (class "
+	       "%u, arena %u, node %u)", what, p, fault, place->offset, piece,
+	       place->first, (void *)c->base, (unsigned)row->size,
 	       place->region->arena->index, np_region_home(place->region));
 }
 

@@ -304,15 +304,21 @@ void np_pool_free(void *p)
 
 /* --- sizes ------------------------------------------------------------ */
 
-size_t np_pool_usable(const void *p)
+/* `what` wants to know: its name stands in the message if p is none. */
+static size_t usable_for(const void *p, const char *what)
 {
 	struct np_place place = np_place_of(p);
 
 	if (place.region && place.region->is_huge && !place.offset)
 		return place.region->block_size;
 	if (!place.chunk || !place.entry || place.offset)
-		np_place_die(p, &place, "usable_size");
+		np_place_die(p, &place, what);
 	return np_pool.classes.row[place.class].size;
+}
+
+size_t np_pool_usable(const void *p)
+{
+	return usable_for(p, "usable_size");
 }
 
 size_t np_pool_good_size(size_t size)
@@ -340,7 +346,7 @@ static bool resize_huge(struct np_region *r, size_t size, void **moved)
 
 bool np_pool_resize(void *p, size_t size, void **moved)
 {
-	size_t usable = np_pool_usable(p); /* checks p */
+	size_t usable = usable_for(p, "realloc"); /* checks p */
 	struct np_region *r = np_map_find(p);
 
 	if (r->is_huge)
