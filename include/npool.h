@@ -110,8 +110,8 @@ NPOOL_API void npool_flush_thread(void);
 
 /* Figures of the whole pool, in bytes if nothing else is said. While other
  * threads run, figures may be of slightly different moments. */
-struct npool_stats {
-	size_t size;	       /* in: sizeof(struct npool_stats) */
+struct npool_figures {
+	size_t size;	       /* in: sizeof(struct npool_figures) */
 	uint64_t used;	       /* in pieces that the program holds, rounded to
 				  their classes */
 	uint64_t cached;       /* in thread caches and depots */
@@ -136,7 +136,7 @@ struct npool_stats {
 /* Fills in the first stats->size bytes of *stats; a program built against an
  * older header gets the fields that it knows.
  * Returns 0, or EINVAL: stats->size is below that of the first release. */
-NPOOL_API int npool_stats(struct npool_stats *stats);
+NPOOL_API int npool_stats(struct npool_figures *stats);
 
 #ifdef __cplusplus
 }

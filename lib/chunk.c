@@ -296,6 +296,19 @@ static bool is_fresh(const struct np_chunk *c, uint32_t node)
 	return true;
 }
 
+/* Does the page table say of all pages below node that they are free, or that
+ * none is? */
+static bool table_says(const struct np_chunk *c, uint32_t node, bool is_free)
+{
+	uint32_t n = pages_below(c, node);
+	uint32_t first = node * n - np_chunk_npages(c);
+
+	for (uint32_t i = first; i < first + n; i++)
+		if (!c->pages[i] != is_free)
+			return false;
+	return true;
+}
+
 /* Checks the subtree and adds up its free pages. */
 static bool subtree_valid(const struct np_chunk *c, uint32_t node,
 			  uint32_t *nfree)
@@ -306,41 +319,43 @@ static bool subtree_valid(const struct np_chunk *c, uint32_t node,
 
 	if (value == depth) {
 		*nfree += pages_below(c, node);
-		return is_fresh(c, node);
+		return is_fresh(c, node) && table_says(c, node, true);
 	}
-	if (node >= npages)
-		return value == unusable(c);
-	if (value == unusable(c) && is_fresh(c, node * 2) &&
-	    is_fresh(c, node * 2 + 1))
-		return true;
-	if (value != min_depth(c->tree[l], c->tree[l + 1]) ||
+	if (value == unusable(c) &&
+	    (node >= npages || (is_fresh(c, l) && is_fresh(c, l + 1))))
+		return table_says(c, node, false);
+	if (node >= npages ||
+	    value != min_depth(c->tree[l], c->tree[l + 1]) ||
 	    (c->tree[l] == depth + 1 && c->tree[l + 1] == depth + 1))
 		return false;
 	return subtree_valid(c, l, nfree) && subtree_valid(c, l + 1, nfree);
 }
 
-static bool pages_valid(const struct np_chunk *c, uint32_t nfree)
+/* Does the entry go on with the run that the one before it is of? */
+static bool entry_valid(const struct np_chunk *c, uint32_t i)
 {
-	uint32_t seen = 0;
+	uint32_t step = 1u << NP_PAGE_OFFSET_SHIFT, e = c->pages[i];
 
+	return e < step || (i > 0 && c->pages[i - 1] == e - step);
+}
+
+static bool pages_valid(const struct np_chunk *c)
+{
 	for (uint32_t i = 0; i < np_chunk_npages(c); i++) {
-		uint32_t e = c->pages[i];
-
-		seen += !e;
-		if (bit_is_set(c->dirty, i) && e)
+		if (bit_is_set(c->dirty, i) && c->pages[i])
 			return false;
 		if (bit_is_set(c->aged, i) && !bit_is_set(c->dirty, i))
 			return false;
-		if (e >> NP_PAGE_OFFSET_SHIFT > i)
+		if (!entry_valid(c, i))
 			return false;
 	}
-	return seen == nfree;
+	return true;
 }
 
 bool np_chunk_valid(const struct np_chunk *c)
 {
 	uint32_t nfree = 0;
 
-	return subtree_valid(c, 1, &nfree) && pages_valid(c, nfree) &&
+	return subtree_valid(c, 1, &nfree) && pages_valid(c) &&
 	       (size_t)nfree << c->classes->page_shift == c->free_bytes;
 }

@@ -177,6 +177,7 @@ static bool geometry_fits(const struct np_config *config)
 unsigned np_config_parse(struct np_config *config, const char *text)
 {
 	char part[NP_CONFIG_PATH_MAX + 32];
+	struct np_config before = *config;
 	unsigned bad = 0;
 
 	while (text && *text) {
@@ -196,8 +197,8 @@ unsigned np_config_parse(struct np_config *config, const char *text)
 	if (!geometry_fits(config)) {
 		np_warn(NP_CONFIG_ENV ": page_size << max_order is over 1 GiB;"
 			" both are ignored");
-		config->page_size = 8192;
-		config->max_order = 11;
+		config->page_size = before.page_size;
+		config->max_order = before.max_order;
 		bad++;
 	}
 	return bad;

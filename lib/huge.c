@@ -91,16 +91,17 @@ static bool is_one_mapping(const struct np_region *r, size_t size)
 	return true;
 }
 
-/* A mremap that failed may have unmapped its target (before Linux 6.17): maps
- * it again. Returns false if there is no memory for it. */
-static bool have_target(struct np_region *r, int bind_node)
+/* A mremap that failed may have unmapped its target, the block's first size
+ * bytes (before Linux 6.17): maps them again. Returns false if there is no
+ * memory for that. */
+static bool have_target(const struct np_region *r, size_t size, int bind_node)
 {
 	void *p = (void *)r->base;
 
-	if (!np_os_reserve_at(p, r->block_size))
+	if (!np_os_reserve_at(p, size))
 		return true; /* it is still there */
-	np_os_bind(p, r->block_size, bind_node);
-	return np_os_commit(p, r->block_size) == 0;
+	np_os_bind(p, size, bind_node);
+	return np_os_commit(p, size) == 0;
 }
 
 /* Moves the pages, or copies them where the kernel cannot. */
@@ -115,7 +116,7 @@ static bool move_pages_to(struct np_region *to, const struct np_region *from,
 		if (np_os->mremap((void *)from->base, size, size, flags,
 				  (void *)to->base) != MAP_FAILED)
 			return true;
-		if (!have_target(to, bind_node))
+		if (!have_target(to, size, bind_node))
 			return false;
 	}
 	memcpy((void *)to->base, (void *)from->base, size);

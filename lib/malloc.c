@@ -156,9 +156,9 @@ FACE int mallopt(int param, int value)
 	}
 }
 
-static struct npool_stats stats_now(void)
+static struct npool_figures stats_now(void)
 {
-	struct npool_stats s = { .size = sizeof s };
+	struct npool_figures s = { .size = sizeof s };
 
 	npool_stats(&s);
 	return s;
@@ -166,7 +166,7 @@ static struct npool_stats stats_now(void)
 
 FACE struct mallinfo2 mallinfo2(void)
 {
-	struct npool_stats s = stats_now();
+	struct npool_figures s = stats_now();
 	size_t free_bytes = s.reserved - s.used;
 
 	return (struct mallinfo2){

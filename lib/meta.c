@@ -97,6 +97,8 @@ void *np_meta_alloc(np_home_t home, size_t size)
 	unsigned i = size_index(size);
 	struct free_block *b;
 
+	if (size > PTRDIFF_MAX)
+		return errno = ENOMEM, NULL;
 	if (size >= OWN_MAPPING_MIN)
 		return map(home, np_round_up(size, np_os_page_size()));
 	np_lock(&s->lock);

@@ -183,11 +183,11 @@ void npool_flush_thread(void)
 	np_thread_flush(true, true);
 }
 
-int npool_stats(struct npool_stats *stats)
+int npool_stats(struct npool_figures *stats)
 {
-	size_t first_release = offsetof(struct npool_stats, chunk_size) +
+	size_t first_release = offsetof(struct npool_figures, chunk_size) +
 			       sizeof stats->chunk_size;
-	struct npool_stats all;
+	struct npool_figures all;
 
 	if (stats->size < first_release)
 		return EINVAL;

@@ -146,7 +146,7 @@ bool np_os_reserve_at(void *addr, size_t size)
 	return p == addr;
 }
 
-void *np_os_reserve(size_t size, size_t align)
+static void *reserve(size_t size, size_t align)
 {
 	size_t total;
 	char *p = reserve_at(NULL, size, 0), *below;
@@ -155,15 +155,25 @@ void *np_os_reserve(size_t size, size_t align)
 	if (!p || !((uintptr_t)p & (align - 1)))
 		return p;
 	if (np_os_release(p, size) != 0)
-		return errno = ENOMEM, NULL;
+		return NULL;
 	/* It stacks them downwards: below there is room, most likely. */
 	below = (char *)((uintptr_t)p & ~(align - 1));
 	if (np_os_reserve_at(below, size))
 		return below;
 	if (__builtin_add_overflow(size, align - np_os_page_size(), &total))
-		return errno = ENOMEM, NULL;
+		return NULL;
 	p = reserve_at(NULL, total, 0);
 	return p ? trim_to(p, total, size, align) : NULL;
+}
+
+void *np_os_reserve(size_t size, size_t align)
+{
+	int saved = errno;
+	void *p = reserve(size, align);
+
+	/* What failed on the way does not matter to who got it. */
+	errno = p ? saved : ENOMEM;
+	return p;
 }
 
 int np_os_commit(void *addr, size_t size)

@@ -27,6 +27,39 @@ static void set_stage(enum np_pool_stage stage)
 	atomic_store_explicit(&np_pool.stage, stage, memory_order_release);
 }
 
+/* --- counting without a cache ----------------------------------------- */
+
+/* What was counted before there was a segment to count in. */
+static struct np_class_count early[NP_MAX_CLASSES];
+
+static void add_shared(unsigned class, uint64_t allocs, uint64_t frees)
+{
+	struct np_block *b = np_block_shared();
+	uint64_t size = class ? np_pool.classes.row[class].size : 0;
+
+	np_count_add_shared(&b->class[class].allocs, allocs);
+	np_count_add_shared(&b->class[class].frees, frees);
+	np_count_add_shared(&b->misses, allocs);
+	np_count_add_shared(&b->in_bytes, allocs * size);
+	np_count_add_shared(&b->out_bytes, frees * size);
+}
+
+static void count_shared(unsigned class, bool is_free)
+{
+	if (stage() == NP_AWAKE)
+		add_shared(class, !is_free, is_free);
+	else
+		np_count_add_shared(is_free ? &early[class].frees
+					    : &early[class].allocs, 1);
+}
+
+static void count_early(void)
+{
+	for (unsigned class = 0; class <= np_pool.classes.n; class++)
+		add_shared(class, np_count_get(&early[class].allocs),
+			   np_count_get(&early[class].frees));
+}
+
 /* --- the start -------------------------------------------------------- */
 
 /* NP_ASLEEP to NP_EARLY: asks nobody but the kernel and the environment. */
@@ -80,6 +113,7 @@ static bool wake(void)
 			    arenas, pool->config.decay_ms, &pool->first,
 			    here) != 0)
 		return false;
+	count_early();
 	return np_fork_init() == 0;
 }
 
@@ -132,21 +166,6 @@ static struct np_arena *any_arena(void)
 		return &np_pool.first;
 	home = np_topology_home(&np_pool.topology, cpu);
 	return np_node_any_arena(&np_pool.nodes.node[home], cpu);
-}
-
-static void count_shared(unsigned class, bool is_free)
-{
-	struct np_block *b;
-
-	if (stage() != NP_AWAKE)
-		return;
-	b = np_block_shared();
-	np_count_add_shared(is_free ? &b->class[class].frees
-				    : &b->class[class].allocs, 1);
-	np_count_add_shared(is_free ? &b->out_bytes : &b->in_bytes,
-			    class ? np_pool.classes.row[class].size : 0);
-	if (!is_free)
-		np_count_add_shared(&b->misses, 1);
 }
 
 /* --- allocating ------------------------------------------------------- */

@@ -474,6 +474,24 @@ static void leave_parents_file(void)
 	np_die("a forked child found no memory for its counters");
 }
 
+/* Sums over processes must not count the parent's events again. */
+static void forget_events(struct np_segment_header *h)
+{
+	np_count_set(&h->forks, 0);
+	np_count_set(&h->abandoned, 0);
+	np_count_set(&h->chunks_unseen, 0);
+	np_count_set(&h->caches_unseen, 0);
+	for (unsigned i = 0; i < h->arenas.n; i++) {
+		struct np_segment_arena *a = np_segment_arena(i);
+
+		np_count_set(&a->purged, 0);
+		for (unsigned kind = 0; kind < NP_KINDS; kind++) {
+			np_count_set(&a->allocs[kind], 0);
+			np_count_set(&a->frees[kind], 0);
+		}
+	}
+}
+
 void np_segment_forked(void)
 {
 	struct np_segment_header *h = np_segment.header;
@@ -489,7 +507,7 @@ void np_segment_forked(void)
 		add_counts(before, entry_of(&h->blocks, i));
 	h->parent = h->pid;
 	h->pid = (uint32_t)getpid();
-	np_count_set(&h->forks, 0);
+	forget_events(h);
 	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
 			      memory_order_relaxed);
 }

@@ -173,15 +173,30 @@ int np_classes_init(struct np_classes *t, enum np_class_table table,
 unsigned np_class_aligned(const struct np_classes *t, size_t size,
 			  size_t align)
 {
+	size_t page = (size_t)1 << t->page_shift;
 	unsigned c = np_class_of(t, size ? size : 1);
 	unsigned shift = np_log2(align);
 
 	if (!c)
 		return 0;
-	for (; c <= t->n; c++)
-		if (t->row[c].align_shift >= shift)
-			return t->row[c].size / 2 <= size + align ? c : 0;
-	return 0;
+	while (c <= t->n && t->row[c].align_shift < shift)
+		c++;
+	return c <= t->n && t->row[c].size <= np_round_up(size + !size, page)
+		? c : 0;
+}
+
+static bool lookup_valid(const struct np_classes *t)
+{
+	for (size_t i = 1; i <= NP_LOOKUP_MAX / QUANTUM; i++) {
+		size_t size = i * QUANTUM;
+		unsigned c = t->lookup[i];
+
+		if (size > t->chunk_size ? c != 0
+		    : !c || c > t->n || t->row[c].size < size ||
+		      t->row[c - 1].size >= size)
+			return false;
+	}
+	return t->lookup[0] == (t->zero ? t->zero : 1);
 }
 
 bool np_classes_valid(const struct np_classes *t)
@@ -200,5 +215,5 @@ bool np_classes_valid(const struct np_classes *t)
 		    np_class_of(t, t->row[c - 1].size + 1) != c)
 			return false;
 	}
-	return t->row[t->n].size == t->chunk_size;
+	return t->row[t->n].size == t->chunk_size && lookup_valid(t);
 }

@@ -95,7 +95,8 @@ static inline unsigned np_class_of(const struct np_classes *classes,
 }
 
 /* The smallest class whose pieces hold size bytes and lie at multiples of
- * align (a power of two); 0: none, the piece must be placed by hand. */
+ * align (a power of two); 0: none, or it is larger than a run of whole pages
+ * for size bytes, which had better be placed by hand. */
 unsigned np_class_aligned(const struct np_classes *classes, size_t size,
 			  size_t align);
 

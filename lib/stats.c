@@ -8,7 +8,7 @@
 #include "pool.h"
 #include "segment.h"
 
-static void add_block(struct npool_stats *s, const struct np_block *b)
+static void add_block(struct npool_figures *s, const struct np_block *b)
 {
 	uint64_t allocs = 0, frees = 0;
 	int64_t bytes = 0; /* of frees, less those of allocs */
@@ -34,7 +34,7 @@ static void add_block(struct npool_stats *s, const struct np_block *b)
 		     np_count_get(&b->outgoing_bytes);
 }
 
-static void add_node(struct npool_stats *s, const struct np_segment_node *node)
+static void add_node(struct npool_figures *s, const struct np_segment_node *node)
 {
 	s->used += np_count_get(&node->taken);
 	s->cached += np_count_get(&node->depot_bytes);
@@ -43,19 +43,19 @@ static void add_node(struct npool_stats *s, const struct np_segment_node *node)
 	s->huge_blocks += np_count_get(&node->huge_blocks);
 }
 
-static void add_arena(struct npool_stats *s,
+static void add_arena(struct npool_figures *s,
 		      const struct np_segment_arena *arena)
 {
 	s->chunks += np_count_get(&arena->chunks);
 	s->spare_chunks += np_count_get(&arena->spare);
 }
 
-void np_stats_collect(struct npool_stats *s)
+void np_stats_collect(struct npool_figures *s)
 {
 	const struct np_segment_header *h = np_segment.header;
 	size_t size = s->size;
 
-	*s = (struct npool_stats){ .size = size };
+	*s = (struct npool_figures){ .size = size };
 	s->metadata = np_meta_mapped();
 	if (!np_pool_wake())
 		return;

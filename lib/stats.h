@@ -10,6 +10,6 @@
 #include "npool.h"
 
 /* Fills in every field but size. All zero while the pool is not awake. */
-void np_stats_collect(struct npool_stats *stats);
+void np_stats_collect(struct npool_figures *stats);
 
 #endif

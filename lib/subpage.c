@@ -139,7 +139,8 @@ bool np_subpage_valid(const struct np_subpage *sp)
 		taken += (uint32_t)__builtin_popcountll(sp->bitmap[w]);
 	}
 	if (sp->next_avail != NP_NO_ELEMENT &&
-	    np_subpage_is_taken(sp, sp->next_avail))
+	    (sp->next_avail >= sp->max_elems ||
+	     np_subpage_is_taken(sp, sp->next_avail)))
 		return false;
 	return sp->avail == sp->max_elems - taken &&
 	       sp->linked == (sp->avail > 0);

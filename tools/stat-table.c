@@ -151,8 +151,8 @@ static void print_lives(FILE *out, const struct report *r)
 {
 	size_t running = r->by_life[LIFE_RUNNING];
 
-	fprintf(out, "  %zu process%s: %zu left by exit, %zu otherwise (killed, "
-		"exec, _exit)\n", r->nprocesses, es(r->nprocesses),
+	fprintf(out, "  %zu process%s: %zu left by exit, %zu otherwise "
+		"(killed, exec, _exit)\n", r->nprocesses, es(r->nprocesses),
 		r->by_life[LIFE_ENDED], r->by_life[LIFE_GONE]);
 	if (running)
 		fprintf(out, "  %zu process%s still running: counted as of "
@@ -229,9 +229,9 @@ static void print_arena_memory(FILE *out, const struct report *r)
 
 static void print_arena_pieces(FILE *out, const struct report *r)
 {
-	fputs("\narena node       tiny (pieces)      small (pieces)     normal "
-	      "(pieces)\n                out      back       out      back  "
-	      "     out      back\n", out);
+	fputs("\narena node       tiny (pieces)      small (pieces)     "
+	      "normal (pieces)\n                out      back       out"
+	      "      back       out      back\n", out);
 	for (size_t i = 0; i < r->narenas; i++) {
 		const struct arena_row *a = &r->arenas[i];
 		cell c[6];
@@ -281,9 +281,10 @@ static void print_memory(FILE *out, const struct total *t)
 		bytes(a, t->used), bytes(b, t->cached), bytes(c, t->purged));
 	fprintf(out, "huge      blocks %s (%s)\n", count(a, t->huge_blocks),
 		bytes(b, t->huge_bytes));
-	fprintf(out, "threads   %s at the end, peak %s; forks %s, caches abandoned "
-		"%s\n", count(a, t->threads), count(b, t->peak_threads),
-		count(c, t->forks), count(d, t->abandoned));
+	fprintf(out, "threads   %s at the end, peak %s; forks %s, caches "
+		"abandoned %s\n", count(a, t->threads),
+		count(b, t->peak_threads), count(c, t->forks),
+		count(d, t->abandoned));
 }
 
 static void print_pages(FILE *out, const struct report *r)
