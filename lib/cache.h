@@ -13,8 +13,9 @@
  *
  * Small pieces (up to NP_SMALL_MAX) live in both magazines. The loaded ones
  * hold at most NP_LOADED_BYTES all together beyond the first few pieces of
- * each class: they grow with use, and stop there. Large pieces live in second[] alone, in
- * all at most NP_LARGE_BYTES; a class that needs room pushes others out.
+ * each class: they grow with use, and stop there. Large pieces live in
+ * second[] alone, in all at most NP_LARGE_BYTES; a class that needs room
+ * pushes others out.
  *
  * A class that was never used has np_mag_none, which serves nothing and takes
  * nothing: the fast path needs no test for it.

@@ -10,8 +10,8 @@
  * address space for 47 bits of it. It is mapped read-only, so it costs
  * neither memory nor commit charge, reads as zero ("not ours"), and is opened
  * for writing in blocks. Where address space is scarce (RLIMIT_AS below 64
- * times the table), a table of 1/64 covers the neighbourhood of the first mapping;
- * regions outside it are refused.
+ * times the table), a table of 1/64 covers the neighbourhood of the first
+ * mapping; regions outside it are refused.
  *
  * A region is one mapping of whole slots, of one arena. It holds one chunk of
  * 16 MiB or more, or several smaller ones side by side, or one huge block.

@@ -34,7 +34,8 @@ static void add_block(struct npool_figures *s, const struct np_block *b)
 		     np_count_get(&b->outgoing_bytes);
 }
 
-static void add_node(struct npool_figures *s, const struct np_segment_node *node)
+static void add_node(struct npool_figures *s,
+		     const struct np_segment_node *node)
 {
 	s->used += np_count_get(&node->taken);
 	s->cached += np_count_get(&node->depot_bytes);

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the libnpool authors
+#
+# The pages: one a concept, and beside npool.3 one line a function that leads
+# to it (t/man.t holds this list against the folder and the header).
+
+dist_man_MANS = \
+	%D%/npool-malloc.7 \
+	%D%/npool-stat.1 \
+	%D%/npool-trace.1 \
+	%D%/npool.3 \
+	%D%/npool.7 \
+	%D%/npool_aligned_alloc.3 \
+	%D%/npool_calloc.3 \
+	%D%/npool_flush_thread.3 \
+	%D%/npool_free.3 \
+	%D%/npool_free_sized.3 \
+	%D%/npool_good_size.3 \
+	%D%/npool_malloc.3 \
+	%D%/npool_node_of.3 \
+	%D%/npool_owns.3 \
+	%D%/npool_realloc.3 \
+	%D%/npool_stats.3 \
+	%D%/npool_trim.3 \
+	%D%/npool_usable_size.3 \
+	%D%/npool_version.3

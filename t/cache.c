@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * cache: hits count as hits; magazines grow with use up to their bounds; what
+ * is freed on another node goes home, in bounded time and space; a cache
+ * never holds a piece of another home or class.
+ *
+ * Two nodes are invented; a thread is put on them by hand.
+ */
+#include "cache.h"
+#include "conf.h"
+#include "npool.h"
+#include "pool.h"
+#include "rng.h"
+#include "tap.h"
+
+#include <pthread.h>
+
+#define CONF "nodes:2,arenas:2,decay_ms:-1"
+#define MOST 20000
+
+static void *piece[MOST];
+
+static struct npool_figures stats(void)
+{
+	struct npool_figures s = { .size = sizeof s };
+
+	npool_stats(&s);
+	return s;
+}
+
+static void be_on(int home)
+{
+	if (np_thread_set_home(&np_pool.nodes, home) != 0)
+		bail_out("no home %d", home);
+}
+
+/* Everything goes back, of both homes. */
+static void clean_up(void)
+{
+	npool_flush_thread();
+	npool_trim();
+}
+
+static const struct np_class *row(unsigned class)
+{
+	return &np_pool.classes.row[class];
+}
+
+static unsigned class_of(size_t size)
+{
+	return np_class_of(&np_pool.classes, size);
+}
+
+static void take(unsigned n, size_t size)
+{
+	for (unsigned i = 0; i < n; i++)
+		piece[i] = npool_malloc(size);
+}
+
+static void give(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		npool_free(piece[i]);
+}
+
+static bool is_at_home(const void *p, int home)
+{
+	return np_region_home(np_map_find(p)) == home;
+}
+
+/* --- what a cache may hold -------------------------------------------- */
+
+static bool mag_valid(const struct np_mag *m, unsigned class, int home)
+{
+	if (m->n > m->cap)
+		return false;
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct np_place place = np_place_of(m->slot[i]);
+
+		if (!is_at_home(m->slot[i], home) || place.class != class ||
+		    place.offset)
+			return false;
+	}
+	return true;
+}
+
+/* Its own pieces only, and the sums are right. */
+static bool cache_valid(const struct np_cache *c)
+{
+	size_t loaded = 0, large = 0;
+
+	for (unsigned k = 1; k <= np_pool.classes.n; k++) {
+		if (!mag_valid(c->loaded[k], k, c->home) ||
+		    !mag_valid(c->second[k], k, c->home))
+			return false;
+		loaded += c->loaded[k]->cap * (size_t)row(k)->size;
+		if (k >= c->first_large)
+			large += c->second[k]->n * (size_t)row(k)->size;
+	}
+	return loaded == c->loaded_bytes && large == c->large_bytes &&
+	       large <= NP_LARGE_BYTES;
+}
+
+static bool my_caches_valid(void)
+{
+	const struct np_thread *t = np_self->thread;
+
+	for (unsigned i = 0; t && i < np_pool.nodes.n; i++)
+		if (t->cache[i] && !cache_valid(t->cache[i]))
+			return false;
+	return true;
+}
+
+/* The pieces that the loaded magazines hold, beyond the first few of each
+ * class, in bytes. */
+static size_t loaded_beyond(const struct np_cache *c)
+{
+	size_t bytes = 0;
+
+	for (unsigned k = 1; k < c->first_large; k++) {
+		size_t few = 4 * NP_KIB / row(k)->size;
+
+		few = few < 1 ? 1 : few > NP_MAG_FIRST ? NP_MAG_FIRST : few;
+		if (c->loaded[k]->n > few)
+			bytes += (c->loaded[k]->n - few) * row(k)->size;
+	}
+	return bytes;
+}
+
+/* --- small pieces ----------------------------------------------------- */
+
+static void test_hits(void)
+{
+	struct npool_figures before, after;
+
+	npool_free(npool_malloc(100));
+	before = stats();
+	for (int i = 0; i < 1000; i++)
+		npool_free(npool_malloc(100));
+	after = stats();
+	is_uint(after.hits - before.hits, 1000, "1000 pairs are 1000 hits");
+	is_uint(after.allocs - before.allocs, 1000, "and 1000 allocs");
+	is_uint(after.frees - before.frees, 1000, "and 1000 frees");
+	is_uint(after.depot_gets + after.depot_puts,
+		before.depot_gets + before.depot_puts,
+		"the depot sees none of them");
+}
+
+/* The largest magazine that a class may have: Netty's numbers, 64 KiB. */
+static uint32_t most_of(unsigned class)
+{
+	static const uint32_t entries[] = { 512, 256, 64 };
+	uint32_t fit = (uint32_t)(64 * NP_KIB / row(class)->size);
+
+	return fit < entries[row(class)->kind] ? fit
+					       : entries[row(class)->kind];
+}
+
+static void test_growth(size_t size)
+{
+	unsigned class = class_of(size);
+	uint32_t first, last;
+
+	clean_up();
+	npool_free(npool_malloc(size));
+	first = np_self->loaded[class]->cap;
+	ok(first <= NP_MAG_FIRST && first * size <= 4 * NP_KIB + size,
+	   "%zu bytes: a first magazine is for %u pieces", size, first);
+	for (int i = 0; i < 50; i++) {
+		take(3000, size);
+		give(3000);
+	}
+	last = np_self->loaded[class]->cap;
+	is_uint(last, most_of(class), "with use it grows to its bound");
+	ok(my_caches_valid(), "and the cache is valid");
+}
+
+static void test_budget(void)
+{
+	clean_up();
+	for (int round = 0; round < 10; round++)
+		for (size_t size = 16; size <= NP_SMALL_MAX;
+		     size += size / 2) {
+			take(600, size);
+			give(600);
+		}
+	ok(loaded_beyond(np_self) <= NP_LOADED_BYTES,
+	   "all loaded magazines together hold what they may (%zu)",
+	   loaded_beyond(np_self));
+	ok(my_caches_valid(), "the cache is valid");
+	clean_up();
+	/* Each class's magazines grow while it is alone. */
+	for (size_t size = 16; size <= NP_SMALL_MAX; size *= 2) {
+		for (int i = 0; i < 20; i++) {
+			take(4000, size);
+			give(4000);
+		}
+		npool_flush_thread();
+	}
+	for (size_t size = 16; size <= NP_SMALL_MAX; size *= 2)
+		npool_free(npool_malloc(size));
+	ok(loaded_beyond(np_self) <= NP_LOADED_BYTES,
+	   "also if they come full from the depot (%zu)",
+	   loaded_beyond(np_self));
+	ok(my_caches_valid(), "the cache is valid");
+}
+
+static void test_depot(void)
+{
+	struct npool_figures before, after;
+	void *first;
+
+	clean_up();
+	take(2000, 100);
+	give(2000);
+	first = piece[0];
+	npool_flush_thread();
+	before = stats();
+	ok(before.cached > 0, "a cache that is given up goes to the depot");
+	take(500, 100);
+	after = stats();
+	ok(after.depot_gets > before.depot_gets, "and is taken from there");
+	is_uint(after.used + after.cached, before.used + before.cached,
+		"without a visit to an arena");
+	give(500);
+	clean_up();
+	is_uint(stats().cached, 0, "trimmed there is nothing");
+	(void)first;
+}
+
+/* --- large pieces ----------------------------------------------------- */
+
+static void test_large(void)
+{
+	static const size_t sizes[] = { 40000, 65536, 300000, NP_MIB,
+					4 * NP_MIB };
+	struct npool_figures before;
+	bool cached = true;
+
+	clean_up();
+	for (unsigned i = 0; i < 5; i++) {
+		npool_free(npool_malloc(sizes[i]));
+		before = stats();
+		npool_free(npool_malloc(sizes[i]));
+		cached = cached && stats().hits == before.hits + 1 &&
+			 my_caches_valid();
+	}
+	ok(cached, "pieces up to 4 MiB are cached");
+	npool_free(npool_malloc(4 * NP_MIB + 1));
+	before = stats();
+	npool_free(npool_malloc(4 * NP_MIB + 1));
+	is_uint(stats().hits, before.hits, "larger ones are not");
+	take(100, NP_MIB);
+	give(100);
+	ok(np_self->large_bytes == NP_LARGE_BYTES && my_caches_valid(),
+	   "of 100 MiB, 4 MiB are kept");
+	take(100, 40000);
+	give(100);
+	ok(np_self->large_bytes <= NP_LARGE_BYTES && my_caches_valid(),
+	   "other sizes push them out");
+	before = stats();
+	for (int i = 0; i < 30; i++)
+		npool_free(npool_malloc(40000));
+	is_uint(stats().hits - before.hits, 30, "and are hits then");
+	clean_up();
+	is_uint(stats().cached, 0, "trimmed there is nothing");
+}
+
+/* --- other homes ------------------------------------------------------ */
+
+static void test_foreign(void)
+{
+	struct npool_figures before, after;
+	bool at_home = true;
+
+	clean_up();
+	be_on(0);
+	take(1000, 100);
+	before = stats();
+	be_on(1);
+	give(1000);
+	after = stats();
+	is_uint(after.foreign_frees - before.foreign_frees, 1000,
+		"pieces freed on another home count as foreign");
+	is_uint(after.used, before.used - 1000 * row(class_of(100))->size,
+		"and not as used");
+	ok(np_self->home == 1 && my_caches_valid(),
+	   "they are in no cache of that home");
+	for (int i = 0; i < 1000; i++)
+		at_home = at_home && is_at_home(piece[i] = npool_malloc(100),
+						1);
+	ok(at_home, "nor handed out there");
+	give(1000);
+	be_on(0);
+	before = stats();
+	take(800, 100);
+	for (int i = 0; i < 800; i++)
+		at_home = at_home && is_at_home(piece[i], 0);
+	after = stats();
+	ok(at_home, "at home they are handed out again");
+	ok(after.used - before.used <= before.cached - after.cached + 65536,
+	   "from what had come home");
+	give(800);
+	clean_up();
+	is_uint(stats().cached, 0, "trimmed there is nothing");
+}
+
+static unsigned in_outgoing(int home)
+{
+	const struct np_mag *m = np_self->outgoing[home];
+
+	return m ? m->n : 0;
+}
+
+static void test_outgoing_is_bounded(void)
+{
+	unsigned most = 0;
+	size_t bytes = 0;
+
+	clean_up();
+	be_on(0);
+	take(2000, 3000);
+	be_on(1);
+	for (int i = 0; i < 2000; i++) {
+		npool_free(piece[i]);
+		if (in_outgoing(0) > most)
+			most = in_outgoing(0);
+		if (np_self->outgoing_bytes[0] > bytes)
+			bytes = np_self->outgoing_bytes[0];
+	}
+	ok(most < NP_OUTGOING_PIECES && bytes < NP_OUTGOING_BYTES,
+	   "an outgoing magazine waits for so many pieces or bytes");
+	be_on(0);
+	take(1, 100);
+	be_on(1);
+	npool_free(piece[0]);
+	ok(in_outgoing(0) > 0, "a single piece waits");
+	for (int i = 0; i < 200 && in_outgoing(0); i++) {
+		void *p = npool_malloc(5 * NP_MIB); /* a slow visit */
+
+		npool_free(p);
+	}
+	is_uint(in_outgoing(0), 0, "but not for ever: some visits");
+	clean_up();
+}
+
+/* Nobody of home 0 takes anything out of its inbox. */
+static void test_inbox_is_bounded(size_t size, unsigned n)
+{
+	struct npool_figures s;
+
+	clean_up();
+	be_on(0);
+	take(n, size);
+	be_on(1);
+	give(n);
+	s = stats();
+	ok(s.cached <= 2 * NP_DEPOT_BYTES + NP_OUTGOING_BYTES,
+	   "%u pieces of %zu bytes for a home where nobody is: %zu wait", n,
+	   size, (size_t)s.cached);
+	is_uint(s.used, 0, "none is in use");
+	clean_up();
+	is_uint(stats().cached, 0, "trimmed none waits");
+}
+
+static void test_trim_gets_mail(void)
+{
+	clean_up();
+	be_on(0);
+	take(64, 100);
+	be_on(1);
+	give(64);
+	ok(stats().cached > 0, "mail that nobody has read");
+	npool_trim();
+	npool_flush_thread();
+	npool_trim();
+	is_uint(stats().cached, 0, "is emptied by a trim");
+	is_uint(stats().chunks, 0, "and its chunk is gone");
+}
+
+/* --- a producer and a consumer ---------------------------------------- */
+
+#define RING 256
+#define NPIECES 200000
+
+static _Atomic(void *) ring[RING];
+static _Atomic unsigned ended;
+static unsigned strangers; /* pieces of the wrong home that it got */
+
+static void *produce(void *arg)
+{
+	struct rng rng = rng_seed(1);
+	unsigned n = *(unsigned *)arg;
+
+	be_on(0);
+	for (unsigned i = 0; i < n; i++) {
+		char *p = npool_malloc(rng_log(&rng, 20000));
+
+		strangers += !is_at_home(p, 0);
+		*p = 'p';
+		while (atomic_load_explicit(&ring[i % RING],
+					    memory_order_relaxed))
+			sched_yield();
+		atomic_store_explicit(&ring[i % RING], p,
+				      memory_order_release);
+	}
+	ended += !my_caches_valid();
+	return NULL;
+}
+
+static void *consume(void *arg)
+{
+	unsigned n = *(unsigned *)arg;
+
+	be_on(1);
+	for (unsigned i = 0; i < n; i++) {
+		char *p;
+
+		while (!(p = atomic_exchange_explicit(&ring[i % RING], NULL,
+						      memory_order_acquire)))
+			sched_yield();
+		ended += *p != 'p';
+		npool_free(p);
+	}
+	ended += !my_caches_valid();
+	return NULL;
+}
+
+static bool shelves_at_home(void)
+{
+	for (unsigned h = 0; h < np_pool.nodes.n; h++) {
+		const struct np_depot *d = np_pool.nodes.node[h].depot;
+
+		for (unsigned k = 1; k < d->nclasses; k++)
+			for (const struct np_mag *m = d->shelf[k].full; m;
+			     m = m->next)
+				if (!mag_valid(m, k, (int)h))
+					return false;
+	}
+	return true;
+}
+
+static void test_producer(void)
+{
+	unsigned n = conf_is_long() ? 20 * NPIECES : NPIECES;
+	struct npool_figures before, after;
+	pthread_t t[2];
+
+	clean_up();
+	before = stats();
+	if (pthread_create(&t[0], NULL, produce, &n) ||
+	    pthread_create(&t[1], NULL, consume, &n))
+		bail_out("no thread");
+	pthread_join(t[0], NULL);
+	pthread_join(t[1], NULL);
+	after = stats();
+	is_uint(after.foreign_frees - before.foreign_frees, n,
+		"%u pieces are made on home 0 and freed on home 1", n);
+	is_uint(ended, 0, "their contents arrive, and the caches are valid");
+	is_uint(strangers, 0, "the producer gets none that is not of its home");
+	is_uint(after.used, before.used, "none is in use");
+	ok(shelves_at_home(), "each shelf holds pieces of its home alone");
+	ok(after.peak_taken < 64 * NP_MIB,
+	   "they are used again and again (peak %zu)",
+	   (size_t)after.peak_taken);
+	clean_up();
+	is_uint(stats().cached, 0, "trimmed nothing is left");
+	is_uint(stats().chunks, 0, "of chunks neither");
+}
+
+/* --- random ----------------------------------------------------------- */
+
+/* Hops between homes; what one thread leaves another one frees. */
+static void *hop(void *arg)
+{
+	static _Atomic(void *) shared[64];
+	struct rng rng = rng_seed((uintptr_t)arg);
+	uintptr_t bad = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		size_t size = rng_log(&rng, 300000);
+		void *p = arg ? npool_malloc(size) : NULL;
+
+		npool_free(atomic_exchange(&shared[rng_below(&rng, 64)], p));
+		if (rng_chance(&rng, 1))
+			be_on((int)rng_below(&rng, 3) - 1);
+		if (i % 5000 == 0)
+			bad += !my_caches_valid();
+	}
+	return (void *)bad;
+}
+
+static void test_hoppers(void)
+{
+	pthread_t t[4];
+	uintptr_t bad = 0;
+
+	for (uintptr_t i = 0; i < 4; i++)
+		if (pthread_create(&t[i], NULL, hop, (void *)(i + 1)))
+			bail_out("no thread");
+	for (int i = 0; i < 4; i++) {
+		void *b;
+
+		pthread_join(t[i], &b);
+		bad += (uintptr_t)b;
+	}
+	hop(NULL); /* frees what is left */
+	is_uint(bad, 0, "threads hop about and their caches are valid");
+	is_uint(stats().used, 0, "all they had is freed");
+	ok(shelves_at_home(), "what is cached is at home");
+	clean_up();
+	is_uint(stats().cached, 0, "trimmed nothing is left");
+}
+
+/* --- misuse ----------------------------------------------------------- */
+
+/* Frees a piece twice on another home, and visits its own. */
+static void free_twice(void *arg)
+{
+	size_t size = *(size_t *)arg;
+	void *p;
+
+	be_on(0);
+	p = npool_malloc(size);
+	be_on(1);
+	npool_free(p);
+	npool_free(p);
+	be_on(0);
+	take(1, 3000); /* a miss: receives what was sent home */
+	npool_flush_thread();
+	npool_trim();
+}
+
+static void test_free_twice(void)
+{
+	static size_t sizes[] = { 100, 40000, 5 * NP_MIB, 16 * NP_MIB };
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct child c = child_run(free_twice, &sizes[i]);
+
+		if (!ok(child_killed(&c, SIGABRT) &&
+			strstr(c.text, ": double free: "),
+			"%zu bytes freed twice on another home: found out",
+			sizes[i]))
+			diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	conf_restart(argv, CONF);
+	plan(74);
+	if (!np_pool_wake())
+		bail_out("the pool does not wake");
+	test_producer();
+	be_on(1);
+	test_hits();
+	test_growth(16);
+	test_growth(64);
+	test_growth(1000);
+	test_growth(8192);
+	test_growth(NP_SMALL_MAX);
+	test_budget();
+	test_depot();
+	test_large();
+	test_foreign();
+	test_outgoing_is_bounded();
+	test_inbox_is_bounded(100, MOST);
+	test_inbox_is_bounded(30000, 500);
+	test_inbox_is_bounded(300000, 100);
+	test_inbox_is_bounded(16 * NP_MIB, 20);
+	test_trim_gets_mail();
+	test_hoppers();
+	clean_up();
+	test_free_twice();
+	return done();
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * depot: full magazines are exchanged for empty ones, whole; shelves and the
+ * inbox are bounded in magazines and bytes, and count what they hold; threads
+ * that exchange at once lose nothing and get nothing twice.
+ *
+ * The pieces are numbers here: a depot never looks at them.
+ */
+#include "config.h"
+#include "depot.h"
+#include "faultos.h"
+#include "meta.h"
+#include "rng.h"
+#include "sizeclass.h"
+#include "tap.h"
+#include "topology.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define HOME 1
+#define CLASS 3
+#define SIZE 1000
+
+static struct np_topology topology;
+static struct np_classes classes;
+static struct np_depot *depot;
+
+static struct np_mag *magazine(uint32_t n)
+{
+	struct np_mag *m = np_mag_create(HOME, 64);
+
+	if (!m)
+		bail_out("no memory");
+	for (m->n = 0; m->n < n; m->n++)
+		m->slot[m->n] = (void *)(uintptr_t)(m->n + 1);
+	return m;
+}
+
+static uint64_t counted(void)
+{
+	return np_count_get(&np_segment_node(HOME)->depot_bytes);
+}
+
+static unsigned length(const struct np_mag *m)
+{
+	unsigned n = 0;
+
+	for (; m; m = m->next)
+		n++;
+	return n;
+}
+
+static void destroy_all(struct np_mag *m)
+{
+	while (m) {
+		struct np_mag *next = m->next;
+
+		np_mag_destroy(HOME, m);
+		m = next;
+	}
+}
+
+/* --- shelves ---------------------------------------------------------- */
+
+static void test_exchange(void)
+{
+	struct np_mag *a = magazine(64), *b = magazine(10), *mine, *other;
+
+	mine = magazine(0);
+	ok(!np_depot_get(depot, CLASS, SIZE, mine),
+	   "an empty shelf gives nothing");
+	ok(np_depot_put(depot, CLASS, SIZE, a, &other) && !other,
+	   "and takes a magazine; it did not keep the empty one");
+	is_uint(counted(), 64 * SIZE, "its bytes count");
+	ok(np_depot_put(depot, CLASS, SIZE, b, &other) && !other,
+	   "it takes another, that is not full");
+	is_uint(counted(), 74 * SIZE, "its bytes count too");
+	is_ptr(np_depot_get(depot, CLASS + 1, SIZE, mine), NULL,
+	       "the shelf beside it has nothing");
+	is_ptr(np_depot_get(depot, CLASS, SIZE, mine), b,
+	       "the last one comes out first");
+	is_ptr(np_depot_get(depot, CLASS, SIZE, NULL), a,
+	       "then the other, also for nothing");
+	ok(a->n == 64 && b->n == 10 && a->slot[63] == (void *)64,
+	   "with their pieces");
+	is_uint(counted(), 0, "nothing counts any more");
+	ok(np_depot_put(depot, CLASS, SIZE, a, &other) && other == mine,
+	   "an empty one that was left is handed out in exchange");
+	ok(np_depot_put(depot, CLASS, SIZE, b, &other) && !other,
+	   "once");
+	np_mag_destroy(HOME, mine);
+	is_uint(length(mine = np_depot_drain(depot, CLASS)), 2,
+		"draining takes both");
+	is_uint(counted(), 0, "and their bytes");
+	destroy_all(mine);
+}
+
+static void test_shelf_bound(void)
+{
+	struct np_mag *m, *empty;
+	unsigned n = 0, fit = NP_DEPOT_BYTES / (64 * SIZE);
+
+	while (m = magazine(64), np_depot_put(depot, CLASS, SIZE, m, &empty))
+		n++;
+	is_uint(n, fit, "a shelf holds NP_DEPOT_BYTES");
+	ok(m->n == 64, "what it refuses it leaves alone");
+	is_uint(counted(), (uint64_t)fit * 64 * SIZE, "nor does it count");
+	ok(np_depot_put(depot, CLASS + 1, SIZE, m, &empty),
+	   "the shelf beside it has room");
+	destroy_all(np_depot_drain(depot, CLASS + 1));
+	destroy_all(np_depot_drain(depot, CLASS));
+	ok(np_depot_put(depot, CLASS, NP_DEPOT_BYTES, magazine(64), &empty),
+	   "one magazine finds room however large its pieces are");
+	m = magazine(1);
+	ok(!np_depot_put(depot, CLASS, 16, m, &empty), "no second one then");
+	np_mag_destroy(HOME, m);
+	destroy_all(np_depot_drain(depot, CLASS));
+	is_uint(counted(), 0, "drained, nothing counts");
+}
+
+static void test_empties_freed(void)
+{
+	struct np_mag *empty;
+	size_t before = 0;
+
+	for (int round = 0; round < 2000; round++) {
+		for (int i = 0; i < 5; i++)
+			np_depot_put(depot, CLASS, SIZE, magazine(1), &empty);
+		for (int i = 0; i < 5; i++)
+			np_mag_destroy(HOME, np_depot_get(depot, CLASS, SIZE,
+							  magazine(0)));
+		destroy_all(np_depot_drain(depot, CLASS));
+		if (round == 10)
+			before = np_meta_mapped();
+	}
+	is_size(np_meta_mapped(), before,
+		"draining frees the empty ones: nothing leaks");
+}
+
+/* --- inbox ------------------------------------------------------------ */
+
+static void test_inbox(void)
+{
+	struct np_mag *m, *mail;
+	unsigned n = 0;
+
+	ok(!np_depot_receive(depot), "there is no mail at first");
+	while (m = magazine(2), n < 1000 && np_depot_send(depot, m, 2 * SIZE))
+		n++;
+	is_uint(n, NP_INBOX_MAGS, "an inbox holds so many magazines");
+	ok(m->n == 2, "what it refuses it leaves alone");
+	is_uint(counted(), NP_INBOX_MAGS * 2 * SIZE, "what it holds counts");
+	mail = np_depot_receive(depot);
+	is_uint(length(mail), NP_INBOX_MAGS, "it is received whole");
+	ok(!np_depot_receive(depot), "and once");
+	is_uint(counted(), NP_INBOX_MAGS * 2 * SIZE,
+		"it counts until it has gone elsewhere");
+	np_depot_received(depot, NP_INBOX_MAGS * 2 * SIZE);
+	is_uint(counted(), 0, "then no more");
+	ok(np_depot_send(depot, m, 2 * SIZE), "there is room again");
+	destroy_all(mail);
+	destroy_all(np_depot_receive(depot));
+	np_depot_received(depot, 2 * SIZE);
+}
+
+static void test_inbox_bytes(void)
+{
+	unsigned n = 0;
+	struct np_mag *m;
+
+	while (m = magazine(1), n < 1000 &&
+	       np_depot_send(depot, m, NP_DEPOT_BYTES / 4))
+		n++;
+	is_uint(n, 4, "an inbox holds NP_DEPOT_BYTES");
+	np_mag_destroy(HOME, m);
+	destroy_all(np_depot_receive(depot));
+	np_depot_received(depot, NP_DEPOT_BYTES);
+	is_uint(counted(), 0, "received, nothing counts");
+}
+
+/* --- threads ---------------------------------------------------------- */
+
+#define NTHREADS 4
+#define NOPS 20000
+#define NMAGS 32 /* so many pieces are about, one in a magazine */
+
+/* Pieces are bits: each exists once. Returns those that it holds at the
+ * end. */
+static void *exchange(void *arg)
+{
+	struct rng rng = rng_seed((uintptr_t)arg);
+	uint64_t held = (uint64_t)0xff << 8 * (uintptr_t)arg;
+
+	for (int op = 0; op < NOPS; op++) {
+		bool by_mail = rng_chance(&rng, 50);
+		struct np_mag *m, *empty = NULL;
+
+		if (held && rng_chance(&rng, 60)) {
+			m = magazine(0);
+			m->slot[m->n++] = (void *)(uintptr_t)(held & -held);
+			if (by_mail ? np_depot_send(depot, m, SIZE)
+				    : np_depot_put(depot, CLASS, SIZE, m,
+						   &empty))
+				held &= held - 1;
+			else
+				np_mag_destroy(HOME, m);
+			np_mag_destroy(HOME, empty);
+			continue;
+		}
+		m = by_mail ? np_depot_receive(depot)
+			    : np_depot_get(depot, CLASS, SIZE, NULL);
+		if (by_mail)
+			np_depot_received(depot, length(m) * SIZE);
+		else if (m)
+			m->next = NULL; /* ours alone now */
+		for (struct np_mag *i = m; i; i = i->next)
+			held += (uintptr_t)i->slot[0];
+		destroy_all(m);
+	}
+	return (void *)(uintptr_t)held;
+}
+
+static void test_threads(void)
+{
+	pthread_t threads[NTHREADS];
+	uint64_t all = 0;
+	struct np_mag *m;
+
+	for (uintptr_t i = 0; i < NTHREADS; i++)
+		if (pthread_create(&threads[i], NULL, exchange, (void *)i))
+			bail_out("no thread");
+	for (int i = 0; i < NTHREADS; i++) {
+		void *held;
+
+		pthread_join(threads[i], &held);
+		all += (uintptr_t)held;
+	}
+	m = np_depot_receive(depot);
+	np_depot_received(depot, length(m) * SIZE);
+	for (struct np_mag *i = m; i; i = i->next)
+		all += (uintptr_t)i->slot[0];
+	destroy_all(m);
+	m = np_depot_drain(depot, CLASS);
+	for (struct np_mag *i = m; i; i = i->next)
+		all += (uintptr_t)i->slot[0];
+	destroy_all(m);
+	is_hex(all, ((uint64_t)1 << NMAGS) - 1,
+	       "%d pieces that %d threads exchange are each there once",
+	       NMAGS, NTHREADS);
+	is_uint(counted(), 0, "and none is counted where it is not");
+}
+
+/* --- making one ------------------------------------------------------- */
+
+static void test_create(void)
+{
+	struct np_depot *d;
+	bool clean = true;
+
+	faultos_begin();
+	faultos_fail(1, ENOMEM);
+	errno = 0;
+	d = np_depot_create(HOME, 4000);
+	ok(!d && errno == ENOMEM, "no memory: NULL and ENOMEM");
+	faultos_fail(0, 0);
+	d = np_depot_create(HOME, 256);
+	for (unsigned c = 0; c < d->nclasses; c++)
+		clean = clean && (uintptr_t)&d->shelf[c] % NP_LINE == 0 &&
+			!d->shelf[c].full && !d->shelf[c].bytes;
+	ok(d->nclasses == 256 && clean,
+	   "else empty shelves, each on cache lines of its own");
+	faultos_end();
+	np_depot_lock_all(d);
+	np_depot_unlock_all(d);
+	ok(!np_depot_get(d, 255, SIZE, NULL), "all its locks come free again");
+}
+
+int main(void)
+{
+	struct np_config config;
+
+	plan(38);
+	np_config_preset(&config);
+	np_topology_init(&topology, 2);
+	np_meta_init(&topology);
+	if (np_classes_init(&classes, NP_FINE, 13, 11) ||
+	    np_segment_create(&config, &classes, &topology, 1))
+		bail_out("nothing to start with");
+	depot = np_depot_create(HOME, classes.n + 1u);
+	if (!depot)
+		bail_out("no depot");
+	test_exchange();
+	test_shelf_bound();
+	test_empties_freed();
+	test_inbox();
+	test_inbox_bytes();
+	test_threads();
+	test_create();
+	return done();
+}

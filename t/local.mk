@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the libnpool authors
+#
+# The tests. A new one is one word here: t/NAME.c as t/NAME.t in unit_tests, a
+# script t/NAME.t in dist_check_SCRIPTS. They print TAP (t/tap.h,
+# t/tap.sh); `make check` runs them, and so does, in the build folder,
+# `prove -e '' t/*.t`.
+#
+# NPOOL_TEST_LEVEL=quick (when nothing is said), check or all is how much they
+# try: `make check` stays under five minutes, `./bootstrap check-all` does not.
+
+unit_tests = \
+	%D%/die.t \
+	%D%/os.t \
+	%D%/topology.t \
+	%D%/meta.t \
+	%D%/sizeclass.t \
+	%D%/config.t \
+	%D%/lock.t \
+	%D%/chunk.t \
+	%D%/subpage.t \
+	%D%/chunklist.t \
+	%D%/chunkmap.t \
+	%D%/node.t \
+	%D%/arena.t \
+	%D%/decay.t \
+	%D%/huge.t \
+	%D%/magazine.t \
+	%D%/depot.t \
+	%D%/cache.t \
+	%D%/thread.t
+
+dist_check_SCRIPTS += \
+	%D%/face-life.t \
+	%D%/face-programs.t \
+	%D%/face-servers.t \
+	%D%/golden.t \
+	%D%/headers.t \
+	%D%/install.t \
+	%D%/judge.t \
+	%D%/man.t \
+	%D%/spdx.t \
+	%D%/stat.t \
+	%D%/symbols.t
+
+# What the scripts read or call. golden is a folder whole; where a build puts
+# things beside its sources, that would take them along.
+EXTRA_DIST += \
+	%D%/check-all \
+	%D%/face.pm \
+	%D%/face/job-bash.bash \
+	%D%/face/job-gcc.sh \
+	%D%/face/job-git.sh \
+	%D%/face/job-perl.pl \
+	%D%/face/job-python.py \
+	%D%/face/job-sort.sh \
+	%D%/face/job-xz.sh \
+	%D%/face/life-cxx.cc \
+	%D%/face/life.h \
+	%D%/golden \
+	%D%/judge/Replay.pm \
+	%D%/judge/gentrace \
+	%D%/judge/io/netty/buffer/Oracle.java \
+	%D%/judge/oracle \
+	%D%/tap.sh
+
+# Each of unit_tests is made of the file of its name, these two and no more.
+AM_DEFAULT_SOURCE_EXT = .c
+LDADD = %D%/libtap.la lib/libnpool-core.la
+check_PROGRAMS += $(unit_tests)
+
+# The reader of npool-stat, in a process that can be asked what is true.
+unit_tests_of_tools = %D%/stat-read.t
+check_PROGRAMS += $(unit_tests_of_tools)
+%C%_stat_read_t_SOURCES = \
+	%D%/stat-read.c \
+	tools/stat-base.c \
+	tools/stat-json.c \
+	tools/stat-map.c \
+	tools/stat-read.c \
+	tools/stat-sample.c \
+	tools/stat-sum.c \
+	tools/stat-table.c
+%C%_stat_read_t_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
+	-iquote $(top_srcdir)/tools
+%C%_stat_read_t_LDADD = $(LDADD) $(JANSSON_LIBS)
+
+check_LTLIBRARIES += %D%/libtap.la
+%C%_libtap_la_SOURCES = \
+	%D%/child.h \
+	%D%/faultos.h \
+	%D%/rng.h \
+	%D%/tap.c %D%/tap.h
+
+# What face-life.t runs on the malloc face: programs of the C library alone.
+check_PROGRAMS += \
+	%D%/face/life-ends \
+	%D%/face/life-fork \
+	%D%/face/life-misuse \
+	%D%/face/life-plugin \
+	%D%/face/life-symbols \
+	%D%/face/life-threads
+%C%_face_life_ends_LDADD =
+%C%_face_life_fork_LDADD =
+%C%_face_life_misuse_LDADD =
+%C%_face_life_misuse_CFLAGS = $(AM_CFLAGS) $(NP_MISUSE_CFLAGS)
+%C%_face_life_plugin_LDADD =
+%C%_face_life_symbols_LDADD =
+%C%_face_life_threads_LDADD =
+
+# -rpath: a module that is not installed is made shared only if it has one.
+check_LTLIBRARIES += %D%/face/plugin.la
+%C%_face_plugin_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared \
+	-rpath /nowhere
+
+# The one thing in C++ here; not worth Automake's and libtool's C++.
+check_DATA = %D%/face/life-cxx
+CLEANFILES += %D%/face/life-cxx
+%D%/face/life-cxx: %D%/face/life-cxx.cc %D%/face/life.h
+	$(AM_V_GEN)$(MKDIR_P) %D%/face && \
+	$(CXX) -std=c++17 -Wall -Wextra -O2 -g -pthread \
+		-o $@ $(srcdir)/%D%/face/life-cxx.cc
+
+TESTS += $(unit_tests) $(unit_tests_of_tools) $(dist_check_SCRIPTS)
+TEST_EXTENSIONS = .t
+
+# A test that hangs is ended and named. In the foreground: ^C reaches it.
+T_LOG_COMPILER = timeout
+AM_T_LOG_FLAGS = --foreground -k 10 $${NPOOL_TEST_SECONDS:-300}
+T_LOG_DRIVER = env AM_TAP_AWK='$(AWK)' \
+	$(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+
+# What a test may want to know of the build. Scripts have defaults for these.
+# TSAN_OPTIONS: a fork takes more locks at once than the thread sanitizer's
+# deadlock detector can hold; debug builds check the lock order themselves.
+AM_TESTS_ENVIRONMENT = \
+	abs_top_srcdir='$(abs_top_srcdir)'; export abs_top_srcdir; \
+	abs_top_builddir='$(abs_top_builddir)'; export abs_top_builddir; \
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
+	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	CC='$(CC)'; export CC; \
+	CXX='$(CXX)'; export CXX; \
+	MAKE='$(MAKE)'; export MAKE; \
+	NPOOL_TEST_NUMA='$(with_numa)'; export NPOOL_TEST_NUMA; \
+	NPOOL_TEST_JSON='$(with_jansson)'; export NPOOL_TEST_JSON; \
+	NPOOL_TEST_DEBUG='$(enable_debug)'; export NPOOL_TEST_DEBUG; \
+	NPOOL_TEST_STATIC='$(enable_static)'; export NPOOL_TEST_STATIC; \
+	NPOOL_TEST_SANITIZERS='$(enable_sanitizers)'; \
+	export NPOOL_TEST_SANITIZERS; \
+	TSAN_OPTIONS=$${TSAN_OPTIONS:-detect_deadlocks=0}; \
+	export TSAN_OPTIONS; \
+	NPOOL_TEST_LEVEL=$${NPOOL_TEST_LEVEL:-quick}; export NPOOL_TEST_LEVEL;

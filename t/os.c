@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * os: what each call promises, seen through the kernel, and what becomes of
+ * it when the kernel says no.
+ */
+#include "faultos.h"
+#include "os.h"
+#include "tap.h"
+
+#include <sched.h> /* sched_setaffinity */
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+#define GIB ((size_t)1 << 30)
+#define ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
+
+static size_t page;
+static int scratch; /* a file that the kernel copies from and to */
+
+/* Can this byte be read, and can it be written? The kernel tries. */
+static bool readable(const char *p)
+{
+	return pwrite(scratch, p, 1, 0) == 1;
+}
+
+static bool writable(char *p)
+{
+	return pwrite(scratch, "", 1, 0) == 1 && pread(scratch, p, 1, 0) == 1;
+}
+
+static bool is_filled(const char *p, size_t size, char with)
+{
+	for (size_t i = 0; i < size; i++)
+		if (p[i] != with)
+			return false;
+	return true;
+}
+
+static char *committed(size_t size)
+{
+	char *p = np_os_reserve(size, page);
+
+	if (!p || np_os_commit(p, size))
+		bail_out("no memory");
+	return p;
+}
+
+/* --- reserve, commit, release ----------------------------------------- */
+
+static bool reserves(size_t size, size_t align)
+{
+	char *p = np_os_reserve(size, align);
+	bool good = p && (uintptr_t)p % align == 0 &&
+		    faultos_mapped() == size && !readable(p) &&
+		    !readable(p + size - 1);
+
+	if (!good)
+		diag("%zu bytes at %zu", size, align);
+	return p && np_os_release(p, size) == 0 && faultos_mapped() == 0 &&
+	       good;
+}
+
+static void test_reserve(void)
+{
+	bool good = true;
+
+	faultos_begin();
+	for (size_t align = page; align <= GIB; align *= 2) {
+		good = good && reserves(page, align) &&
+		       reserves(3 * page, align) &&
+		       reserves(16 * page, align) &&
+		       reserves(NP_SLOT_SIZE, align) &&
+		       reserves(5 * NP_SLOT_SIZE, align);
+	}
+	faultos_end();
+	ok(good, "any size at any alignment up to 1 GiB is reserved, without "
+	   "access, and not a page more");
+}
+
+static void test_commit(void)
+{
+	char *p = np_os_reserve(4 * page, page);
+
+	is_int(np_os_commit(p + page, 2 * page), 0, "a part is committed");
+	ok(!readable(p) && !readable(p + 3 * page),
+	   "what is beside it has no access");
+	ok(is_filled(p + page, 2 * page, 0), "it reads as zero");
+	ok(writable(p + page) && writable(p + 3 * page - 1),
+	   "it can be written");
+	is_int(np_os_release(p, 4 * page), 0, "it is released");
+	ok(!readable(p + page), "and gone");
+	is_int(np_os_commit(p, page), ENOMEM, "commit of nothing is ENOMEM");
+	is_int(np_os_release(p + 1, page), EINVAL, "release of half a page is "
+	       "EINVAL");
+}
+
+/* --- failures --------------------------------------------------------- */
+
+/* Address space that is never free just where somebody wants it. */
+static void *crowded_mmap(void *addr, size_t size, int prot, int flags, int fd,
+			  off_t offset)
+{
+	if (addr) {
+		errno = EEXIST;
+		return MAP_FAILED;
+	}
+	return faultos_mmap(addr, size, prot, flags, fd, offset);
+}
+
+/* Makes each call of a reserve in turn fail. Returns how many it takes. */
+static unsigned reserve_fails(const struct np_os *os, bool *refused,
+			      bool *kept)
+{
+	size_t size = NP_SLOT_SIZE, left;
+	unsigned n;
+	char *p;
+
+	*refused = *kept = true;
+	faultos_begin();
+	np_os = os;
+	for (n = 1; faultos_fail(n, ENOMEM), errno = 0,
+	     p = np_os_reserve(size, GIB), faultos_failed(); n++) {
+		left = faultos_mapped() - (p ? size : 0);
+		if (faultos_failed() == FAULTOS_MUNMAP)
+			*kept = *kept && left > 0;
+		else
+			*refused = *refused && left == 0 &&
+				   (p || errno == ENOMEM);
+		*kept = *kept && (uintptr_t)p % GIB == 0;
+		faultos_fail(0, 0);
+		*kept = *kept && (!p || np_os_release(p, size) == 0);
+		atomic_store(&faultos.mapped, 0);
+	}
+	faultos_fail(0, 0);
+	*refused = *refused && faultos_mapped() == size;
+	np_os_release(p, size);
+	faultos_end();
+	return n - 1;
+}
+
+static void test_reserve_fails(void)
+{
+	struct np_os crowded = faultos_table;
+	bool refused, kept;
+	unsigned n;
+
+	n = reserve_fails(&faultos_table, &refused, &kept);
+	ok(n >= 3, "an alignment of 1 GiB takes several calls: %u", n);
+	ok(refused, "when mmap fails it is ENOMEM, or done otherwise, and "
+	   "nothing stays mapped");
+	ok(kept, "when munmap fails only that range stays");
+	crowded.mmap = crowded_mmap;
+	n = reserve_fails(&crowded, &refused, &kept);
+	ok(n >= 4, "more calls where the next place is taken: %u", n);
+	ok(refused, "when mmap fails there it is the same");
+	ok(kept, "and when munmap does");
+}
+
+static void test_reserve_at(void)
+{
+	char *p = np_os_reserve(4 * page, page);
+
+	np_os_release(p + page, 2 * page);
+	ok(np_os_reserve_at(p + page, 2 * page), "a free range is reserved");
+	ok(!readable(p + page), "without access");
+	ok(!np_os_reserve_at(p + page, page), "a taken one is not");
+	np_os_release(p + page, page);
+	ok(!np_os_reserve_at(p + page, 2 * page), "nor one half taken");
+	ok(np_os_reserve_at(p + page, page), "the free half is");
+	faultos_begin();
+	ok(!np_os_reserve_at(p, page) && faultos_mapped() == 0,
+	   "a refusal maps nothing");
+	faultos_end();
+	np_os_release(p, 4 * page);
+}
+
+static void test_errors(void)
+{
+	char *p = committed(page);
+
+	faultos_begin();
+	faultos_fail(1, EAGAIN);
+	errno = 0;
+	ok(!np_os_reserve(page, page), "too much locked memory fails");
+	is_int(errno, ENOMEM, "as ENOMEM too");
+	faultos_fail(1, EACCES);
+	is_int(np_os_commit(p, page), EACCES, "a refused mprotect's errno");
+	faultos_fail(1, ENOMEM);
+	is_int(np_os_release(p, page), ENOMEM, "a refused munmap's errno");
+	faultos_fail(1, EFAULT);
+	is_int(np_os_populate(p, page), EFAULT, "a refused madvise's errno");
+	faultos_fail(1, EPERM);
+	is_int(np_os_bind(p, page, 0), EPERM, "a refused mbind's errno");
+	faultos_fail(1, ENOSYS);
+	is_uint(np_os_cpu(), 0, "without getcpu the CPU is 0");
+	faultos_fail(1, ENODEV);
+	ok(!np_os_map_file(scratch, page) && errno == ENODEV,
+	   "a file that cannot be mapped is NULL with its errno");
+	faultos_end();
+	ok(!np_os_map_file(-1, page) && errno == EBADF,
+	   "no file is NULL with EBADF");
+	np_os_release(p, page);
+}
+
+/* A kernel with address space for any size, which is never aligned, nor where
+ * it was asked for. */
+static int nmapped, nreleased;
+
+static void *odd_mmap(void *addr, size_t size, int prot, int flags, int fd,
+		      off_t offset)
+{
+	(void)addr, (void)size, (void)prot, (void)flags, (void)fd;
+	(void)offset;
+	nmapped++;
+	return (void *)page;
+}
+
+static int odd_munmap(void *addr, size_t size)
+{
+	nreleased += addr == (void *)page && size;
+	return 0;
+}
+
+static void test_overflow(void)
+{
+	static const struct np_os odd = { .mmap = odd_mmap,
+					  .munmap = odd_munmap };
+	size_t size = SIZE_MAX & ~(page - 1);
+
+	errno = 0;
+	ok(!np_os_reserve(size, page) && errno == ENOMEM,
+	   "nobody has all there is: ENOMEM");
+	np_os = &odd;
+	errno = 0;
+	ok(!np_os_reserve(size, GIB), "a sum of size and align that overflows");
+	np_os = &np_os_linux;
+	is_int(errno, ENOMEM, "is ENOMEM");
+	ok(nmapped > 0 && nreleased == nmapped, "and what was tried is "
+	   "released: %d of %d", nreleased, nmapped);
+	np_os = &odd;
+	nmapped = nreleased = 0;
+	ok(!np_os_reserve_at((void *)GIB, page) && nreleased == nmapped,
+	   "nor is a place kept that nobody asked for");
+	np_os = &np_os_linux;
+}
+
+/* --- bind ------------------------------------------------------------- */
+
+static struct {
+	unsigned calls;
+	void *addr;
+	size_t size;
+	int mode;
+	unsigned flags;
+	unsigned long maxnode, mask[NP_MAX_NODES / 64];
+} bound;
+
+static int recording_mbind(void *addr, size_t size, int mode,
+			   const unsigned long *mask, unsigned long maxnode,
+			   unsigned flags)
+{
+	bound.calls++;
+	bound.addr = addr;
+	bound.size = size;
+	bound.mode = mode;
+	bound.maxnode = maxnode;
+	bound.flags = flags;
+	memcpy(bound.mask, mask, sizeof bound.mask);
+	return 0;
+}
+
+static bool only_bit(unsigned node)
+{
+	for (unsigned i = 0; i < NP_MAX_NODES; i++)
+		if ((bound.mask[i / 64] >> i % 64 & 1) != (i == node))
+			return false;
+	return true;
+}
+
+static void test_bind(void)
+{
+	static const int nodes[] = { 0, 1, 63, 64, NP_MAX_NODES - 1 };
+	static const struct np_os recording = { .mbind = recording_mbind };
+	char *p = np_os_reserve(page, page);
+	int error = np_os_bind(p, page, 0);
+
+	ok(!error || error == EPERM || error == ENOSYS,
+	   "the kernel takes a preference for node 0, or denies it: %d",
+	   error);
+	np_os = &recording;
+	is_int(np_os_bind(p, page, -1), 0, "no node, no preference");
+	is_int(np_os_bind(p, page, NP_MAX_NODES), EINVAL,
+	       "a node that no kernel has is EINVAL");
+	is_uint(bound.calls, 0, "in both cases nothing is called");
+	for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
+		is_int(np_os_bind(p, page, nodes[i]), 0, "node %d", nodes[i]);
+		ok(only_bit((unsigned)nodes[i]),
+		   "its bit and no other is in the mask");
+	}
+	np_os = &np_os_linux;
+	ok(bound.addr == p && bound.size == page && bound.mode == 1 &&
+	   bound.flags == 0, "preferred, for the whole range, moving nothing");
+	is_uint(bound.maxnode, NP_MAX_NODES + 1,
+		"maxnode says one more than the mask has, as the kernel wants");
+	np_os_release(p, page);
+}
+
+/* --- purge and populate ----------------------------------------------- */
+
+static void test_purge(void)
+{
+	char *p = committed(4 * page);
+
+	memset(p, 'x', 4 * page);
+	is_int(np_os_purge(p + page, 2 * page), 0, "two pages are purged");
+	ok(is_filled(p + page, 2 * page, 0), "they read as zero");
+	ok(is_filled(p, page, 'x') && is_filled(p + 3 * page, page, 'x'),
+	   "their neighbours are as before");
+	memset(p + page, 'y', page);
+	ok(is_filled(p + page, page, 'y'), "they can be used again");
+	np_os_release(p, 4 * page);
+}
+
+static void test_purge_locked(void)
+{
+	char *p = committed(page);
+	int error;
+
+	memset(p, 'x', page);
+	/* Not mlock(): sanitizers make it do nothing. */
+	if (syscall(SYS_mlock, p, page)) {
+		skip(2, "needs a page of RLIMIT_MEMLOCK");
+	} else if ((error = np_os_purge(p, page)) == EINVAL) {
+		skip(2, "needs Linux 5.18");
+	} else {
+		is_int(error, 0, "a locked page is purged");
+		ok(is_filled(p, page, 0), "it reads as zero");
+	}
+	np_os_release(p, page);
+}
+
+static int advices[4], nadvices, advice_error;
+
+static int refusing_madvise(void *addr, size_t size, int advice)
+{
+	(void)addr, (void)size;
+	if (nadvices < 4)
+		advices[nadvices++] = advice;
+	errno = advice_error;
+	return -1;
+}
+
+static void test_purge_advice(void)
+{
+	static const struct np_os refusing = { .madvise = refusing_madvise };
+	char *p = committed(page);
+
+	np_os = &refusing;
+	advice_error = EINVAL;
+	is_int(np_os_purge(p, page), EINVAL, "a purge refused twice is EINVAL");
+	ok(nadvices == 2 && advices[0] == MADV_DONTNEED &&
+	   advices[1] == MADV_DONTNEED_LOCKED,
+	   "the advice for locked pages is tried second");
+	nadvices = 0;
+	advice_error = ENOMEM;
+	is_int(np_os_purge(p, page), ENOMEM, "another error is returned");
+	is_int(nadvices, 1, "at once");
+	np_os = &np_os_linux;
+	np_os_release(p, page);
+}
+
+static void test_populate(void)
+{
+	unsigned char resident[8] = { 0 };
+	char *p = committed(8 * page);
+	int error = np_os_populate(p, 8 * page);
+	unsigned n = 0;
+
+	if (error == EINVAL) {
+		skip(2, "needs Linux 5.14");
+	} else {
+		is_int(error, 0, "8 pages are populated");
+		mincore(p, 8 * page, resident);
+		for (int i = 0; i < 8; i++)
+			n += resident[i] & 1;
+		is_uint(n, 8, "and in memory before anyone touches them");
+	}
+	np_os_release(p, 8 * page);
+}
+
+/* --- the rest --------------------------------------------------------- */
+
+static void test_cpu(void)
+{
+	const volatile uint32_t *word = np_os_cpu_word();
+	cpu_set_t mine, one;
+	bool good = true, same = true;
+
+	if (sched_getaffinity(0, sizeof mine, &mine)) {
+		skip(2, "needs an affinity mask of at most 1024 CPUs");
+		return;
+	}
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &mine))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (sched_setaffinity(0, sizeof one, &one))
+			continue;
+		good = good && np_os_cpu() == cpu;
+		same = same && (!word || *word == cpu);
+	}
+	sched_setaffinity(0, sizeof mine, &mine);
+	ok(good, "on each CPU that we may use, np_os_cpu names it");
+	if (word)
+		ok(same, "and so does the word that the kernel keeps");
+	else
+		skip(1, "needs glibc 2.35 and a kernel with rseq");
+}
+
+static void test_clock(void)
+{
+	uint64_t began = np_os_now_ms(), last = began, now = began;
+	struct timespec rest = { 0, 60 * 1000 * 1000 };
+	bool forward = true;
+
+	for (int i = 0; i < 1000; i++, last = now) {
+		now = np_os_now_ms();
+		forward = forward && now >= last;
+	}
+	ok(forward, "the clock never goes back");
+	while (nanosleep(&rest, &rest) && errno == EINTR)
+		;
+	now = np_os_now_ms() - began;
+	ok(now >= 40 && now < 600 * 1000, "60 ms later it has gone on by some "
+	   "60: %u", (unsigned)now);
+}
+
+static void test_file(void)
+{
+	int fd = memfd_create("npool test", 0);
+	char *p = NULL, seen = 0;
+
+	if (fd < 0 || ftruncate(fd, (off_t)(2 * page)))
+		bail_out("no file");
+	p = np_os_map_file(fd, 2 * page);
+	ok(p, "a file is mapped");
+	p[page] = 'm';
+	ok(pread(fd, &seen, 1, (off_t)page) == 1 && seen == 'm',
+	   "what is written there is in the file");
+	ok(pwrite(fd, "f", 1, 3) == 1 && p[3] == 'f', "and the other way");
+	np_os_release(p, 2 * page);
+	close(fd);
+}
+
+/* Is there a line of /proc/self/maps that begins at p and ends in name? */
+static bool is_named(const void *p, const char *name)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512], start[32];
+	bool found = false;
+
+	snprintf(start, sizeof start, "%lx-", (unsigned long)p);
+	while (maps && fgets(line, sizeof line, maps))
+		found = found || (!strncmp(line, start, strlen(start)) &&
+				  strstr(line, name));
+	if (maps)
+		fclose(maps);
+	return found;
+}
+
+static char named[80];
+
+static int recording_name(void *addr, size_t size, const char *name)
+{
+	(void)addr, (void)size;
+	snprintf(named, sizeof named, "%s", name);
+	errno = EINVAL;
+	return -1;
+}
+
+static void test_name(void)
+{
+	static const struct np_os recording = { .name = recording_name };
+	char *p = committed(page);
+
+	np_os_label(p, page, "test", -1);
+	if (np_os->name(p, page, "npool test"))
+		skip(1, "needs CONFIG_ANON_VMA_NAME");
+	else
+		ok(is_named(p, "[anon:npool test]"), "a mapping bears a name");
+	np_os = &recording;
+	errno = E2BIG;
+	np_os_label(p, page, "test", -1);
+	is_str(named, "npool test", "the name says what it is for");
+	np_os_label(p, page, "node", 12);
+	is_str(named, "npool node12", "and of which node");
+	is_int(errno, E2BIG, "a kernel that cannot does not touch errno");
+	np_os = &np_os_linux;
+	np_os_release(p, page);
+}
+
+#define FAILS(call, failure, error)                                \
+	ok((errno = 0, (call) == (failure)) &&                     \
+	   (errno == (error) || errno == EPERM || errno == ENOSYS), \
+	   "%s fails with -1 and errno", #call)
+
+/* Each entry of the table has the contract of its system call. */
+static void test_table(void)
+{
+	const struct np_os *k = &np_os_linux;
+	unsigned long mask[NP_MAX_NODES / 64] = { 0 };
+	char *p = committed(2 * page);
+	void *q = p;
+	int status = -1;
+
+	FAILS(k->mmap(NULL, 0, PROT_NONE, ANONYMOUS, -1, 0), MAP_FAILED,
+	      EINVAL);
+	FAILS(k->munmap(p + 1, page), -1, EINVAL);
+	FAILS(k->mprotect(p + 1, page, PROT_NONE), -1, EINVAL);
+	FAILS(k->madvise(p, page, 12345), -1, EINVAL);
+	FAILS(k->mremap(p + 1, page, page, 0, NULL), MAP_FAILED, EINVAL);
+	FAILS(k->mbind(p, page, 12345, mask, NP_MAX_NODES, 0), -1, EINVAL);
+	FAILS(k->get_mempolicy(NULL, NULL, 0, NULL, 12345), -1, EINVAL);
+	FAILS(k->move_pages(0, 1, &q, NULL, &status, 12345), -1, EINVAL);
+	*p = 'x';
+	status = -1;
+	ok(k->move_pages(0, 1, &q, NULL, &status, 0) ? errno == EPERM ||
+	   errno == ENOSYS : status >= 0,
+	   "move_pages tells the node of a touched page, or is denied: %d",
+	   status);
+	q = k->mremap(p, 2 * page, page, 0, NULL);
+	ok(q == p && *p == 'x' && !readable(p + page),
+	   "mremap shrinks in place");
+	np_os_release(p, page);
+}
+
+int main(void)
+{
+	plan(1 + 8 + 6 + 6 + 9 + 5 + 16 + 4 + 2 + 4 + 2 + 2 + 2 + 3 + 4 + 10 + 1);
+	page = np_os_page_size();
+	scratch = memfd_create("scratch", 0);
+	is_size(page, (size_t)sysconf(_SC_PAGESIZE), "the page size");
+	test_reserve();
+	test_commit();
+	test_reserve_fails();
+	test_reserve_at();
+	test_errors();
+	test_overflow();
+	test_bind();
+	test_purge();
+	test_purge_locked();
+	test_purge_advice();
+	test_populate();
+	test_cpu();
+	test_clock();
+	test_file();
+	test_name();
+	test_table();
+	return done();
+}

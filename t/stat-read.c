@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * The reader of npool-stat, on segments of this very process: it counts what
+ * the program did, exactly; it takes off what a forked child has inherited;
+ * and whatever is done to a segment's bytes, it reads on or says what is
+ * wrong, and never faults.
+ *
+ * The pool reads NPOOL_CONF before main(), so the test makes a folder and
+ * then executes itself anew with the option that names it. Small chunks keep
+ * the segment small.
+ */
+#include "child.h"
+#include "npool.h"
+#include "rng.h"
+#include "sizeclass.h"
+#include "stat.h"
+#include "tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define DIR_ENV "NPOOL_TEST_STAT_DIR"
+#define CONF "page_size:8192,max_order:6,classes:fine,nodes:0,cache:1,check:0"
+#define CHUNK_PAGES 64
+
+static char *dir_path; /* the process's own segments */
+static int dir, lab;   /* it, and a folder for spoilt copies */
+static char mine[32];  /* PID.0 */
+
+/* --- start and end ---------------------------------------------------- */
+
+static void begin(char **argv)
+{
+	const char *tmp = getenv("TMPDIR");
+	char *path, *conf;
+
+	dir_path = getenv(DIR_ENV);
+	if (dir_path)
+		return;
+	path = format_text("%s/npool-stat-test.XXXXXX", tmp ? tmp : "/tmp");
+	if (!mkdtemp(path))
+		bail_out("%s: %s", path, strerror(errno));
+	conf = format_text(CONF ",segment:%s", path);
+	setenv(DIR_ENV, path, 1);
+	setenv("NPOOL_CONF", conf, 1);
+	execv("/proc/self/exe", argv);
+	bail_out("cannot execute the test anew: %s", strerror(errno));
+}
+
+static void open_dirs(void)
+{
+	snprintf(mine, sizeof mine, "%d.0", (int)getpid());
+	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || mkdirat(dir, "lab", 0700) != 0)
+		bail_out("%s: %s", dir_path, strerror(errno));
+	lab = openat(dir, "lab", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Removes all segments from a folder. */
+static void empty(int folder)
+{
+	struct segment_name *names;
+	ssize_t n = segment_names(folder, &names);
+
+	for (ssize_t i = 0; i < n; i++)
+		unlinkat(folder, names[i].text, 0);
+	free(names);
+}
+
+static void remove_dirs(void)
+{
+	empty(lab);
+	empty(dir);
+	unlinkat(dir, "lab", AT_REMOVEDIR);
+	rmdir(dir_path);
+}
+
+/* --- reading ---------------------------------------------------------- */
+
+static const struct options all_options = { .map = true, .verbose = true };
+
+static struct report read_report(int folder)
+{
+	struct report r = { .options = &all_options };
+	struct samples samples = { 0 };
+
+	report_read(&r, folder, &samples);
+	samples_free(&samples);
+	return r;
+}
+
+static struct segment_name my_name(void)
+{
+	struct segment_name name = { .pid = getpid(), .number = 0 };
+
+	memcpy(name.text, mine, sizeof mine);
+	return name;
+}
+
+static const struct class_row *class_of(const struct report *r, size_t size)
+{
+	static const struct class_row none;
+
+	for (size_t i = 0; i < r->nclasses; i++)
+		if (r->classes[i].size == npool_good_size(size))
+			return &r->classes[i];
+	return &none;
+}
+
+static const struct class_row *class_huge(const struct report *r)
+{
+	static const struct class_row none;
+	const struct class_row *last = r->classes + r->nclasses - 1;
+
+	return r->nclasses && last->kind == NP_HUGE ? last : &none;
+}
+
+/* --- figures ---------------------------------------------------------- */
+
+#define SMALLS 1000
+#define RUNS 7
+#define HUGES 3
+
+static void *smalls[SMALLS], *runs[RUNS], *huges[HUGES];
+
+static size_t take(void **pieces, size_t n, size_t size)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		pieces[i] = npool_malloc(size);
+		if (!pieces[i])
+			bail_out("no memory");
+		memset(pieces[i], 1, size);
+		bytes += npool_usable_size(pieces[i]);
+	}
+	return bytes;
+}
+
+static void give(void **pieces, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		npool_free(pieces[i]);
+}
+
+static void test_pieces(const struct report *r, size_t bytes)
+{
+	uint64_t node_used = 0;
+
+	is_uint(r->nprocesses, 1, "one process is seen");
+	is_uint(r->by_life[LIFE_RUNNING], 1, "it runs");
+	is_uint(r->total.allocs, SMALLS + RUNS + HUGES,
+		"every allocation is counted");
+	is_uint(r->total.frees, 0, "none is freed");
+	is_uint(r->total.hits + r->total.misses, r->total.allocs,
+		"each was a hit or a miss");
+	is_uint(class_of(r, 300)->live, SMALLS, "pieces of 300 bytes are live");
+	is_uint(class_of(r, 40000)->live, RUNS, "pieces of 40000 bytes too");
+	is_uint(class_of(r, 300)->live_bytes, SMALLS * npool_good_size(300),
+		"their bytes are those of the class");
+	is_uint(class_huge(r)->live, HUGES, "huge blocks are live");
+	is_uint(r->total.huge_blocks, HUGES, "and counted as such");
+	is_uint(r->total.used, bytes, "used is what the program holds");
+	for (size_t i = 0; i < r->nnodes; i++)
+		node_used += r->nodes[i].used;
+	is_uint(node_used, bytes, "the nodes' shares make the whole");
+	is_uint(r->total.taken, r->total.used + r->total.cached,
+		"what is taken is used or cached");
+}
+
+/* The same counters, read by the library in the process itself. */
+static void test_against_stats(const struct report *r)
+{
+	struct npool_figures s = { .size = sizeof s };
+
+	npool_stats(&s);
+	is_uint(r->total.used, s.used, "npool_stats: used");
+	is_uint(r->total.cached, s.cached, "npool_stats: cached");
+	is_uint(r->total.reserved, s.reserved, "npool_stats: reserved");
+	is_uint(r->total.peak_taken, s.peak_taken, "npool_stats: peak_taken");
+	is_uint(r->total.chunks, s.chunks, "npool_stats: chunks");
+	is_uint(r->total.huge_blocks, s.huge_blocks,
+		"npool_stats: huge_blocks");
+	is_uint(r->total.allocs, s.allocs, "npool_stats: allocs");
+	is_uint(r->total.frees, s.frees, "npool_stats: frees");
+	is_uint(r->total.hits, s.hits, "npool_stats: hits");
+	is_uint(r->total.depot_gets, s.depot_gets, "npool_stats: depot_gets");
+	is_uint(r->total.depot_puts, s.depot_puts, "npool_stats: depot_puts");
+	is_uint(r->total.threads, s.threads, "npool_stats: threads");
+}
+
+static void test_pages(const struct report *r)
+{
+	const struct pages *p = &r->total.pages;
+	bool known = r->nnodes && r->nodes[0].kernel_node >= 0;
+
+	if (r->sample_error) {
+		skip(2, "move_pages: %s", strerror(r->sample_error));
+		return;
+	}
+	if (!known) {
+		is_uint(p->asked, 0, "nodes without a number are not asked");
+		skip(1, "the nodes' numbers are not known");
+		return;
+	}
+	ok(p->resident && p->resident <= p->asked,
+	   "pages that were written to are in memory");
+	ok(p->local <= p->resident && (r->nnodes > 1 ||
+				       p->local == p->resident),
+	   "with one node, all of them are on it");
+}
+
+static void test_figures(void)
+{
+	struct report r;
+	size_t bytes = take(smalls, SMALLS, 300);
+
+	bytes += take(runs, RUNS, 40000);
+	bytes += take(huges, HUGES, 1000000);
+	r = read_report(dir);
+	test_pieces(&r, bytes);
+	test_against_stats(&r);
+	test_pages(&r);
+	report_free(&r);
+	give(huges, HUGES);
+	give(runs, RUNS);
+	r = read_report(dir);
+	is_uint(r.total.used, SMALLS * npool_good_size(300),
+		"what was freed is no longer used");
+	is_uint(r.total.huge_bytes, 0, "no huge block is left");
+	is_uint(class_of(&r, 40000)->frees, RUNS, "runs were freed");
+	report_free(&r);
+}
+
+/* --- forks ------------------------------------------------------------ */
+
+#define CHILD_ALLOCS 5
+#define CHILD_FREES 2
+
+static void child_works(void *arg)
+{
+	void *pieces[CHILD_ALLOCS];
+
+	(void)arg;
+	take(pieces, CHILD_ALLOCS, 300);
+	give(pieces, CHILD_FREES);
+	give(smalls, 1);
+}
+
+static void test_fork(void)
+{
+	struct report before = read_report(dir), r;
+	struct child c = child_run(child_works, NULL);
+	const struct process *p;
+
+	ok(child_exited(&c, 0), "a forked child allocates and frees");
+	r = read_report(dir);
+	is_uint(r.nprocesses, 2, "the child has a segment of its own");
+	is_uint(r.by_life[LIFE_GONE], 1, "it has left without exit()");
+	is_uint(r.total.allocs, before.total.allocs + CHILD_ALLOCS,
+		"only the child's own allocations are added");
+	is_uint(r.total.frees, before.total.frees + CHILD_FREES + 1,
+		"and its own frees");
+	is_uint(r.total.hits + r.total.misses, r.total.allocs,
+		"each was a hit or a miss");
+	p = r.processes[0].pid == getpid() ? &r.processes[1] : r.processes;
+	is_uint(p->parent, (uint64_t)getpid(), "it names its parent");
+	is_uint(p->total.used, before.total.used +
+		(CHILD_ALLOCS - CHILD_FREES - 1) * npool_good_size(300),
+		"it holds what it has inherited and taken");
+	is_uint(r.total.forks, 1, "one fork is counted");
+	report_free(&before);
+	report_free(&r);
+}
+
+/* --- a copy to spoil -------------------------------------------------- */
+
+static char *original;
+static size_t original_size;
+static int copy = -1; /* the file lab/PID.0 */
+
+static void make_original(void)
+{
+	int fd = openat(dir, mine, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		bail_out("%s: %s", mine, strerror(errno));
+	original_size = (size_t)st.st_size;
+	original = get_memory(original_size, 1);
+	if (pread(fd, original, original_size, 0) != (ssize_t)original_size)
+		bail_out("%s cannot be read", mine);
+	close(fd);
+}
+
+static void write_at(const void *bytes, size_t size, size_t offset)
+{
+	if (pwrite(copy, bytes, size, (off_t)offset) != (ssize_t)size)
+		bail_out("the copy cannot be written");
+}
+
+static void make_copy(void)
+{
+	copy = openat(lab, mine, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (copy < 0)
+		bail_out("%s: %s", mine, strerror(errno));
+	write_at(original, original_size, 0);
+}
+
+static struct view *open_copy(char *why, size_t size)
+{
+	struct segment_name name = my_name();
+
+	*why = '\0';
+	return view_open(lab, &name, why, size);
+}
+
+/* --- the map ---------------------------------------------------------- */
+
+static unsigned class_like(const struct view *v, size_t size)
+{
+	for (unsigned c = 1; c < v->nclasses; c++)
+		if (v->classes[c].size == npool_good_size(size))
+			return c;
+	bail_out("no class for %zu bytes", size);
+}
+
+/* A page map by hand: two subpages of 300 bytes, a free page, a run of 40000
+ * bytes, another, and a class that is not there. */
+static void draw_map(const struct view *v, unsigned chunk, char *wanted)
+{
+	unsigned c300 = class_like(v, 300), c40000 = class_like(v, 40000);
+	uint8_t map[CHUNK_PAGES] = { 0 };
+	size_t n300 = v->classes[c300].npages;
+	size_t n40000 = v->classes[c40000].npages, at = 0;
+
+	memset(wanted, '.', CHUNK_PAGES);
+	wanted[CHUNK_PAGES] = '\0';
+	for (size_t i = 0; i < 2 * n300; i++, at++) {
+		map[at] = (uint8_t)c300;
+		wanted[at] = i % n300 ? 'f' : 'F';
+	}
+	at++;
+	for (size_t i = 0; i < 2 * n40000; i++, at++) {
+		map[at] = (uint8_t)c40000;
+		wanted[at] = i % n40000 ? '=' : '#';
+	}
+	map[at] = 255;
+	wanted[at] = '?';
+	write_at(map, sizeof map, v->head.maps.offset +
+		 (size_t)v->head.maps.stride * chunk);
+}
+
+static const struct picture *picture_at(const struct report *r, uint64_t base)
+{
+	for (size_t i = 0; i < r->npictures; i++)
+		if (r->pictures[i].base == base)
+			return &r->pictures[i];
+	bail_out("there is no picture of the chunk");
+}
+
+static unsigned first_chunk(const struct view *v)
+{
+	for (unsigned i = 0; i < v->nchunks; i++)
+		if (view_map_pages(v, i))
+			return i;
+	bail_out("the segment has no chunk");
+}
+
+static void test_map(void)
+{
+	char why[200], wanted[CHUNK_PAGES + 1];
+	struct view *v = open_copy(why, sizeof why);
+	unsigned chunk = first_chunk(v);
+	uint64_t base = np_count_get(&v->chunks[chunk].base);
+	const struct picture *p;
+	struct report r;
+
+	is_uint(view_map_pages(v, chunk), CHUNK_PAGES,
+		"a chunk's map has a byte a page");
+	draw_map(v, chunk, wanted);
+	r = read_report(lab);
+	p = picture_at(&r, base);
+	is_str(p->cells, wanted, "runs and subpages are told apart");
+	is_uint(p->runs, 2, "runs side by side are two");
+	is_uint(p->subpages, 2, "subpages side by side are two");
+	is_uint(p->run_pages + p->subpage_pages + p->free_pages + 1,
+		CHUNK_PAGES, "every page is one of them, or unknown");
+	report_free(&r);
+	view_close(v);
+	make_copy();
+}
+
+/* --- what is refused -------------------------------------------------- */
+
+static void refused(const char *says, const char *claim)
+{
+	char why[200];
+	struct view *v = open_copy(why, sizeof why);
+
+	if (!ok(!v && strstr(why, says), "%s", claim))
+		diag("seen '%s', wanted '%s'", why, says);
+	view_close(v);
+}
+
+/* Writes a wrong value, and claims that it is refused. */
+static void spoil(size_t offset, size_t size, uint64_t value, const char *says,
+		  const char *claim)
+{
+	write_at(&value, size, offset);
+	refused(says, claim);
+	write_at(original + offset, size, offset);
+}
+
+#define HEAD(field) offsetof(struct np_segment_header, field)
+#define SPOIL(field, value, says, claim)                           \
+	spoil(HEAD(field),                                         \
+	      sizeof ((struct np_segment_header *)0)->field,       \
+	      value, says, claim)
+
+static void test_header(void)
+{
+	uint32_t big = UINT32_MAX;
+
+	SPOIL(magic, 7, "no magic", "another magic number is refused");
+	SPOIL(magic, 0, "not finished", "so is none");
+	SPOIL(version, 2, "version 2", "another version is refused");
+	SPOIL(header_size, 8, "header", "a header too small is refused");
+	SPOIL(header_size, big, "header", "and one over the end");
+	SPOIL(size, original_size + 1, "cut off", "a short file is refused");
+	SPOIL(size, UINT64_MAX, "cut off", "and a size beyond all files");
+	SPOIL(size, 9, "header", "a size below the header is refused");
+	SPOIL(pid, 1, "process 1", "another process's is refused");
+	SPOIL(page_size, 0, "page size", "a page size of 0 is refused");
+	SPOIL(page_size, 12288, "page size", "one that is no power of two");
+	SPOIL(page_size, 1u << 31, "page size", "and one of 2 GiB");
+	SPOIL(max_order, 64, "max order", "a max order of 64 is refused");
+	SPOIL(class_table, 9, "class table", "an unknown table is refused");
+	SPOIL(state, 0, "state", "an unknown state is refused");
+	SPOIL(classes.n, 999, "classes", "999 classes are refused");
+	SPOIL(nodes.n, big, "nodes", "too many nodes are refused");
+	SPOIL(arenas.offset, 1, "arenas", "arenas in the header are refused");
+	SPOIL(arenas.stride, 8, "arenas", "arenas too small are refused");
+	SPOIL(blocks.offset, big, "blocks", "blocks beyond the end");
+	SPOIL(blocks.stride, big, "blocks", "blocks that reach there");
+	SPOIL(before.n, 2, "inherited", "two inherited blocks are refused");
+	SPOIL(chunks.n, big, "chunks", "too many chunks are refused");
+	SPOIL(chunks.stride, 0, "chunks", "chunks of no size are refused");
+	SPOIL(maps.stride, big, "page maps", "maps beyond the end");
+}
+
+static void test_entries(void)
+{
+	char why[200];
+	struct view *v = open_copy(why, sizeof why);
+	const struct np_segment_header *h = &v->head;
+	size_t chunk = h->chunks.offset +
+		       (size_t)h->chunks.stride * first_chunk(v);
+
+	spoil(h->classes.offset + h->classes.stride +
+	      offsetof(struct np_segment_class, kind), 4, 77,
+	      "class 1 is of kind 77", "an unknown kind is refused");
+	spoil(h->classes.offset + h->classes.stride +
+	      offsetof(struct np_segment_class, npages), 4, 65,
+	      "class 1 has 65 pages", "a piece over a chunk is refused");
+	spoil(h->arenas.offset + offsetof(struct np_segment_arena, home), 4,
+	      1024, "arena 0 is on node 1024",
+	      "an arena on a node that is not there is refused");
+	spoil(h->blocks.offset + offsetof(struct np_block, home), 4, 1024,
+	      "block 0 is on node 1024", "and a block");
+	spoil(chunk + offsetof(struct np_segment_chunk, home), 4, 1024,
+	      "is on node 1024", "and a chunk");
+	view_close(v);
+}
+
+static void test_file_sizes(void)
+{
+	if (ftruncate(copy, 0) != 0)
+		bail_out("ftruncate: %s", strerror(errno));
+	refused("cut off", "an empty file is refused");
+	write_at(original, 100, 0);
+	refused("cut off", "half a header is refused");
+	write_at(original, sizeof(struct np_segment_header), 0);
+	refused("cut off", "a header alone is refused");
+	make_copy();
+}
+
+static void test_files(void)
+{
+	unlinkat(lab, mine, 0);
+	refused("No such file", "a file that is gone is refused");
+	if (symlinkat("/etc/passwd", lab, mine) != 0)
+		bail_out("symlink: %s", strerror(errno));
+	refused("symbolic link", "a symbolic link is not followed");
+	unlinkat(lab, mine, 0);
+	if (mkfifoat(lab, mine, 0600) != 0)
+		bail_out("mkfifo: %s", strerror(errno));
+	refused("not a regular file", "a FIFO is refused, at once");
+	unlinkat(lab, mine, 0);
+	make_copy();
+	if (geteuid() == 0 && fchown(copy, 12345, (gid_t)-1) == 0)
+		refused("belongs to user 12345", "another user's is refused");
+	else
+		skip(1, "only root can give a file away");
+	unlinkat(lab, mine, 0);
+	make_copy();
+}
+
+static void test_names(void)
+{
+	static const char *const others[] = {
+		"1.0.tmp", "01.0", "1.00", "-1.0", "1", "1.", ".1", "x.0",
+		"99999999999.0", "1.99999999999",
+	};
+	size_t n = sizeof others / sizeof *others;
+	struct segment_name *names;
+
+	for (size_t i = 0; i < n; i++)
+		close(openat(lab, others[i], O_WRONLY | O_CREAT, 0600));
+	is_int(segment_names(lab, &names), 1,
+	       "files of other names are not looked at");
+	is_str(names[0].text, mine, "the segment is");
+	free(names);
+	for (size_t i = 0; i < n; i++)
+		unlinkat(lab, others[i], 0);
+}
+
+/* --- at random -------------------------------------------------------- */
+
+/* A place where something is written: most are in what is not zero. */
+static size_t random_place(struct rng *rng)
+{
+	const struct np_segment_header *h = (const void *)original;
+	const struct np_segment_part *parts[] = {
+		&h->classes, &h->nodes, &h->arenas, &h->before, &h->blocks,
+		&h->chunks, &h->maps,
+	};
+	const struct np_segment_part *part;
+
+	if (rng_chance(rng, 40))
+		return rng_below(rng, sizeof *h / 4) * 4;
+	part = parts[rng_below(rng, sizeof parts / sizeof *parts)];
+	return part->offset + rng_log(rng, part->stride * 4u) / 4 * 4;
+}
+
+static uint32_t random_value(struct rng *rng)
+{
+	static const uint32_t odd[] = {
+		0, 1, 2, 3, 63, 64, 65, 255, 4096, 0x7fffffff, 0x80000000,
+		0xfffffffe, 0xffffffff,
+	};
+
+	if (rng_chance(rng, 50))
+		return odd[rng_below(rng, sizeof odd / sizeof *odd)];
+	return (uint32_t)rng_next(rng);
+}
+
+/* Reads the copy in every way there is, into nothing. */
+static bool read_copy(FILE *nowhere)
+{
+	struct samples samples = { 0 };
+	char why[200];
+	struct view *v = open_copy(why, sizeof why);
+	struct report r = { .options = &all_options };
+
+	if (!v)
+		return false;
+	samples_take(&samples, v);
+	report_read(&r, lab, &samples);
+	table_print(nowhere, &r);
+	if (json_is_there())
+		json_print(nowhere, &r);
+	report_free(&r);
+	samples_free(&samples);
+	view_close(v);
+	return true;
+}
+
+/* Spoils up to four words, or cuts the file off; reads; mends. */
+static bool spoil_at_random(struct rng *rng, FILE *nowhere)
+{
+	size_t n = 1 + rng_below(rng, 4), places[4];
+	bool could, is_cut = rng_chance(rng, 5);
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t value = random_value(rng);
+
+		places[i] = random_place(rng);
+		write_at(&value, sizeof value, places[i]);
+	}
+	if (is_cut && ftruncate(copy, (off_t)rng_log(rng, original_size)) != 0)
+		bail_out("ftruncate: %s", strerror(errno));
+	could = read_copy(nowhere);
+	for (size_t i = 0; !is_cut && i < n; i++)
+		write_at(original + places[i], 4, places[i]);
+	if (is_cut)
+		make_copy();
+	return could;
+}
+
+static void test_random(void)
+{
+	const char *level = getenv("NPOOL_TEST_LEVEL");
+	unsigned rounds = level && !strcmp(level, "all") ? 50000
+			: level && !strcmp(level, "check") ? 10000 : 2000;
+	FILE *nowhere = fopen("/dev/null", "w");
+	struct rng rng = rng_seed(4148);
+	unsigned could = 0;
+
+	if (!nowhere)
+		bail_out("/dev/null: %s", strerror(errno));
+	for (unsigned i = 0; i < rounds; i++)
+		could += spoil_at_random(&rng, nowhere);
+	diag("%u of %u spoilt segments were read", could, rounds);
+	ok(could > rounds / 10, "some spoilt segments are read");
+	ok(could < rounds - rounds / 10, "the others are refused");
+	ok(read_copy(nowhere), "mended, it is read again");
+	fclose(nowhere);
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	begin(argv);
+	plan(13 + 12 + 2 + 3 + 9 + 5 + 25 + 5 + 3 + 4 + 2 + 3);
+	open_dirs();
+	test_figures();
+	test_fork();
+	make_original();
+	make_copy();
+	test_map();
+	test_header();
+	test_entries();
+	test_file_sizes();
+	test_files();
+	test_names();
+	test_random();
+	remove_dirs();
+	return done();
+}

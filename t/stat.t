@@ -1,0 +1,496 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the libnpool authors
+#
+# npool-stat around real processes: it is not felt by the command, says what
+# the command did, and leaves nothing behind.  That the figures are right to
+# the last piece is claimed by t/stat-read.t, which can be asked; here they
+# must fit together, and fit what the processes did.
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use lib dirname(__FILE__);
+use face;
+
+my $stat = build_dir() . '/tools/npool-stat';
+my $page = source_dir() . '/man/npool-stat.1';
+my $has_json = ($ENV{NPOOL_TEST_JSON} // 'yes') ne 'no';
+my $can_decode = $has_json && eval { require JSON::PP };
+my $perl = $^X;
+my ($tmp, $n);
+
+delete $ENV{NPOOL_FACE};
+
+# ---- running -------------------------------------------------------------
+
+# stat_run(how, options and command...): what came of it: code, signal (of
+# npool-stat itself), out, err.
+sub stat_run
+{
+	my ($how, @args) = @_;
+	my $to = "$tmp/run" . ++$n;
+	my %env = (NPOOL_CONF => '', %{ $how->{env} // {} });
+	my $pid = start(cmd => [$stat, @args], out => "$to.out",
+	    err => "$to.err", env => \%env);
+
+	$how->{meanwhile}->($pid, $to) if $how->{meanwhile};
+	my $status = finish($pid, 60);
+	stop($pid, 'KILL') if !defined $status;
+	$status //= 9;
+	return { code => $status >> 8, signal => $status & 127,
+	    out => slurp("$to.out"), err => slurp("$to.err") };
+}
+
+# Claims the exit code, and what standard error says.
+sub ends
+{
+	my ($run, $code, $says, $claim) = @_;
+
+	ok($run->{code} == $code && !$run->{signal} && $run->{err} =~ $says,
+	    $claim, "exit code $run->{code}, wanted $code; signal " .
+	    "$run->{signal}", "wanted on standard error: $says",
+	    $run->{err});
+}
+
+# json_of(how, arguments): the run, and the JSON that it printed.
+sub json_of
+{
+	my ($how, @args) = @_;
+	my $file = "$tmp/json" . ++$n;
+	my $run = stat_run($how, '-j', '-o', $file, @args);
+
+	$run->{json} = eval { JSON::PP->new->decode(slurp($file)) } // {};
+	return $run;
+}
+
+sub number_is
+{
+	my ($seen, $wanted, $claim) = @_;
+
+	$seen //= '(none)';
+	ok($seen eq $wanted, $claim, "seen $seen, wanted $wanted");
+}
+
+# The folders that npool-stat makes while it runs.
+sub left_behind
+{
+	return glob "$tmp/rt/*";
+}
+
+# ---- the command line ----------------------------------------------------
+
+sub test_usage
+{
+	ends(stat_run({}, '--help'), 0, qr/^$/, '--help is no error');
+	like(stat_run({}, '--version')->{out}, qr/^npool-stat .*\d\.\d+\.\d+$/m,
+	    '--version prints the version');
+	ends(stat_run({}), 2, qr/which command/, 'a command is needed');
+	ends(stat_run({}, '--colour', 'true'), 2, qr/--colour/,
+	    'an unknown option is named');
+	ends(stat_run({}, '-o'), 2, qr/requires an argument|needs/,
+	    '-o needs a file');
+	ends(stat_run({}, '--read', $tmp, 'true'), 2, qr/--read/,
+	    '--read and a command exclude each other');
+	ends(stat_run({}, '-o', "$tmp/no/such", 'touch', "$tmp/was-run"), 125,
+	    qr/no\/such: No such file/, 'an output that cannot be is told');
+	ok(!-e "$tmp/was-run", 'and nothing was run');
+	ends(stat_run({}, '-L', "$tmp/none.so", 'true'), 125,
+	    qr/none\.so.*--face.*NPOOL_FACE/s,
+	    'a face that is not there is told, and what to do');
+	ends(stat_run({ env => { NPOOL_FACE => "$tmp/nor.so" } }, 'true'), 125,
+	    qr/nor\.so/, 'NPOOL_FACE names a face');
+	ends(stat_run({}, "$tmp/no-such-program"), 127, qr/No such file/,
+	    'a command that is not there is 127');
+	spew("$tmp/data", 'no program');
+	ends(stat_run({}, "$tmp/data"), 126, qr/Permission denied/,
+	    'a command that cannot be run is 126');
+}
+
+sub like
+{
+	my ($seen, $wanted, $claim) = @_;
+
+	ok($seen =~ $wanted, $claim, "wanted $wanted, seen:", $seen);
+}
+
+sub test_config
+{
+	my $how = { env => { NPOOL_CONF => 'decay_ms:5,classes:netty' } };
+	my $run = stat_run($how, '--config');
+	my %value = $run->{out} =~ /^(\w+): (.*)$/mg;
+
+	ends($run, 0, qr/^$/, '--config is content with good options');
+	is($value{decay_ms}, 5, 'it prints the value in force');
+	is($value{classes}, 'netty', 'words as words');
+	like($run->{out}, qr/^page_size:\ 8192\n
+	    \tpreset\ 8192;.*4096\.\.1048576\ bytes\n\tSize\ of/mx,
+	    'preset, range, unit and sentence stand beside it');
+	ends(stat_run({ env => { NPOOL_CONF => 'decay_ms:soon' } }, '--config'),
+	    1, qr/'soon' is no value for decay_ms/,
+	    'a value that cannot be is told, by message and exit code');
+	return if !need_json(1);
+	my $json = json_of($how, 'true')->{json};
+	my %seen = map { split /:/, $_, 2 }
+	    split /,/, $json->{processes}[0]{options} // '';
+	$seen{segment} = '-';
+	is(join(' ', map { "$_=$seen{$_}" } sort keys %seen),
+	    join(' ', map { "$_=$value{$_}" } sort keys %value),
+	    'a process has the options that --config prints');
+}
+
+# ---- not to be felt ------------------------------------------------------
+
+sub test_passing
+{
+	for my $code (0, 1, 42, 255) {
+		ends(stat_run({}, $perl, '-e', "exit $code"), $code,
+		    qr/exit code $code$/m, "exit code $code is passed on");
+	}
+	ends(stat_run({}, $perl, '-e', 'kill 9, $$; sleep 9'), 137,
+	    qr/ended by signal 9 /, 'death by SIGKILL is 137, and told');
+	ends(stat_run({}, $perl, '-e', 'kill 15, $$; sleep 9'), 143,
+	    qr/ended by signal 15 /, 'death by SIGTERM is 143, and told');
+	my $run = stat_run({}, '--', $perl, '-e',
+	    'print "out\n"; print STDERR "err\n"; print "@ARGV\n"', '--', '-j');
+	is($run->{out}, "out\n-j\n", "the command's output is its own");
+	like($run->{err}, qr/^err\n/, 'so are its errors, before the table');
+}
+
+# What the command finds in its environment.
+sub test_environment
+{
+	my $show = 'print "$ENV{LD_PRELOAD} $ENV{NPOOL_CONF}"';
+	my $old = (slurp('/proc/self/maps') =~ m{(/\S*libm[.-]\S*)})[0]
+	    // face();
+	my $run = stat_run({ env => { LD_PRELOAD => $old,
+	    NPOOL_CONF => 'decay_ms:7' } }, $perl, '-e', $show);
+	my ($preload, $conf) = split / /, $run->{out};
+
+	is($preload, face() . ":$old", 'the face comes first in LD_PRELOAD');
+	like($conf, qr{^decay_ms:7,segment:/.*/npool-stat\.......$},
+	    'NPOOL_CONF keeps what it has and gets a segment');
+	$show = '($d) = $ENV{NPOOL_CONF} =~ /segment:(.*)/; printf "%s %o %s"' .
+	    ', $d, (stat $d)[2], -e "$d/$$.0" ? "seen" : "not"';
+	$run = stat_run({}, $perl, '-e', $show);
+	like($run->{out}, qr{^\Q$tmp\E/rt/npool-stat\....... 40700 seen$},
+	    'the segment is in a private folder in XDG_RUNTIME_DIR');
+	is(join(' ', left_behind()), '', 'which is gone afterwards');
+	mkdir "$tmp/c,omma";
+	$run = stat_run({ env => { XDG_RUNTIME_DIR => "$tmp/c,omma" } },
+	    $perl, '-e', $show);
+	like($run->{out}, qr{^/(dev/shm|.*tmp.*)/npool-stat\.\w{6} 40700 seen$},
+	    'a folder with a comma in its name is passed over');
+}
+
+# Masks and dispositions, as the kernel shows them.
+sub test_signal_state
+{
+	my $show = 'print grep { /^Sig(Blk|Ign|Cgt)/ } <>';
+	my @show = ($perl, '-e', $show, '/proc/self/status');
+	local $SIG{CHLD} = 'IGNORE';
+	local $SIG{USR2} = 'IGNORE';
+	open my $plain, '-|', @show or die "$perl: $!\n";
+	my $wanted = join '', <$plain>;
+
+	close $plain;
+	open my $pipe, '-|', $stat, '-o', "$tmp/table", @show
+	    or die "$stat: $!\n";
+	my $seen = join '', <$pipe>;
+	close $pipe;
+	is($seen, $wanted, 'the command gets the signal mask and dispositions' .
+	    ' that npool-stat got');
+	like(slurp("$tmp/table"), qr/exit code 0/,
+	    'an ignored SIGCHLD does not lose the exit code');
+}
+
+# signalled(SIGNAL, to the command?): a command that says which signal it got.
+sub signalled
+{
+	my ($signal) = @_;
+	my $code = '$| = 1; $SIG{$_} = sub { print "got $_[0]\n"; exit 5 } ' .
+	    'for qw(HUP TERM USR1 USR2 INT QUIT); print "ready\n"; sleep 1 ' .
+	    'for 1 .. 2; print "slept\n"; exit 6';
+
+	return stat_run({ meanwhile => sub {
+		my ($pid, $to) = @_;
+
+		wait_for(20, sub { slurp("$to.out") =~ /ready/ });
+		kill $signal, $pid;
+	} }, $perl, '-e', $code);
+}
+
+sub test_signals
+{
+	for my $signal (qw(HUP TERM USR1 USR2)) {
+		my $run = signalled($signal);
+
+		is("$run->{code} $run->{out}", "5 ready\ngot $signal\n",
+		    "SIG$signal is sent on to the command");
+	}
+	for my $signal (qw(INT QUIT)) {
+		my $run = signalled($signal);
+
+		is("$run->{code} $run->{out}", "6 ready\nslept\n",
+		    "SIG$signal is left to the terminal");
+	}
+}
+
+# ---- what it says --------------------------------------------------------
+
+# Perl that has $count strings of some size.
+sub hold
+{
+	my ($count) = @_;
+
+	return "my \@x = map { q(y) x (100 + \$_ % 3000) } 1 .. $count;";
+}
+
+sub test_table
+{
+	my $run = stat_run({}, '-m', '-v', $perl, '-e', hold(20000));
+	my @wide = grep { length > 80 } split /\n/, $run->{err};
+
+	is("@wide", '', 'no line is wider than 80 columns');
+	for my $part ('node kernel cpus threads', 'arena node threads chunks',
+	    'arena node +tiny', 'calls +allocations \d',
+	    'caches +hits \d+\.\d%', 'depots', 'memory +reserved \d',
+	    'pages +asked \d', 'size kind +allocated', 'pid program') {
+		like($run->{err}, qr/^\s*$part/m, "the table has: $part");
+	}
+	like($run->{err}, qr/^chunk 0x[0-9a-f]+ of \S+ \(process \d+\)$/m,
+	    'a chunk is drawn');
+	like($run->{err}, qr/^ +0  [.#=A-Za-z]{64}$/m, 'in rows of 64 pages');
+	like($run->{err}, qr/^  Hh   subpage.* 2048 bytes$/m,
+	    'with a legend');
+	$run = stat_run({}, '-o', "$tmp/table", $perl, '-e', '1');
+	is($run->{err}, '', 'with -o nothing goes to standard error');
+	like(slurp("$tmp/table"), qr/^npool-stat: \Q$perl\E -e 1$/m,
+	    'the table goes to the file');
+	$run = stat_run({ env => { NPOOL_CONF => 'nodes:2' } }, $perl, '-e',
+	    '1');
+	like($run->{err}, qr/^ +1 +- .* -$/m,
+	    'an invented node has no number, and no share on it');
+	my ($libc) = slurp('/proc/self/maps') =~ m{(/\S*libc[.-]\S*)};
+	ends(stat_run({}, '-L', $libc, $perl, '-e', 'exit 3'), 3,
+	    qr/no process used the malloc face/,
+	    'a command without the face is told, its exit code passed on');
+}
+
+# need_json(n): true when JSON can be printed and read.
+sub need_json
+{
+	my ($claims) = @_;
+
+	return 1 if $can_decode;
+	skip($claims, $has_json ? 'needs the package perl-modules'
+	    : 'built without JSON');
+	return 0;
+}
+
+sub test_no_json
+{
+	if ($has_json) {
+		skip(1, 'built with JSON');
+		return;
+	}
+	ends(stat_run({}, '-j', 'touch', "$tmp/was-run"), 2, qr/without JSON/,
+	    '-j of a build without JSON says so');
+}
+
+sub sum
+{
+	my ($rows, $key) = @_;
+	my $sum = 0;
+
+	$sum += $_->{$key} for @{ $rows // [] };
+	return $sum;
+}
+
+sub test_json
+{
+	return if !need_json(11);
+	my $json = json_of({}, $perl, '-e', hold(20000))->{json};
+	my $t = $json->{totals};
+
+	is("@{ $json->{command} // [] }[0, 1]", "$perl -e",
+	    'the command is there');
+	number_is($json->{exit_code}, 0, 'and its exit code');
+	ok($t->{allocs} >= 20000, 'allocations are counted',
+	    "$t->{allocs} of 20000");
+	number_is($t->{hits} + $t->{misses}, $t->{allocs},
+	    'each was a hit or a miss');
+	number_is($t->{used} + $t->{cached}, $t->{taken},
+	    'taken is used or cached');
+	for my $key (qw(used taken reserved)) {
+		number_is(sum($json->{nodes}, $key), $t->{$key},
+		    "$key of the nodes is that of all");
+	}
+	number_is(sum($json->{classes}, 'allocs'), $t->{allocs},
+	    'allocations of the classes are those of all');
+	ok($t->{reserved} >= $t->{peak_taken}, 'what was taken was reserved',
+	    "$t->{reserved} and $t->{peak_taken}");
+	my $node = $json->{nodes}[0] // {};
+	my $known = @{ $json->{nodes} } == 1 && defined $node->{kernel_node} &&
+	    !defined $json->{pages_error};
+	my $wanted = $known ? $t->{pages_resident} : 0;
+	ok($t->{pages_local} <= $t->{pages_resident} && (!$known ||
+	    ($wanted && $t->{pages_local} == $wanted)),
+	    'with one node, all pages in memory are on it',
+	    "local $t->{pages_local}, in memory $t->{pages_resident}");
+}
+
+# The keys of a value of JSON, however deep.
+sub keys_of
+{
+	my ($value) = @_;
+
+	return map { keys_of($_) } @$value if ref $value eq 'ARRAY';
+	return map { ($_, keys_of($value->{$_})) } keys %$value
+	    if ref $value eq 'HASH';
+	return ();
+}
+
+sub test_keys
+{
+	return if !need_json(3);
+	my $json = json_of({}, '-m', $perl, '-e', hold(1000))->{json};
+	my $text = slurp($page);
+	my %key = map { $_ => 1 } keys_of($json);
+	my @dark = grep { $text !~ /^\.(It )?Li [^\n]*\b$_\b/m } sort keys %key;
+	my $chunk = $json->{chunks}[0] // {};
+
+	ok(keys %key > 50 && !@dark, 'npool-stat(1) has every key of the JSON',
+	    "not there: @dark", scalar(keys %key) . ' keys');
+	number_is(length($chunk->{map} // ''),
+	    $chunk->{size} / $chunk->{page_size},
+	    'the map has a character a page');
+	number_is($chunk->{run_pages} + $chunk->{subpage_pages} +
+	    $chunk->{free_pages}, length $chunk->{map},
+	    'every page is of a run, of a subpage or free');
+}
+
+# ---- several processes ---------------------------------------------------
+
+sub test_children
+{
+	return if !need_json(8);
+	my $json = json_of({}, $perl, '-e', 'for (1 .. 3) { if (!fork) {' .
+	    hold(5000) . 'exit } } 1 while wait > 0')->{json};
+	my $t = $json->{totals};
+
+	number_is($t->{processes}, 4, 'three children and their parent');
+	number_is($t->{forks}, 3, 'three forks');
+	ok($t->{allocs} >= 15000, "the children's allocations are added",
+	    "$t->{allocs} of 15000");
+	my ($parent) = grep { $_->{forks} == 3 } @{ $json->{processes} };
+	my $theirs = grep { ($_->{parent} // 0) == $parent->{pid} }
+	    @{ $json->{processes} };
+	number_is($theirs, 3, 'each child names its parent');
+	ok($t->{allocs} < 2 * 15000 + 4 * $parent->{allocs},
+	    'what a child has inherited is not counted again',
+	    "$t->{allocs}, the parent's are $parent->{allocs}");
+	$json = json_of({}, 'sh', '-c', "exec $perl -e 1")->{json};
+	number_is(join(' ', map { $_->{program_number} }
+	    @{ $json->{processes} }), '0 1',
+	    'a process that ran two programs is told twice');
+	number_is(join(' ', map { $_->{state} } @{ $json->{processes} }),
+	    'gone ended', 'the first is gone by exec');
+	number_is(scalar(keys %{{ map { $_->{pid} => 1 }
+	    @{ $json->{processes} } }}), 1, 'both have one process id');
+}
+
+sub test_killed
+{
+	return if !need_json(4);
+	my $json = json_of({}, $perl, '-e', hold(20000) .
+	    'select undef, undef, undef, 0.7; kill 9, $$')->{json};
+	my $t = $json->{totals};
+
+	number_is($json->{signal}, 9, 'a killed command is read all the same');
+	number_is($json->{processes}[0]{state}, 'gone', 'and told as gone');
+	ok($t->{used} > 20000 * 1000, 'what it had is known',
+	    "$t->{used} bytes used");
+	my $ask = !defined $json->{pages_error} &&
+	    defined $json->{nodes}[0]{kernel_node};
+	ok(!$ask || $t->{pages_resident} > 100, 'and where its pages were',
+	    "$t->{pages_resident} pages in memory");
+}
+
+sub test_running
+{
+	my $code = 'if (!($pid = fork)) {' . hold(1000) . 'open STDIN, q(<),' .
+	    'q(/dev/null); $| = 1; print "ready\n"; sleep 30; exit }' .
+	    '1 while !-s $ARGV[0]; open F, ">$ARGV[0].pid"; print F $pid';
+	my $out = "$tmp/run" . ($n + 1) . '.out';
+	my $run = stat_run({}, $perl, '-e', $code, $out);
+	my $pid = slurp("$out.pid");
+
+	ends($run, 0, qr/^  1 process still running/m,
+	    'a process that outlives the command is counted, and told');
+	ok($pid && kill(0, $pid), 'it does outlive it', "process '$pid'");
+	kill 'KILL', $pid if $pid;
+	is(join(' ', left_behind()), '', 'its folder is gone');
+}
+
+# ---- segments that are wrong, and --read ---------------------------------
+
+sub test_spoilt
+{
+	my $spoil = 'my ($d) = $ENV{NPOOL_CONF} =~ /segment:(.*)/; ' .
+	    'open F, "+<", "$d/$$.0" or die; print F "x" x 4096; close F; ' .
+	    'exit 4';
+	my $run = stat_run({}, $perl, '-e', $spoil);
+
+	ends($run, 4, qr/segment \d+\.0 is skipped: not a segment/,
+	    'a process that spoils its segment spoils no more');
+	like($run->{err}, qr/no segment could be read/,
+	    'the table is not there, and says why');
+	is(join(' ', left_behind()), '', 'its folder is gone, too');
+}
+
+sub test_read
+{
+	my $dir = "$tmp/segments";
+
+	mkdir $dir;
+	ends(stat_run({}, '--read', "$tmp/none"), 125, qr/No such file/,
+	    'a folder that is not there is told');
+	ends(stat_run({}, '--read', $dir), 125, qr/no segment/,
+	    'and one without a segment');
+	for (1 .. 2) {
+		run(cmd => [$perl, '-e', hold(100)], face => 1,
+		    env => { NPOOL_CONF => "segment:$dir" });
+	}
+	my @files = glob "$dir/*.0";
+	my $run = stat_run({}, '--read', $dir);
+	number_is(scalar @files, 2, 'two programs left their segments');
+	ends($run, 0, qr/^$/, 'they can be read later');
+	like($run->{out}, qr/^  2 processes: 2 left by exit/m,
+	    'on standard output');
+	truncate $files[0], 5000;
+	$run = stat_run({}, '--read', $dir);
+	ends($run, 1, qr/is skipped: cut off/, 'a spoilt one is skipped');
+	like($run->{out},
+	    qr/^  1 process: 1 left by exit.*^  1 segment skipped/ms,
+	    'the other is counted');
+}
+
+plan(97);
+$tmp = tmpdir();
+mkdir "$tmp/rt";
+$ENV{XDG_RUNTIME_DIR} = "$tmp/rt";
+test_usage();
+test_config();
+test_passing();
+test_environment();
+test_signal_state();
+test_signals();
+test_table();
+test_no_json();
+test_json();
+test_keys();
+test_children();
+test_killed();
+test_running();
+test_spoilt();
+test_read();

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * thread: caches come with the first call, are dealt out evenly to arenas,
+ * follow the thread from node to node, and are given back when it ends,
+ * whatever its destructors do; thousands of threads leave nothing behind.
+ *
+ * Four nodes are invented. A thread is put on one by hand, and where the
+ * machine has two CPUs, by moving it from one to the other.
+ */
+#include "conf.h"
+#include "npool.h"
+#include "os.h"
+#include "pool.h"
+#include "rng.h"
+#include "tap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h> /* sched_setaffinity */
+
+#define CONF "nodes:4,arenas:2,decay_ms:-1"
+#define NHOMES 4
+#define WAVE 64
+
+static struct npool_figures stats(void)
+{
+	struct npool_figures s = { .size = sizeof s };
+
+	npool_stats(&s);
+	return s;
+}
+
+static int home_of(const void *p)
+{
+	return np_region_home(np_map_find(p));
+}
+
+/* The home that a call gets its memory from now. */
+static int home_now(void)
+{
+	void *p = npool_malloc(100);
+	int home = home_of(p);
+
+	npool_free(p);
+	return home;
+}
+
+/* Caches that are assigned to arenas of this home. */
+static unsigned caches_on(int home)
+{
+	const struct np_node *node = &np_pool.nodes.node[home];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < node->narenas; i++)
+		n += node->arenas[i]->nthreads;
+	return n;
+}
+
+static unsigned caches(void)
+{
+	unsigned n = 0;
+
+	for (int home = 0; home < (int)np_pool.nodes.n; home++)
+		n += caches_on(home);
+	return n;
+}
+
+static void run(void *(*body)(void *), void *arg)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, body, arg) || pthread_join(t, NULL))
+		bail_out("no thread");
+}
+
+/* --- life ------------------------------------------------------------- */
+
+static void test_first_call(void)
+{
+	void *p;
+
+	ok(np_self == &np_cache_none, "a thread has no cache at first");
+	is_uint(stats().threads, 0, "and does not count");
+	p = npool_malloc(10);
+	ok(np_self != &np_cache_none && np_self->thread,
+	   "its first call makes one");
+	is_uint(stats().threads, 1, "now it counts");
+	is_uint(caches(), 1, "in one arena");
+	npool_free(p);
+	npool_flush_thread();
+	ok(np_self == &np_cache_none, "flushing gives it up");
+	is_uint(stats().threads, 0, "it does not count any more");
+	is_uint(caches(), 0, "nor in the arena");
+	npool_flush_thread();
+	ok(np_self == &np_cache_none, "once more does nothing");
+	p = npool_malloc(10);
+	ok(p && np_self != &np_cache_none, "the next call makes a new one");
+	npool_free(p);
+}
+
+static void *busy_thread(void *arg)
+{
+	static void *p[3000];
+
+	for (unsigned i = 0; i < 3000; i++)
+		p[i] = npool_malloc(i % 500 + 1);
+	for (unsigned i = 0; i < 3000; i++)
+		npool_free(p[i]);
+	p[0] = npool_malloc(NP_MIB);
+	npool_free(p[0]);
+	*(struct npool_figures *)arg = stats();
+	return NULL;
+}
+
+static void test_end(void)
+{
+	struct npool_figures before = stats(), then, after;
+
+	run(busy_thread, &then);
+	after = stats();
+	ok(then.cached > before.cached + NP_MIB, "a thread caches pieces");
+	is_uint(then.threads, before.threads + 1, "and counts");
+	is_uint(after.threads, before.threads, "until it ends");
+	ok(after.cached + NP_MIB <= then.cached,
+	   "its large pieces go back to the arena then");
+	is_uint(after.used, before.used, "what is used is what it was");
+	is_uint(after.allocs - after.frees, before.allocs - before.frees,
+		"as many allocs as frees stay counted");
+	npool_trim();
+	is_uint(stats().cached, 0, "a trim takes the others from the depot");
+	is_uint(stats().used, before.used, "and nothing else");
+}
+
+/* --- by hand ---------------------------------------------------------- */
+
+static void test_set_home(void)
+{
+	bool right = true;
+
+	is_int(np_thread_set_home(&np_pool.nodes, NHOMES), EINVAL,
+	       "there is no home 4 of four");
+	is_int(np_thread_set_home(&np_pool.nodes, -2), EINVAL,
+	       "nor a home -2");
+	for (int home = 0; home < NHOMES; home++) {
+		right = right && !np_thread_set_home(&np_pool.nodes, home) &&
+			np_self->home == home && home_now() == home;
+	}
+	ok(right, "a thread that is put on a home gets its memory from there");
+	is_int(np_thread_set_home(&np_pool.nodes, -1), 0, "-1 is allowed");
+	is_int(home_now(), np_topology_home(&np_pool.topology,
+					    (unsigned)sched_getcpu()) % NHOMES,
+	       "then it follows the CPU again");
+	npool_flush_thread();
+	is_uint(caches(), 0, "flushing gives up its caches of all homes");
+}
+
+/* --- dealt out -------------------------------------------------------- */
+
+static pthread_barrier_t together;
+
+static void *sit_on(void *home)
+{
+	void *p;
+
+	np_thread_set_home(&np_pool.nodes, (int)(intptr_t)home);
+	p = npool_malloc(100);
+	npool_free(p);
+	pthread_barrier_wait(&together); /* all have a cache */
+	pthread_barrier_wait(&together); /* all were looked at */
+	return NULL;
+}
+
+static bool is_even(int home)
+{
+	const struct np_node *node = &np_pool.nodes.node[home];
+	uint32_t a = node->arenas[0]->nthreads;
+	uint32_t b = node->arenas[1]->nthreads;
+
+	return a <= b + 1 && b <= a + 1;
+}
+
+static void test_even(void)
+{
+	pthread_t t[WAVE];
+	bool even = true;
+
+	npool_flush_thread();
+	pthread_barrier_init(&together, NULL, WAVE + 1);
+	for (intptr_t i = 0; i < WAVE; i++)
+		if (pthread_create(&t[i], NULL, sit_on, (void *)(i % NHOMES)))
+			bail_out("no thread");
+	pthread_barrier_wait(&together);
+	for (int home = 0; home < NHOMES; home++)
+		even = even && is_even(home) && caches_on(home) >= WAVE / NHOMES;
+	is_uint(stats().threads, WAVE, "%d threads count", WAVE);
+	ok(even, "each home's arenas have as many of them, or one more");
+	pthread_barrier_wait(&together);
+	for (int i = 0; i < WAVE; i++)
+		pthread_join(t[i], NULL);
+	is_uint(caches(), 0, "when they have ended no arena has any");
+	is_uint(stats().threads, 0, "and none counts");
+	pthread_barrier_destroy(&together);
+}
+
+/* --- moved by the scheduler ------------------------------------------- */
+
+/* Two CPUs on different homes that we may run on. */
+static bool two_cpus(int cpu[2])
+{
+	cpu_set_t set;
+	int n = 0;
+
+	if (sched_getaffinity(0, sizeof set, &set) != 0)
+		return false;
+	for (int i = 0; i < CPU_SETSIZE && n < 2; i++)
+		if (CPU_ISSET((size_t)i, &set) &&
+		    (n == 0 || i % NHOMES != cpu[0] % NHOMES))
+			cpu[n++] = i;
+	return n == 2;
+}
+
+static void go_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	if (sched_setaffinity(0, sizeof set, &set) != 0)
+		bail_out("a CPU of ours is not ours");
+}
+
+/* Visits the slow path. */
+static void visit(unsigned n)
+{
+	while (n--)
+		npool_free(npool_aligned_alloc(4096, 8192));
+}
+
+static void *bounce(void *arg)
+{
+	const int *cpu = arg;
+	struct np_cache *at[2];
+	void *p[2];
+	bool same = true;
+
+	go_to(cpu[0]);
+	p[0] = npool_malloc(100);
+	at[0] = np_self;
+	is_int(home_of(p[0]), cpu[0] % NHOMES,
+	       "a thread gets memory of its CPU's home");
+	go_to(cpu[1]);
+	p[1] = npool_malloc(100);
+	at[1] = np_self;
+	is_int(home_of(p[1]), cpu[1] % NHOMES,
+	       "moved to another CPU, of that one's, with its next call");
+	is_uint(np_count_get(&at[1]->count->rehomes), 1, "it was rehomed");
+	for (int i = 0; i < 200; i++) {
+		go_to(cpu[i % 2]);
+		npool_free(npool_malloc(100));
+		same = same && np_self == at[i % 2];
+	}
+	ok(same, "bouncing it goes on with the caches that it has");
+	npool_free(p[0]);
+	npool_free(p[1]);
+	is_uint(caches(), 2, "it has two");
+	visit(NP_STAY + 1);
+	is_uint(caches(), 1, "if it stays for a while the other goes home");
+	is_ptr(np_self, at[1], "and not the one in use");
+	return NULL;
+}
+
+static void test_bounce(void)
+{
+	int cpu[2];
+
+	if (!two_cpus(cpu)) {
+		skip(8, "needs two CPUs");
+		return;
+	}
+	npool_flush_thread();
+	run(bounce, cpu);
+	is_uint(caches(), 0, "when the thread ends there is none");
+}
+
+/* --- destructors ------------------------------------------------------ */
+
+static pthread_key_t before_us, after_us; /* before and after the pool's */
+static unsigned ran_uncached;
+
+/* Allocates in each of the rounds that there are. */
+static void late_words(void *round)
+{
+	uintptr_t n = (uintptr_t)round;
+	char *p = npool_malloc(300), *q = npool_calloc(1, 70000);
+	pthread_key_t key = n >= 100 ? after_us : before_us;
+
+	p = npool_realloc(p, 3000);
+	p[2999] = q[69999] = 1;
+	npool_free(p);
+	npool_free(q);
+	ran_uncached += np_self == &np_cache_none;
+	if (n % 100 < 4)
+		pthread_setspecific(key, (void *)(n + 1));
+}
+
+__attribute__((constructor(101))) static void make_first_key(void)
+{
+	if (pthread_key_create(&before_us, late_words))
+		abort();
+}
+
+/* Bit 0: has a cache before; bits 1 and 2: keys that are set. */
+static void *with_destructors(void *arg)
+{
+	uintptr_t how = (uintptr_t)arg;
+
+	if (how & 1)
+		npool_free(npool_malloc(1));
+	if (how & 2)
+		pthread_setspecific(before_us, (void *)1);
+	if (how & 4)
+		pthread_setspecific(after_us, (void *)101);
+	return NULL;
+}
+
+static void test_destructors(void)
+{
+	struct npool_figures before, after;
+
+	if (pthread_key_create(&after_us, late_words))
+		bail_out("no key");
+	npool_flush_thread();
+	before = stats();
+	for (uintptr_t how = 1; how < 8; how += 2)
+		run(with_destructors, (void *)how);
+	after = stats();
+	ok(ran_uncached >= 12, "destructors that run after ours have no cache "
+	   "(%u)", ran_uncached);
+	is_uint(after.used, before.used, "they get memory and can free it");
+	is_uint(after.threads, before.threads, "no thread is left behind");
+	is_uint(caches(), 0, "and no cache");
+	run(with_destructors, (void *)2);
+	run(with_destructors, (void *)4);
+	is_uint(caches(), 0, "nor if a destructor makes the first call");
+	is_uint(stats().used, before.used, "what is used is what it was");
+}
+
+/* --- many ------------------------------------------------------------- */
+
+/* Allocates, leaves a piece to whoever is next, frees what was left. */
+static void *come_and_go(void *arg)
+{
+	static _Atomic(void *) left;
+	struct rng rng = rng_seed((uintptr_t)arg);
+	void *p[20];
+
+	if (rng_chance(&rng, 30))
+		np_thread_set_home(&np_pool.nodes,
+				   (int)rng_below(&rng, NHOMES));
+	for (int i = 0; i < 20; i++)
+		p[i] = npool_malloc(rng_log(&rng, 100000));
+	npool_free(atomic_exchange(&left, arg ? p[0] : NULL));
+	for (int i = arg ? 1 : 0; i < 20; i++)
+		npool_free(p[i]);
+	return NULL;
+}
+
+static void test_many(unsigned n)
+{
+	struct npool_figures before;
+	pthread_t t[WAVE];
+
+	npool_flush_thread();
+	before = stats();
+	for (uintptr_t i = 1; i < n; i += WAVE) {
+		for (uintptr_t k = 0; k < WAVE; k++)
+			if (pthread_create(&t[k], NULL, come_and_go,
+					   (void *)(i + k)))
+				bail_out("no thread");
+		for (unsigned k = 0; k < WAVE; k++)
+			pthread_join(t[k], NULL);
+	}
+	run(come_and_go, NULL);
+	is_uint(stats().used, before.used, "%u threads, %d at a time: "
+		"all is freed", n, WAVE);
+	is_uint(stats().threads, 0, "none is left");
+	is_uint(caches(), 0, "nor any cache");
+	npool_trim();
+	npool_flush_thread();
+	npool_trim();
+	is_uint(stats().cached, 0, "nothing is cached");
+	is_uint(stats().chunks, 0, "no chunk stays");
+	ok(np_count_get(&np_segment.header->blocks_used) <=
+	   NHOMES * (WAVE + 2), "their counters were used again");
+}
+
+/* More than there are blocks of counters for. */
+static void test_crowd(void)
+{
+	unsigned n = np_segment.header->blocks.n + 50;
+	struct npool_figures before = stats();
+	pthread_t *t = calloc(n, sizeof *t);
+	pthread_attr_t attr;
+	unsigned made = 0;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 256 * NP_KIB);
+	pthread_barrier_init(&together, NULL, n + 1);
+	while (t && made < n &&
+	       !pthread_create(&t[made], &attr, sit_on,
+			       (void *)(uintptr_t)(made % NHOMES)))
+		made++;
+	if (made < n)
+		bail_out("no %u threads", n);
+	pthread_barrier_wait(&together);
+	is_uint(stats().threads - before.threads, n, "%u threads at once", n);
+	ok(np_count_get(&np_segment.header->caches_unseen) > 0,
+	   "some have caches that nobody outside can see");
+	pthread_barrier_wait(&together);
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(t[i], NULL);
+	free(t);
+	is_uint(stats().used, before.used, "when they have ended all is as it "
+		"was");
+	is_uint(stats().threads, before.threads, "no thread counts");
+	is_uint(stats().allocs - stats().frees, before.allocs - before.frees,
+		"and what they counted is not lost");
+}
+
+/* --- without rseq ----------------------------------------------------- */
+
+/* In a child whose C library registers no rseq. */
+static int without_rseq(void)
+{
+	int cpu[2];
+
+	must(!np_os_cpu_word());
+	if (two_cpus(cpu))
+		for (int i = 0; i < 6; i++) {
+			go_to(cpu[i % 2]);
+			for (int k = 0; k <= NP_CALLS_A_LOOK; k++)
+				npool_free(npool_malloc(100));
+			must(home_now() == cpu[i % 2] % NHOMES);
+		}
+	for (uintptr_t i = 1; i < 100; i++)
+		run(come_and_go, (void *)i);
+	run(come_and_go, NULL);
+	npool_flush_thread();
+	npool_trim();
+	must(stats().used == 0 && stats().cached == 0 && caches() == 0);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		return without_rseq();
+	conf_restart(argv, CONF);
+	plan(54);
+	if (!np_pool_wake())
+		bail_out("the pool does not wake");
+	test_first_call();
+	test_end();
+	test_set_home();
+	test_even();
+	test_bounce();
+	test_destructors();
+	test_many(conf_is_long() ? 20000 : 2000);
+	test_crowd();
+	setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
+	conf_ok(CONF, "without rseq", "without rseq a thread is followed too");
+	return done();
+}
