@@ -5,6 +5,7 @@
  */
 #include "fork.h"
 #include "lock.h"
+#include "pool.h"
 #include "segment.h"
 #include "thread.h"
 
@@ -39,7 +40,7 @@ static void in_child(void)
 
 	if (np_segment.header) {
 		np_segment_forked();
-		abandoned = np_threads_forked();
+		abandoned = np_threads_forked(&np_pool.nodes);
 		np_count_add(&np_segment.header->abandoned, abandoned);
 	}
 	unlock_all();

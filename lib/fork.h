@@ -20,8 +20,4 @@
 /* Installs the handlers; once. Returns 0 or ENOMEM. */
 int np_fork_init(void);
 
-/* What pool.c does for it: all locks but the fork's own. */
-void np_pool_lock(void);
-void np_pool_unlock(void);
-
 #endif

@@ -30,8 +30,8 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/depot.c %D%/depot.h \
 	%D%/cache.c %D%/cache.h \
 	%D%/thread.c %D%/thread.h \
-	%D%/fork.c %D%/fork.h \
 	%D%/pool.c %D%/pool.h \
+	%D%/fork.c %D%/fork.h \
 	%D%/npool.c \
 	%D%/stats.c %D%/stats.h \
 	%D%/segment.c %D%/segment.h

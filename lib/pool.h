@@ -74,4 +74,8 @@ size_t np_pool_trim(void);
 /* Is the pool awake? Wakes it if it can. */
 bool np_pool_wake(void);
 
+/* Fork: every lock of the pool but fork.c's own, in the order of the ranks. */
+void np_pool_lock(void);
+void np_pool_unlock(void);
+
 #endif

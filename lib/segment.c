@@ -38,17 +38,17 @@ static void *entry_of(const struct np_segment_part *part, unsigned i)
 
 struct np_segment_node *np_segment_node(unsigned home)
 {
-	return entry_of(&np_segment.header->nodes, home);
+	return entry_of(&np_segment.layout.nodes, home);
 }
 
 struct np_segment_arena *np_segment_arena(unsigned index)
 {
-	return entry_of(&np_segment.header->arenas, index);
+	return entry_of(&np_segment.layout.arenas, index);
 }
 
 struct np_block *np_segment_block(unsigned i)
 {
-	return entry_of(&np_segment.header->blocks, i);
+	return entry_of(&np_segment.layout.blocks, i);
 }
 
 struct np_block *np_block_shared(void)
@@ -188,7 +188,7 @@ static void describe_classes(const struct np_classes *t)
 {
 	for (unsigned c = 1; c <= t->n + 1u; c++) {
 		struct np_segment_class *d =
-			entry_of(&np_segment.header->classes, c);
+			entry_of(&np_segment.layout.classes, c);
 
 		d->size = t->row[c].size;
 		d->npages = t->row[c].npages;
@@ -239,6 +239,7 @@ static void describe_process(struct np_segment_header *h,
 	read_program(h->program, sizeof h->program);
 	describe_options(config, h->options, sizeof h->options);
 	np_count_set(&h->blocks_used, 1);
+	atomic_init(&np_segment.blocks_used, 1);
 	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
 			      memory_order_relaxed);
 }
@@ -279,11 +280,12 @@ int np_segment_create(const struct np_config *config,
 		np_segment.base = p;
 		np_segment.is_file = false;
 	}
+	describe_process(&h, config, classes, topology);
+	memcpy(&np_segment.layout, &h, sizeof h);
 	memcpy(p, &h, sizeof h);
 	np_segment.header = p;
 	describe_classes(classes);
 	describe_nodes(topology);
-	describe_process(p, config, classes, topology);
 	/* Last: a reader that sees the magic sees the rest. */
 	atomic_thread_fence(memory_order_release);
 	np_segment.header->magic = NP_SEGMENT_MAGIC;
@@ -292,45 +294,49 @@ int np_segment_create(const struct np_config *config,
 
 /* --- blocks ----------------------------------------------------------- */
 
-/* An entry that is free, or one that was never used; -1: none. */
-static int take_entry(const struct np_segment_part *part, np_count_t *used,
+/* An entry that is free, or one that was never used; -1: none. shown: where
+ * readers see how many are used. */
+static int take_entry(const struct np_segment_part *part,
+		      _Atomic unsigned *used, np_count_t *shown,
 		      uint16_t *free_list, unsigned *nfree)
 {
-	uint64_t i = np_count_get(used);
+	unsigned i = atomic_load_explicit(used, memory_order_relaxed);
 
 	if (*nfree)
 		return free_list[--*nfree];
 	if (i >= part->n)
 		return -1;
-	np_count_set(used, i + 1);
+	atomic_store_explicit(used, i + 1, memory_order_relaxed);
+	np_count_set(shown, i + 1);
 	return (int)i;
 }
 
 static bool in_segment(const void *p)
 {
 	return (uintptr_t)p - (uintptr_t)np_segment.base <
-	       np_segment.header->size;
+	       np_segment.layout.size;
 }
 
 struct np_block *np_block_get(unsigned home, unsigned arena)
 {
 	struct np_segment_header *h = np_segment.header;
+	const struct np_segment_part *part = &np_segment.layout.blocks;
 	struct np_block *b = NULL;
 	int i;
 
 	np_lock(&segment_lock);
-	i = take_entry(&h->blocks, &h->blocks_used, free_blocks,
-		       &nfree_blocks);
+	i = take_entry(part, &np_segment.blocks_used, &h->blocks_used,
+		       free_blocks, &nfree_blocks);
 	np_unlock(&segment_lock);
 	if (i >= 0)
-		b = entry_of(&h->blocks, (unsigned)i);
-	if (!b || !make_sure(b, h->blocks.stride)) {
-		b = np_meta_alloc((np_home_t)home, h->blocks.stride);
+		b = entry_of(part, (unsigned)i);
+	if (!b || !make_sure(b, part->stride)) {
+		b = np_meta_alloc((np_home_t)home, part->stride);
 		np_count_add_shared(&h->caches_unseen, 1);
 	}
 	if (!b)
 		return NULL;
-	memset(b, 0, h->blocks.stride);
+	memset(b, 0, part->stride);
 	b->tid = (uint32_t)gettid();
 	b->home = home;
 	b->arena = arena;
@@ -341,7 +347,7 @@ struct np_block *np_block_get(unsigned home, unsigned arena)
 /* Adds the counters [from, end) of one block to another's. */
 static void add_counts(struct np_block *to, const struct np_block *from)
 {
-	size_t nclasses = np_segment.header->classes.n;
+	size_t nclasses = np_segment.layout.classes.n;
 
 	np_count_add_shared(&to->misses, np_count_get(&from->misses));
 	np_count_add_shared(&to->depot_gets, np_count_get(&from->depot_gets));
@@ -367,48 +373,59 @@ static void add_counts(struct np_block *to, const struct np_block *from)
 
 void np_block_put(struct np_block *b)
 {
-	struct np_segment_header *h = np_segment.header;
+	const struct np_segment_part *part = &np_segment.layout.blocks;
+	uintptr_t first = (uintptr_t)np_segment.base + part->offset;
 
 	add_counts(np_block_shared(), b);
 	if (!in_segment(b)) {
-		np_meta_free((np_home_t)b->home, b, h->blocks.stride);
+		np_meta_free((np_home_t)b->home, b, part->stride);
 		return;
 	}
-	memset(b, 0, h->blocks.stride);
+	memset(b, 0, part->stride);
 	np_lock(&segment_lock);
-	free_blocks[nfree_blocks++] = (uint16_t)
-		(((uintptr_t)b - (uintptr_t)np_segment.base -
-		  h->blocks.offset) / h->blocks.stride);
+	free_blocks[nfree_blocks++] =
+		(uint16_t)(((uintptr_t)b - first) / part->stride);
 	np_unlock(&segment_lock);
 }
 
 /* --- chunks ----------------------------------------------------------- */
 
+/* A number for a chunk, or -1: there is no segment yet, or no room. */
+static int number_chunk(void)
+{
+	struct np_segment_header *h = np_segment.header;
+	int i;
+
+	if (!h)
+		return -1;
+	np_lock(&segment_lock);
+	i = take_entry(&np_segment.layout.chunks, &np_segment.chunks_used,
+		       &h->chunks_used, free_chunks, &nfree_chunks);
+	np_unlock(&segment_lock);
+	if (i < 0)
+		np_count_add_shared(&h->chunks_unseen, 1);
+	return i;
+}
+
 int np_segment_enter(const void *base, size_t size, unsigned home,
 		     unsigned arena, uint8_t **map)
 {
-	struct np_segment_header *h = np_segment.header;
+	const struct np_segment_header *l = &np_segment.layout;
+	int i = number_chunk();
 	struct np_segment_chunk *c;
-	int i = -1;
 
-	if (h) {
-		np_lock(&segment_lock);
-		i = take_entry(&h->chunks, &h->chunks_used, free_chunks,
-			       &nfree_chunks);
-		np_unlock(&segment_lock);
-	}
 	*map = NULL;
 	if (i < 0)
-		return h ? np_count_add_shared(&h->chunks_unseen, 1), -1 : -1;
-	c = entry_of(&h->chunks, (unsigned)i);
-	*map = entry_of(&h->maps, (unsigned)i);
-	if (!make_sure(c, sizeof *c) || !make_sure(*map, h->maps.stride)) {
+		return -1;
+	c = entry_of(&l->chunks, (unsigned)i);
+	*map = entry_of(&l->maps, (unsigned)i);
+	if (!make_sure(c, sizeof *c) || !make_sure(*map, l->maps.stride)) {
 		/* The disk is full: the entry stays unused. */
-		np_count_add_shared(&h->chunks_unseen, 1);
+		np_count_add_shared(&np_segment.header->chunks_unseen, 1);
 		*map = NULL;
 		return -1;
 	}
-	memset(*map, 0, h->maps.stride);
+	memset(*map, 0, l->maps.stride);
 	np_count_set(&c->size, size);
 	atomic_store_explicit(&c->home, home, memory_order_relaxed);
 	atomic_store_explicit(&c->arena, arena, memory_order_relaxed);
@@ -418,12 +435,12 @@ int np_segment_enter(const void *base, size_t size, unsigned home,
 
 void np_segment_leave(int i)
 {
-	struct np_segment_header *h = np_segment.header;
+	struct np_segment_chunk *c;
 
 	if (i < 0)
 		return;
-	np_count_set(&((struct np_segment_chunk *)
-		       entry_of(&h->chunks, (unsigned)i))->base, 0);
+	c = entry_of(&np_segment.layout.chunks, (unsigned)i);
+	np_count_set(&c->base, 0);
 	np_lock(&segment_lock);
 	free_chunks[nfree_chunks++] = (uint16_t)i;
 	np_unlock(&segment_lock);
@@ -434,12 +451,12 @@ void np_segment_leave(int i)
 /* Copies the used part of the segment to its new place. */
 static bool copy_used(char *to)
 {
-	const struct np_segment_header *h = np_segment.header;
-	size_t nchunks = np_count_get(&h->chunks_used);
+	const struct np_segment_header *h = &np_segment.layout;
+	size_t nchunks = np_segment.chunks_used;
 	const struct { size_t offset, size; } parts[] = {
 		{ 0, h->blocks.offset },
 		{ h->blocks.offset,
-		  h->blocks.stride * np_count_get(&h->blocks_used) },
+		  (size_t)h->blocks.stride * np_segment.blocks_used },
 		{ h->chunks.offset, h->chunks.stride * nchunks },
 		{ h->maps.offset, h->maps.stride * nchunks },
 	};
@@ -456,7 +473,7 @@ static bool copy_used(char *to)
 /* The parent's file must not see the child's counts: maps another over it. */
 static void leave_parents_file(void)
 {
-	size_t size = np_segment.header->size;
+	size_t size = np_segment.layout.size;
 	bool is_file;
 	char *p = map_segment(size, &is_file);
 
@@ -481,7 +498,7 @@ static void forget_events(struct np_segment_header *h)
 	np_count_set(&h->abandoned, 0);
 	np_count_set(&h->chunks_unseen, 0);
 	np_count_set(&h->caches_unseen, 0);
-	for (unsigned i = 0; i < h->arenas.n; i++) {
+	for (unsigned i = 0; i < np_segment.layout.arenas.n; i++) {
 		struct np_segment_arena *a = np_segment_arena(i);
 
 		np_count_set(&a->purged, 0);
@@ -495,18 +512,19 @@ static void forget_events(struct np_segment_header *h)
 void np_segment_forked(void)
 {
 	struct np_segment_header *h = np_segment.header;
+	struct np_segment_header *l = &np_segment.layout;
 	struct np_block *before;
 
 	if (!h)
 		return;
 	if (np_segment.is_file)
 		leave_parents_file();
-	before = entry_of(&h->before, 0);
-	memset(before, 0, h->before.stride);
-	for (unsigned i = 0; i < np_count_get(&h->blocks_used); i++)
-		add_counts(before, entry_of(&h->blocks, i));
-	h->parent = h->pid;
-	h->pid = (uint32_t)getpid();
+	before = entry_of(&l->before, 0);
+	memset(before, 0, l->before.stride);
+	for (unsigned i = 0; i < np_segment.blocks_used; i++)
+		add_counts(before, np_segment_block(i));
+	h->parent = l->pid;
+	h->pid = l->pid = (uint32_t)getpid();
 	forget_events(h);
 	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
 			      memory_order_relaxed);
@@ -529,7 +547,8 @@ static void sample_chunk(const struct np_segment_chunk *c)
 
 	for (size_t at = 0; at < size && n < SAMPLE; at += step ? step : page)
 		pages[n++] = (char *)np_count_get(&c->base) + at;
-	if (np_os->move_pages(0, n, pages, NULL, status, 0) != 0)
+	if (home >= np_segment.layout.nodes.n ||
+	    np_os->move_pages(0, n, pages, NULL, status, 0) != 0)
 		return;
 	np_count_add(&h->pages_asked, n);
 	for (unsigned i = 0; i < n; i++) {
@@ -544,10 +563,12 @@ void np_segment_ended(void)
 {
 	struct np_segment_header *h = np_segment.header;
 
-	if (!h || !np_segment.is_file || h->pid != (uint32_t)getpid())
+	if (!h || !np_segment.is_file ||
+	    np_segment.layout.pid != (uint32_t)getpid())
 		return;
-	for (unsigned i = 0; i < np_count_get(&h->chunks_used); i++) {
-		struct np_segment_chunk *c = entry_of(&h->chunks, i);
+	for (unsigned i = 0; i < np_segment.chunks_used; i++) {
+		struct np_segment_chunk *c =
+			entry_of(&np_segment.layout.chunks, i);
 
 		if (np_count_get(&c->base))
 			sample_chunk(c);

@@ -179,8 +179,13 @@ struct np_config;
 struct np_classes;
 struct np_topology;
 
+/* What the process itself goes by: nothing of it stands in the segment, which
+ * others might spoil. */
 struct np_segment {
-	struct np_segment_header *header; /* NULL: none yet */
+	struct np_segment_header *header; /* its counts; NULL: no segment yet */
+	struct np_segment_header layout;  /* as made: sizes, parts, pid */
+	_Atomic unsigned blocks_used;	  /* written under the lock */
+	_Atomic unsigned chunks_used;	  /* likewise */
 	char *base;
 	bool is_file;
 };

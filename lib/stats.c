@@ -13,7 +13,7 @@ static void add_block(struct npool_figures *s, const struct np_block *b)
 	uint64_t allocs = 0, frees = 0;
 	int64_t bytes = 0; /* of frees, less those of allocs */
 
-	for (unsigned c = 0; c < np_segment.header->classes.n; c++) {
+	for (unsigned c = 0; c < np_segment.layout.classes.n; c++) {
 		uint64_t a = np_count_get(&b->class[c].allocs);
 		uint64_t f = np_count_get(&b->class[c].frees);
 		uint32_t size = c ? np_pool.classes.row[c].size : 0;
@@ -53,23 +53,23 @@ static void add_arena(struct npool_figures *s,
 
 void np_stats_collect(struct npool_figures *s)
 {
-	const struct np_segment_header *h = np_segment.header;
+	const struct np_segment_header *l = &np_segment.layout;
 	size_t size = s->size;
 
 	*s = (struct npool_figures){ .size = size };
 	s->metadata = np_meta_mapped();
 	if (!np_pool_wake())
 		return;
-	for (unsigned i = 0; i < h->nodes.n; i++)
+	for (unsigned i = 0; i < l->nodes.n; i++)
 		add_node(s, np_segment_node(i));
-	for (unsigned i = 0; i < h->arenas.n; i++)
+	for (unsigned i = 0; i < l->arenas.n; i++)
 		add_arena(s, np_segment_arena(i));
-	for (unsigned i = 0; i < np_count_get(&h->blocks_used); i++)
+	for (unsigned i = 0; i < np_segment.blocks_used; i++)
 		add_block(s, np_segment_block(i));
 	/* Taken is used or cached; counters of other threads may lag. */
 	s->used = s->used > s->cached ? s->used - s->cached : 0;
-	s->threads = np_count_get(&h->threads);
-	s->nodes = h->nodes.n;
-	s->arenas = h->arenas.n;
+	s->threads = np_count_get(&np_segment.header->threads);
+	s->nodes = l->nodes.n;
+	s->arenas = l->arenas.n;
 	s->chunk_size = np_pool.classes.chunk_size;
 }

@@ -292,32 +292,45 @@ void np_threads_unlock(void)
 	np_unlock_for_fork(&list_lock);
 }
 
-/* Leaves the arenas that t's caches were counted in; returns how many. */
-static unsigned abandon(const struct np_thread *t)
+/* How many caches the arenas count; they count none any more. */
+static unsigned forget_caches(const struct np_nodes *nodes)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < nodes->n; i++)
+		for (unsigned k = 0; k < nodes->node[i].narenas; k++) {
+			struct np_arena *a = nodes->node[i].arenas[k];
+
+			n += a->nthreads;
+			a->nthreads = 0;
+			np_count_set(&a->count->threads, 0);
+		}
+	return n;
+}
+
+/* Counts the caller's caches again; returns how many it has. */
+static unsigned count_caches(const struct np_thread *t)
 {
 	unsigned n = 0;
 
 	for (unsigned home = 0; home < t->nodes->n; home++)
 		if (t->cache[home]) {
-			np_node_leave(t->cache[home]->arena);
+			struct np_arena *a = t->cache[home]->arena;
+
+			np_count_set(&a->count->threads, ++a->nthreads);
 			n++;
 		}
 	return n;
 }
 
-unsigned np_threads_forked(void)
+unsigned np_threads_forked(const struct np_nodes *nodes)
 {
-	struct np_thread *self = np_self->thread, *t;
-	unsigned abandoned = 0;
+	struct np_thread *self = np_self->thread;
+	unsigned all = forget_caches(nodes);
 
-	for (t = threads; t; t = t->next)
-		if (t != self) {
-			abandoned += abandon(t);
-			np_count_add_shared(&np_segment.header->threads,
-					    (uint64_t)-1);
-		}
 	threads = self;
 	if (self)
 		self->prev = self->next = NULL;
-	return abandoned;
+	np_count_set(&np_segment.header->threads, self != NULL);
+	return all - (self ? count_caches(self) : 0);
 }

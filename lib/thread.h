@@ -72,6 +72,6 @@ void np_thread_flush(bool to_depot, bool end);
  * caller. Returns how many caches were abandoned. */
 void np_threads_lock(void);
 void np_threads_unlock(void);
-unsigned np_threads_forked(void);
+unsigned np_threads_forked(const struct np_nodes *nodes);
 
 #endif
