@@ -84,6 +84,29 @@ static inline struct child conf_run(const char *conf, const char *part)
 		}                                                         \
 	} while (0)
 
+/* Sanitizers want address space without end. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define CONF_SANITIZED 1
+#elif defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CONF_SANITIZED 1
+#endif
+#endif
+#ifndef CONF_SANITIZED
+#define CONF_SANITIZED 0
+#endif
+
+/* A child that goes wrong shall not take the machine with it: 4 GiB of
+ * address space and a minute. */
+static inline void conf_limit_memory(void)
+{
+	struct rlimit limit = { (rlim_t)4 << 30, (rlim_t)4 << 30 };
+
+	if (!CONF_SANITIZED)
+		setrlimit(RLIMIT_AS, &limit);
+	alarm(60);
+}
+
 /* NPOOL_TEST_LEVEL=all: try more. */
 static inline bool conf_is_long(void)
 {

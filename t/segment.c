@@ -31,7 +31,7 @@
 #define NFREED 300  /* and frees */
 #define RUN (5 * 8192) /* bytes of a run that it takes */
 
-static char dir[64];
+static char dir[NP_CONFIG_PATH_MAX];
 
 /* --- a file ----------------------------------------------------------- */
 
@@ -48,7 +48,7 @@ static void path_of(char *path, size_t size, pid_t pid, int n)
 
 static bool file_open(struct file *f, pid_t pid, int n)
 {
-	char path[128];
+	char path[300];
 	struct stat st;
 	int fd;
 
@@ -137,8 +137,10 @@ static void take_some(void)
 {
 	void *p[NSMALL];
 
-	for (int i = 0; i < NSMALL; i++)
+	for (int i = 0; i < NSMALL; i++) {
 		p[i] = npool_malloc(64);
+		memset(p[i], 1, 64);
+	}
 	for (int i = 0; i < NFREED; i++)
 		npool_free(p[i]);
 	run = npool_malloc(RUN);
@@ -198,13 +200,14 @@ static void fork_once(void)
 /* Overwrites each byte of its own segment. */
 static void spoil(int with)
 {
-	char path[128], text[4096];
+	char path[300], text[4096];
 	size_t size;
 	int fd;
 
+	conf_limit_memory();
 	use_all();
 	size = np_segment.header->size;
-	snprintf(dir, sizeof dir, "%s", np_pool.config.segment);
+	memcpy(dir, np_pool.config.segment, sizeof dir);
 	path_of(path, sizeof path, getpid(), 0);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	must(fd >= 0);
@@ -243,7 +246,7 @@ static int child(const char *part)
 
 static struct child run_child(const char *folder, const char *part)
 {
-	char conf[256];
+	char conf[400];
 
 	snprintf(conf, sizeof conf, OPTIONS "%s", folder);
 	return conf_run(conf, part);
@@ -458,7 +461,7 @@ static void test_spoilt(void)
 /* In a mount namespace: a file system with room for so many bytes. */
 static void on_small_disk(void *size)
 {
-	char options[64], conf[256];
+	char options[64], conf[400];
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
 		_exit(77);
@@ -494,7 +497,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(66);
+	plan(60);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
