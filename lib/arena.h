@@ -34,6 +34,7 @@
 #include "chunklist.h"
 #include "chunkmap.h"
 #include "lock.h"
+#include "place.h"
 #include "segment.h"
 
 enum np_arena_policy {
@@ -109,32 +110,9 @@ void np_arena_fini(struct np_arena *arena);
  * The lock must be held. */
 void np_arena_release_empty(struct np_arena *arena);
 
-/* Where a pointer lies: what handles and messages are made of. */
-struct np_place {
-	struct np_region *region; /* NULL: nobody's; no other field counts */
-	struct np_chunk *chunk;	  /* NULL: a huge block, or an empty place */
-	uint32_t entry;		  /* of the page table; 0: a free page */
-	unsigned class;		  /* 0: none */
-	uint32_t first;		  /* first page of the run */
-	uint32_t slot;		  /* element, or 0 */
-	size_t offset;		  /* bytes behind the piece's start; 0 for a
-				     pointer that was handed out */
-};
-
-/* Threads: any; what it says of pieces that are not the caller's may be out
- * of date. */
-struct np_place np_place_of(const void *p);
-
-/* Is the piece at this place taken? The arena's lock must be held. */
-bool np_place_is_taken(const struct np_place *place);
-
-/* Ends the process: says what p is and what is wrong with it. */
-_Noreturn void np_place_die(const void *p, const struct np_place *place,
-			    const char *what);
-
-/* Ends the process if p cannot be freed: `check`, and the error path. Takes
- * the arena's lock. */
-void np_place_check(const void *p);
+/* Ends the process if p cannot be freed (np_place_die says why): for check:1,
+ * and where something looks wrong. Takes the lock of p's arena. */
+void np_arena_check(const void *p);
 
 bool np_arena_valid(const struct np_arena *arena);
 

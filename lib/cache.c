@@ -452,7 +452,7 @@ static unsigned class_of_sent(const void *p)
 	unsigned class = r ? np_region_entry(r, p) & NP_PAGE_CLASS : 0;
 
 	if (!class)
-		np_place_check(p);
+		np_arena_check(p);
 	return class;
 }
 

@@ -161,7 +161,8 @@ static int map_region(struct np_region *r, int kernel_node, size_t align,
 	return error;
 }
 
-struct np_region *np_region_create(struct np_arena *arena, np_home_t home,
+struct np_region *np_region_create(struct np_arena *arena,
+				   unsigned arena_index, np_home_t home,
 				   int kernel_node,
 				   const struct np_classes *classes)
 {
@@ -178,6 +179,7 @@ struct np_region *np_region_create(struct np_arena *arena, np_home_t home,
 	r->chunk_shift = (uint8_t)chunk_shift;
 	r->size = size;
 	r->arena = arena;
+	r->arena_index = (uint16_t)arena_index;
 	error = map_region(r, kernel_node, size, size);
 	if (error) {
 		free_region(r);

@@ -45,6 +45,7 @@ struct np_region {
 	bool is_huge;
 	size_t size;		  /* bytes mapped: whole slots */
 	struct np_arena *arena;	  /* NULL: huge */
+	uint16_t arena_index;	  /* for messages */
 	/* Huge blocks: whoever holds the block owns them. */
 	size_t block_size;	  /* bytes that may be used */
 	int sight_entry;	  /* of the segment, or -1 */
@@ -108,7 +109,8 @@ static inline np_home_t np_region_home(const struct np_region *r)
 
 /* Maps and binds a region for chunks of this geometry, all places empty, and
  * enters it. kernel_node: as np_os_bind. Returns NULL with errno. */
-struct np_region *np_region_create(struct np_arena *arena, np_home_t home,
+struct np_region *np_region_create(struct np_arena *arena,
+				   unsigned arena_index, np_home_t home,
 				   int kernel_node,
 				   const struct np_classes *classes);
 

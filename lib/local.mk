@@ -23,6 +23,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/chunklist.c %D%/chunklist.h \
 	%D%/chunkmap.c %D%/chunkmap.h \
 	%D%/node.c %D%/node.h \
+	%D%/place.c %D%/place.h \
 	%D%/arena.c %D%/arena.h \
 	%D%/decay.c %D%/decay.h \
 	%D%/huge.c %D%/huge.h \

@@ -305,13 +305,13 @@ void np_pool_free(void *p)
 	unsigned class;
 
 	if (!r || np_pool.check)
-		np_place_check(p);
+		np_arena_check(p);
 	c = my_cache();
 	class = np_region_entry(r, p) & NP_PAGE_CLASS;
 	if (r->is_huge) {
 		free_huge(c, r, p);
 	} else if (!class) {
-		np_place_check(p); /* a free page: says so and ends */
+		np_arena_check(p); /* a free page: says so and ends */
 	} else if (c) {
 		np_cache_give(c, p, class, r);
 	} else {

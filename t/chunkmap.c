@@ -39,7 +39,7 @@ static struct np_region *create(unsigned shift, unsigned order)
 {
 	if (np_classes_init(&classes, NP_FINE, shift, order))
 		bail_out("no classes");
-	return np_region_create(NULL, 0, -1, &classes);
+	return np_region_create(NULL, 0, 0, -1, &classes);
 }
 
 static bool readable(const char *p)
@@ -241,6 +241,28 @@ static void test_resize(void)
 	np_region_destroy(r);
 }
 
+/* With another block right behind it the kernel would not mind. */
+static void test_neighbours(void)
+{
+	struct np_region *r = create(16, 14), *a, *b;
+	uintptr_t at = r->base;
+
+	np_region_destroy(r);
+	faultos_begin();
+	faultos.hint = (void *)at;
+	a = np_region_create_huge(0, -1, SLOT, SLOT);
+	faultos.hint = (void *)(at + SLOT);
+	b = np_region_create_huge(0, -1, SLOT, SLOT);
+	faultos_end();
+	ok(a && b && b->base == a->base + SLOT, "two blocks lie side by side");
+	is_int(np_region_resize_huge(a, SLOT + page), ENOMEM,
+	       "one does not grow into the other");
+	ok(a->block_size == SLOT && is_found(a) && is_found(b),
+	   "and both are as before");
+	np_region_destroy(a);
+	np_region_destroy(b);
+}
+
 static void test_too_huge(void)
 {
 	static const size_t sizes[] = { PTRDIFF_MAX, SIZE_MAX,
@@ -265,7 +287,7 @@ static struct np_region *create_far(bool huge)
 {
 	if (huge)
 		return np_region_create_huge(0, 0, SLOT + page, SLOT);
-	return np_region_create(NULL, 0, 0, &classes);
+	return np_region_create(NULL, 0, 0, 0, &classes);
 }
 
 /* A region that was made is found, goes, and leaves nothing. */
@@ -447,7 +469,7 @@ static void *come_and_go(void *arg)
 	for (int i = 0; i < NROUNDS; i++) {
 		struct np_region *r = i % 2
 			? np_region_create_huge(0, -1, page, SLOT)
-			: np_region_create(NULL, 0, -1, &classes);
+			: np_region_create(NULL, 0, 0, -1, &classes);
 
 		if (!r)
 			break;
@@ -559,6 +581,15 @@ static void use_small_table(void *arg)
 	expect(r && is_found(r));
 }
 
+/* What fits need not be used up by the table alone. */
+static void use_modest_table(void *arg)
+{
+	(void)arg;
+	leave(500 * NP_MIB);
+	expect(np_map_init() == 0);
+	expect(np_map.nslots * sizeof(void *) < FULL_TABLE / 8);
+}
+
 static void use_no_table(void *arg)
 {
 	(void)arg;
@@ -572,12 +603,16 @@ static void test_small(void)
 	struct child c;
 
 	if (SANITIZED) {
-		skip(2, "needs a program without sanitizers");
+		skip(3, "needs a program without sanitizers");
 		return;
 	}
 	c = child_run(use_small_table, NULL);
 	if (!ok(child_exited(&c, 0), "under RLIMIT_AS a small table serves "
 		"its neighbourhood and refuses the rest"))
+		diag("%s", c.text);
+	c = child_run(use_modest_table, NULL);
+	if (!ok(child_exited(&c, 0), "so it does where the large one would "
+		"take a good part of the room"))
 		diag("%s", c.text);
 	c = child_run(use_no_table, NULL);
 	if (!ok(child_exited(&c, 0), "without room for any there is ENOMEM, "
@@ -587,8 +622,8 @@ static void test_small(void)
 
 int main(void)
 {
-	plan(2 + 1 + 1 + 5 * 7 + 1 + 4 * 7 + 13 + 4 + 2 * 4 + 2 + 4 + 1 + 2 + 4 +
-	     1);
+	plan(3 + 1 + 1 + 5 * 7 + 1 + 4 * 7 + 13 + 3 + 4 + 2 * 4 + 2 + 4 + 1 +
+	     2 + 4 + 1);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	np_meta_init(NULL);
@@ -606,6 +641,7 @@ int main(void)
 	test_huge(SLOT + page, 4 * SLOT);
 	test_huge(7 * SLOT - page, 64 * SLOT);
 	test_resize();
+	test_neighbours();
 	test_too_huge();
 	test_faults();
 	test_no_leak();
