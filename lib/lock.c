@@ -10,7 +10,7 @@ static _Thread_local bool forking __attribute__((tls_model("initial-exec")));
 
 #ifdef NP_DEBUG
 /* The locks that this thread holds, lowest rank first. Owner thread only. */
-enum { MAX_HELD = 8 };
+enum { MAX_HELD = NP_RANKS };
 static _Thread_local const struct np_lock *held[MAX_HELD]
 	__attribute__((tls_model("initial-exec")));
 static _Thread_local unsigned nheld

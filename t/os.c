@@ -4,6 +4,7 @@
  * os: what each call promises, seen through the kernel, and what becomes of
  * it when the kernel says no.
  */
+#include "child.h"
 #include "faultos.h"
 #include "os.h"
 #include "tap.h"
@@ -151,6 +152,7 @@ static void test_reserve_fails(void)
 	struct np_os crowded = faultos_table;
 	bool refused, kept;
 	unsigned n;
+	void *p;
 
 	n = reserve_fails(&faultos_table, &refused, &kept);
 	ok(n >= 3, "an alignment of 1 GiB takes several calls: %u", n);
@@ -162,6 +164,12 @@ static void test_reserve_fails(void)
 	ok(n >= 4, "more calls where the next place is taken: %u", n);
 	ok(refused, "when mmap fails there it is the same");
 	ok(kept, "and when munmap does");
+	np_os = &crowded;
+	errno = ERANGE;
+	p = np_os_reserve(page, GIB);
+	np_os = &np_os_linux;
+	ok(p && errno == ERANGE, "what fails on the way leaves errno alone");
+	np_os_release(p, page);
 }
 
 static void test_reserve_at(void)
@@ -444,6 +452,36 @@ static void test_clock(void)
 	   "60: %u", (unsigned)now);
 }
 
+/* In a child: what is limited stays so. */
+static void limit_addresses(void *arg)
+{
+	struct rlimit limit = { (rlim_t)1 << 45, (rlim_t)1 << 46 };
+
+	(void)arg;
+	if (setrlimit(RLIMIT_AS, &limit))
+		_exit(2);
+	_exit(np_os_address_limit() != (size_t)1 << 45);
+}
+
+static void test_limit(void)
+{
+	struct rlimit limit;
+	struct child c;
+
+	getrlimit(RLIMIT_AS, &limit);
+	if (limit.rlim_max < (rlim_t)1 << 46) {
+		skip(2, "needs an unlimited RLIMIT_AS");
+		return;
+	}
+	c = child_run(limit_addresses, NULL);
+	ok(child_exited(&c, 0), "the limit of addresses is told");
+	if (limit.rlim_cur == RLIM_INFINITY)
+		is_size(np_os_address_limit(), SIZE_MAX, "or that there is "
+			"none");
+	else
+		skip(1, "needs an unlimited RLIMIT_AS");
+}
+
 static void test_file(void)
 {
 	int fd = memfd_create("npool test", 0);
@@ -545,7 +583,8 @@ static void test_table(void)
 
 int main(void)
 {
-	plan(1 + 8 + 6 + 6 + 9 + 5 + 16 + 4 + 2 + 4 + 2 + 2 + 2 + 3 + 4 + 10 + 1);
+	plan(1 + 8 + 7 + 6 + 9 + 5 + 16 + 4 + 2 + 4 + 2 + 2 + 2 + 2 + 3 + 4 +
+	     10 + 1);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	is_size(page, (size_t)sysconf(_SC_PAGESIZE), "the page size");
@@ -562,6 +601,7 @@ int main(void)
 	test_populate();
 	test_cpu();
 	test_clock();
+	test_limit();
 	test_file();
 	test_name();
 	test_table();
