@@ -351,7 +351,7 @@ int main(void)
 	np_meta_init(NULL);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 9))
 		bail_out("nothing to start with");
-	run_size = RUN_PAGES << classes.page_shift;
+	run_size = (size_t)RUN_PAGES << classes.page_shift;
 	run_class = np_class_of(&classes, run_size);
 	test_ticks();
 	test_zero_after_purge();
