@@ -34,14 +34,36 @@
 #endif
 #define MPOL_PREFERRED 1 /* linux/mempolicy.h; here without libnuma */
 
+/* The thread sanitizer does not see raw system calls: it is told that what
+ * comes from the kernel was given to it before. */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define NP_TSAN 1
+#endif
+#endif
+#if defined NP_TSAN || defined __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+static char kernel;
+#define to_kernel() __tsan_release(&kernel)
+#define from_kernel() __tsan_acquire(&kernel)
+#else
+#define to_kernel() ((void)0)
+#define from_kernel() ((void)0)
+#endif
+
 static void *linux_mmap(void *addr, size_t size, int prot, int flags, int fd,
 			off_t offset)
 {
-	return (void *)syscall(SYS_mmap, addr, size, prot, flags, fd, offset);
+	void *p = (void *)syscall(SYS_mmap, addr, size, prot, flags, fd,
+				  offset);
+
+	from_kernel();
+	return p;
 }
 
 static int linux_munmap(void *addr, size_t size)
 {
+	to_kernel();
 	return (int)syscall(SYS_munmap, addr, size);
 }
 
@@ -58,6 +80,7 @@ static int linux_madvise(void *addr, size_t size, int advice)
 static void *linux_mremap(void *addr, size_t old_size, size_t new_size,
 			  int flags, void *new_addr)
 {
+	to_kernel();
 	return (void *)syscall(SYS_mremap, addr, old_size, new_size, flags,
 			       new_addr);
 }
@@ -143,7 +166,7 @@ bool np_os_reserve_at(void *addr, size_t size)
 
 	if (p && p != addr)
 		np_os_release(p, size); /* a kernel that takes it as a hint */
-	return p == addr;
+	return p && p == addr;
 }
 
 static void *reserve(size_t size, size_t align)

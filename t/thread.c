@@ -288,6 +288,20 @@ static void test_bounce(void)
 static pthread_key_t before_us, after_us; /* before and after the pool's */
 static unsigned ran_uncached;
 
+/* The C library runs destructors in so many rounds. The thread sanitizer lets
+ * go of a thread in the last one and cannot watch what comes behind it. */
+#if defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define ROUNDS 3
+#endif
+#endif
+#if defined __SANITIZE_THREAD__
+#define ROUNDS 3
+#endif
+#ifndef ROUNDS
+#define ROUNDS 4
+#endif
+
 /* Allocates in each of the rounds that there are. */
 static void late_words(void *round)
 {
@@ -300,7 +314,7 @@ static void late_words(void *round)
 	npool_free(p);
 	npool_free(q);
 	ran_uncached += np_self == &np_cache_none;
-	if (n % 100 < 4)
+	if (n % 100 < ROUNDS)
 		pthread_setspecific(key, (void *)(n + 1));
 }
 
@@ -335,7 +349,7 @@ static void test_destructors(void)
 	for (uintptr_t how = 1; how < 8; how += 2)
 		run(with_destructors, (void *)how);
 	after = stats();
-	ok(ran_uncached >= 12, "destructors that run after ours have no cache "
+	ok(ran_uncached >= 3 * ROUNDS, "destructors that run after ours have no cache "
 	   "(%u)", ran_uncached);
 	is_uint(after.used, before.used, "they get memory and can free it");
 	is_uint(after.threads, before.threads, "no thread is left behind");
