@@ -143,29 +143,38 @@ static struct np_chunk *place_chunk(struct np_arena *a, struct np_region *r,
 	return c;
 }
 
+static void move_region(struct np_arena *a, struct np_region *r)
+{
+	atomic_store_explicit(&r->home, a->home, memory_order_relaxed);
+	np_os_bind((void *)r->base, r->size, a->bind_node);
+}
+
 /* A new chunk, in no list; drops the lock while the kernel is asked for
  * memory. NULL: there is none. */
 static struct np_chunk *new_chunk(struct np_arena *a)
 {
 	size_t size = np_chunk_meta_size(a->classes);
-	struct np_region *r = region_with_room(a), *made = NULL;
+	struct np_region *r = region_with_room(a);
+	np_home_t home = a->home;
+	int bind_node = a->bind_node;
 	void *meta;
 
-	if (!r) {
-		np_unlock(&a->lock);
-		made = np_region_create(a, a->index, a->home, a->bind_node,
-					a->classes);
-		meta = made ? np_meta_alloc(a->home, size) : NULL;
-		if (made && !meta)
-			np_region_destroy(made);
-		np_lock(&a->lock);
-		if (meta)
-			link_region(a, made);
-		r = made;
-	} else {
-		meta = np_meta_alloc(a->home, size);
+	if (r) {
+		meta = np_meta_alloc(home, size);
+		return meta ? place_chunk(a, r, meta) : NULL;
 	}
-	return meta ? place_chunk(a, r, meta) : NULL;
+	np_unlock(&a->lock);
+	r = np_region_create(a, a->index, home, bind_node, a->classes);
+	meta = r ? np_meta_alloc(home, size) : NULL;
+	if (r && !meta)
+		np_region_destroy(r);
+	np_lock(&a->lock);
+	if (!meta)
+		return NULL;
+	link_region(a, r);
+	if (a->home != home)
+		move_region(a, r); /* it has learnt its node meanwhile */
+	return place_chunk(a, r, meta);
 }
 
 /* --- chunks go -------------------------------------------------------- */
@@ -266,8 +275,14 @@ static struct np_chunk *run_from_new(struct np_arena *a,
 		other = run_from_lists(a, run);
 		if (other && c)
 			retire_chunk(a, c);
-		if (other || !c)
+		if (other)
 			return other;
+		if (!c && a->spare) {
+			c = a->spare;
+			set_spare(a, NULL);
+		}
+		if (!c)
+			return NULL;
 	}
 	c->serial = a->nchunks_made++;
 	run->first = np_chunk_take_run(c, run->npages, run->align_order,
@@ -441,8 +456,11 @@ void np_arenas_put(void **pieces, unsigned n)
 		struct np_arena *a = arena_of(pieces[0]);
 		unsigned same = 1;
 
-		if (!a)
-			np_arena_check(pieces[0]);
+		if (!a) {
+			np_arena_check(pieces[0], "free");
+			np_die("free(%p): double free: a huge block lies "
+			       "there now", pieces[0]);
+		}
 		/* Those of the first one's arena come to the front. */
 		for (unsigned i = 1; i < n; i++)
 			if (arena_of(pieces[i]) == a) {
@@ -521,17 +539,25 @@ void np_arena_fini(struct np_arena *a)
 
 /* --- learning the nodes ----------------------------------------------- */
 
+/* A chunk that is older than the segment. */
+static void show_late(struct np_arena *a, struct np_chunk *c)
+{
+	uint32_t npages = np_chunk_npages(c);
+
+	if (c->sight_entry >= 0)
+		return;
+	show_chunk(a, c);
+	for (uint32_t p = 0; c->sight && p < npages; p++)
+		c->sight[p] = (uint8_t)(c->pages[p] & NP_PAGE_CLASS);
+}
+
 static void show_chunks(struct np_arena *a)
 {
 	for (int i = 0; i < NP_NLISTS; i++)
-		for (struct np_chunk *c = a->lists[i].head; c; c = c->next) {
-			uint32_t npages = np_chunk_npages(c);
-
-			show_chunk(a, c);
-			for (uint32_t p = 0; c->sight && p < npages; p++)
-				c->sight[p] = (uint8_t)
-					(c->pages[p] & NP_PAGE_CLASS);
-		}
+		for (struct np_chunk *c = a->lists[i].head; c; c = c->next)
+			show_late(a, c);
+	if (a->spare)
+		show_late(a, a->spare);
 }
 
 void np_arena_settle(struct np_arena *a, np_home_t home, int bind_node)
@@ -542,10 +568,8 @@ void np_arena_settle(struct np_arena *a, np_home_t home, int bind_node)
 	a->home = home;
 	a->bind_node = bind_node;
 	a->node = np_segment_node(home);
-	for (struct np_region *r = a->regions; r; r = r->next) {
-		atomic_store_explicit(&r->home, home, memory_order_relaxed);
-		np_os_bind((void *)r->base, r->size, bind_node);
-	}
+	for (struct np_region *r = a->regions; r; r = r->next)
+		move_region(a, r);
 	*count = a->early;
 	count->home = home;
 	a->count = count;
@@ -559,23 +583,23 @@ void np_arena_settle(struct np_arena *a, np_home_t home, int bind_node)
 
 /* --- checking --------------------------------------------------------- */
 
-void np_arena_check(const void *p)
+void np_arena_check(const void *p, const char *what)
 {
 	struct np_place place = np_place_of(p);
 	struct np_arena *a;
 
 	if (!place.region)
-		np_place_die(p, &place, "free");
+		np_place_die(p, &place, what);
 	a = place.region->arena;
 	if (!a) {
 		if (place.offset)
-			np_place_die(p, &place, "free");
+			np_place_die(p, &place, what);
 		return;
 	}
 	np_lock(&a->lock);
 	place = np_place_of(p);
 	if (place.offset || !np_place_is_taken(&place))
-		np_place_die(p, &place, "free");
+		np_place_die(p, &place, what);
 	np_unlock(&a->lock);
 }
 

@@ -110,9 +110,10 @@ void np_arena_fini(struct np_arena *arena);
  * The lock must be held. */
 void np_arena_release_empty(struct np_arena *arena);
 
-/* Ends the process if p cannot be freed (np_place_die says why): for check:1,
- * and where something looks wrong. Takes the lock of p's arena. */
-void np_arena_check(const void *p);
+/* Ends the process if p is no live piece (np_place_die says why, and that
+ * `what` was called): for check:1, and where something looks wrong. Takes the
+ * lock of p's arena. */
+void np_arena_check(const void *p, const char *what);
 
 bool np_arena_valid(const struct np_arena *arena);
 

@@ -99,6 +99,7 @@ static void grow(struct np_cache *c, unsigned class)
 	uint32_t cap = clamp(2 * (size_t)old->cap, 1, most_pieces(row));
 	size_t more = (cap - old->cap) * (size_t)row->size;
 
+	np_assert(!old->n);
 	if (++c->refills[class] < REFILLS_TO_GROW || cap <= old->cap ||
 	    c->loaded_bytes + more > NP_LOADED_BYTES)
 		return;
@@ -252,6 +253,10 @@ static void *take_large(struct np_cache *c, unsigned class)
 {
 	void *p = np_cache_pop_large(c, class);
 
+	if (!p) {
+		receive(c);
+		p = np_cache_pop_large(c, class);
+	}
 	if (p)
 		return p;
 	p = take_bare(c, class);
@@ -263,10 +268,18 @@ static void *take_large(struct np_cache *c, unsigned class)
 	return p;
 }
 
+/* Pieces of other homes do not wait for ever. */
+static void count_visit(struct np_cache *c)
+{
+	if (++c->nslow % SLOW_TO_SEND == 0)
+		np_cache_send_all(c);
+}
+
 void *np_cache_take(struct np_cache *c, unsigned class)
 {
 	void *p;
 
+	count_visit(c);
 	if (class >= c->first_large)
 		return take_large(c, class);
 	p = take_small(c, class);
@@ -451,8 +464,11 @@ static unsigned class_of_sent(const void *p)
 	const struct np_region *r = np_map_find(p);
 	unsigned class = r ? np_region_entry(r, p) & NP_PAGE_CLASS : 0;
 
-	if (!class)
-		np_arena_check(p);
+	if (!class) {
+		np_arena_check(p, "free");
+		np_die("free(%p): double free: another piece lies there now",
+		       p);
+	}
 	return class;
 }
 
@@ -488,8 +504,7 @@ void np_cache_give(struct np_cache *c, void *p, unsigned class,
 		keep(c, p, class);
 	else
 		give_foreign(c, p, class, home);
-	if (++c->nslow % SLOW_TO_SEND == 0)
-		np_cache_send_all(c);
+	count_visit(c);
 }
 
 /* --- the end ---------------------------------------------------------- */
@@ -514,10 +529,11 @@ static struct np_mag *flush_place(struct np_cache *c, unsigned class,
 void np_cache_flush(struct np_cache *c, bool to_depot)
 {
 	for (unsigned class = 1; class <= c->nodes->classes->n; class++) {
-		struct np_mag *mag = flush_place(c, class, c->loaded[class],
-						 to_depot);
+		struct np_mag *mag = c->loaded[class];
 
-		load(c, class, mag);
+		/* Let go of it first: in the depot it is not ours. */
+		load(c, class, &np_mag_none);
+		load(c, class, flush_place(c, class, mag, to_depot));
 		c->second[class] = flush_place(c, class, c->second[class],
 					       to_depot);
 	}

@@ -61,7 +61,8 @@ int np_map_init(void)
 	np_os_label(table, nslots * sizeof(void *), "chunk map", -1);
 	np_map.slots = table;
 	np_map.first = first;
-	np_map.nslots = nslots;
+	/* Release: who sees the number sees the table (np_map_find). */
+	atomic_store_explicit(&np_map.nslots, nslots, memory_order_release);
 	return 0;
 }
 
@@ -224,21 +225,54 @@ int np_region_destroy(struct np_region *r)
 	return error;
 }
 
-int np_region_resize_huge(struct np_region *r, size_t new_size)
+/* Takes the slots behind a huge block too, if they are free. */
+static int extend_huge(struct np_region *r, int kernel_node, size_t size)
 {
+	char *end = (char *)r->base + r->size;
+	size_t more = size - r->size;
+	int error;
+
+	if (!np_os_reserve_at(end, more))
+		return ENOMEM;
+	np_os_bind(end, more, kernel_node);
+	error = set_slots((uintptr_t)end, more, r);
+	if (error)
+		np_os_release(end, more);
+	else
+		r->size = size;
+	return error;
+}
+
+/* Gives the slots behind size bytes back. */
+static void cut_huge(struct np_region *r, size_t size)
+{
+	char *end = (char *)r->base + size;
+
+	set_slots((uintptr_t)end, r->size - size, NULL);
+	if (np_os_release(end, r->size - size) != 0 && r->block_size > size)
+		np_os_purge(end, r->block_size - size);
+	r->size = size;
+	if (r->block_size > size)
+		r->block_size = size;
+}
+
+int np_region_resize_huge(struct np_region *r, int kernel_node,
+			  size_t new_size)
+{
+	size_t slots = np_round_up(new_size, NP_SLOT_SIZE);
 	char *p = (char *)r->base;
 
-	if (new_size > r->size)
+	if (slots > r->size && extend_huge(r, kernel_node, slots) != 0)
 		return ENOMEM;
-	if (new_size > r->block_size) {
-		int error = np_os_commit(p + r->block_size,
-					 new_size - r->block_size);
-
-		if (error)
-			return ENOMEM;
-	} else if (new_size < r->block_size) {
-		np_os_purge(p + new_size, r->block_size - new_size);
+	if (new_size > r->block_size &&
+	    np_os_commit(p + r->block_size, new_size - r->block_size) != 0) {
+		cut_huge(r, np_round_up(r->block_size, NP_SLOT_SIZE));
+		return ENOMEM;
 	}
+	if (slots < r->size)
+		cut_huge(r, slots);
+	if (new_size < r->block_size)
+		np_os_purge(p + new_size, r->block_size - new_size);
 	r->block_size = new_size;
 	return 0;
 }

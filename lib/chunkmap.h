@@ -64,7 +64,7 @@ struct np_region {
 struct np_map {
 	_Atomic(struct np_region *) *slots;
 	size_t first;  /* slot number of slots[0] */
-	size_t nslots; /* 0 until the map is made */
+	_Atomic size_t nslots; /* 0 until the map is made */
 };
 
 extern struct np_map np_map;
@@ -78,9 +78,10 @@ int np_map_init(void);
  * np_map_enter, for those who ask about pointers that are not theirs. */
 static inline struct np_region *np_map_find(const void *p)
 {
+	size_t n = atomic_load_explicit(&np_map.nslots, memory_order_acquire);
 	size_t slot = ((uintptr_t)p >> NP_SLOT_SHIFT) - np_map.first;
 
-	if (np_unlikely(slot >= np_map.nslots))
+	if (np_unlikely(slot >= n))
 		return NULL;
 	return atomic_load_explicit(&np_map.slots[slot],
 				    memory_order_acquire);
@@ -123,9 +124,11 @@ struct np_region *np_region_create_huge(np_home_t home, int kernel_node,
  * would not unmap: the address space is then lost, its memory given back. */
 int np_region_destroy(struct np_region *region);
 
-/* Lets a huge block use new_size bytes in place, larger or smaller; only
- * within its slots. Returns 0, or ENOMEM: nothing has changed. */
-int np_region_resize_huge(struct np_region *region, size_t new_size);
+/* Lets a huge block use new_size bytes (whole system pages, at least one) in
+ * place: takes slots behind it if they are free, gives back those it needs no
+ * more. Returns 0, or ENOMEM: nothing has changed. */
+int np_region_resize_huge(struct np_region *region, int kernel_node,
+			  size_t new_size);
 
 /* Fork: the map's lock. */
 void np_map_lock(void);

@@ -5,6 +5,7 @@
  * on the stack and written at once: the heap may be what is broken.
  */
 #include "base.h"
+#include "lock.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -38,6 +39,9 @@ void np_die(const char *fmt, ...)
 	va_start(ap, fmt);
 	say(fmt, ap);
 	va_end(ap);
+	/* A handler of SIGABRT may allocate, and we may hold a lock: nothing
+	 * stops this thread any more. */
+	np_lock_forking(true);
 	abort();
 }
 

@@ -7,7 +7,6 @@
 #include "lock.h"
 #include "pool.h"
 #include "segment.h"
-#include "thread.h"
 
 /* Two threads may fork at once, and glibc does not keep their handlers apart:
  * the first one's come first. */
@@ -36,13 +35,7 @@ static void in_parent(void)
 
 static void in_child(void)
 {
-	unsigned abandoned;
-
-	if (np_segment.header) {
-		np_segment_forked();
-		abandoned = np_threads_forked(&np_pool.nodes);
-		np_count_add(&np_segment.header->abandoned, abandoned);
-	}
+	np_pool_forked();
 	unlock_all();
 }
 

@@ -123,29 +123,36 @@ static bool move_pages_to(struct np_region *to, const struct np_region *from,
 	return true;
 }
 
-void *np_huge_resize(struct np_region *r, int bind_node, size_t size)
+/* Elsewhere: there is no room where it is. */
+static void *move_block(struct np_region *r, int bind_node, size_t size)
 {
-	size_t old_size = r->block_size;
-	struct np_region *to;
+	struct np_region *to = map_block(np_region_home(r), bind_node, size,
+					 NP_SLOT_SIZE);
 
-	if (size > PTRDIFF_MAX)
-		return NULL;
-	size = np_round_up(size, np_os_page_size());
-	/* Address space that is no longer needed goes back, too. */
-	if (np_round_up(size, NP_SLOT_SIZE) == r->size &&
-	    np_region_resize_huge(r, size) == 0) {
-		if (r->counted)
-			count_change(np_region_home(r), 0, size - old_size, 0);
-		return (void *)r->base;
-	}
-	to = map_block(np_region_home(r), bind_node, size, NP_SLOT_SIZE);
 	if (!to)
 		return NULL;
 	if (!move_pages_to(to, r, bind_node)) {
 		np_region_destroy(to);
 		return errno = ENOMEM, NULL;
 	}
+	count_out(r); /* first, or the peak would count it twice */
 	count_in(to);
-	np_huge_free(r);
+	np_region_destroy(r);
 	return (void *)to->base;
+}
+
+void *np_huge_resize(struct np_region *r, int bind_node, size_t size)
+{
+	size_t old_size = r->block_size, old_slots = r->size;
+
+	if (size > PTRDIFF_MAX)
+		return NULL;
+	size = np_round_up(size, np_os_page_size());
+	if (np_region_resize_huge(r, bind_node, size) != 0)
+		return move_block(r, bind_node, size);
+	if (r->counted)
+		count_change(np_region_home(r), 0, size - old_size,
+			     r->size - old_slots);
+	np_segment_resize(r->sight_entry, size);
+	return (void *)r->base;
 }

@@ -30,7 +30,8 @@ struct shelf {
 
 static struct shelf shelves[NP_MAX_NODES];
 static unsigned nshelves; /* in use; the others cost no memory */
-static const struct np_topology *topology;
+/* Atomic: set once more while early threads allocate. */
+static const struct np_topology *_Atomic topology;
 static atomic_size_t mapped; /* Atomic, relaxed: a statistic. */
 
 /* 0: 64, 1: 96, 2: 128, 3: 192, ... */
@@ -52,11 +53,12 @@ static size_t size_of_index(unsigned i)
 static void *map(np_home_t home, size_t size)
 {
 	void *p = np_os_reserve(size, np_os_page_size());
+	const struct np_topology *t = topology;
 
 	if (!p)
 		return NULL;
-	if (topology)
-		np_os_bind(p, size, np_topology_bind_to(topology, home));
+	if (t)
+		np_os_bind(p, size, np_topology_bind_to(t, home));
 	if (np_os_commit(p, size) != 0) {
 		np_os_release(p, size);
 		return errno = ENOMEM, NULL;
@@ -70,9 +72,9 @@ void np_meta_init(const struct np_topology *t)
 {
 	unsigned n = t ? t->nnodes : 1;
 
-	topology = t;
 	for (; nshelves < n; nshelves++)
 		np_lock_init(&shelves[nshelves].lock, NP_RANK_META);
+	topology = t;
 }
 
 static void *cut(struct shelf *s, np_home_t home, size_t size)
@@ -122,6 +124,8 @@ void np_meta_free(np_home_t home, void *p, size_t size)
 		if (np_os_release(p, size) == 0)
 			atomic_fetch_sub_explicit(&mapped, size,
 						  memory_order_relaxed);
+		else
+			np_os_purge(p, size); /* the address space is lost */
 		return;
 	}
 	np_lock(&s->lock);

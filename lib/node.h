@@ -38,7 +38,7 @@ struct np_nodes {
 };
 
 /* Makes the nodes of the topology and their arenas, but for arena 0 of home
- * `first_home`, which is `first`. arenas_of(home) says how many each has.
+ * `first_home`, which is `first`. arenas: of each node, as np_node_narenas.
  * Returns 0 or ENOMEM. */
 int np_nodes_create(struct np_nodes *nodes, const struct np_topology *topology,
 		    const struct np_classes *classes, unsigned arenas,

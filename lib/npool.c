@@ -117,10 +117,10 @@ void *npool_realloc(void *p, size_t size)
 		return errno = ENOMEM, NULL;
 	if (np_pool_resize(p, size, &q))
 		return q;
+	usable = np_pool_usable(p);
 	q = npool_malloc(size);
 	if (!q)
-		return NULL;
-	usable = np_pool_usable(p);
+		return size <= usable ? p : NULL; /* it is large enough */
 	memcpy(q, p, usable < size ? usable : size);
 	npool_free(p);
 	return q;
@@ -161,10 +161,11 @@ int npool_owns(const void *p)
 int npool_node_of(const void *p)
 {
 	const struct np_region *r = np_map_find(p);
+	np_home_t home = r ? np_region_home(r) : NP_NO_NODE;
 
-	if (!r || !np_pool_wake())
+	if (!np_pool_wake() || home >= np_pool.nodes.n)
 		return -1;
-	return np_pool.topology.kernel_node[np_region_home(r)];
+	return np_pool.topology.kernel_node[home];
 }
 
 const char *npool_version(void)

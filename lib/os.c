@@ -140,8 +140,10 @@ const struct np_os *np_os = &np_os_linux;
 
 static void *reserve_at(void *addr, size_t size, int flags)
 {
-	void *p = np_os->mmap(addr, size, PROT_NONE, flags | MAP_PRIVATE |
-			      MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* Not MAP_NORESERVE: the kernel shall refuse at np_os_commit what it
+	 * cannot have, not kill a process later. */
+	void *p = np_os->mmap(addr, size, PROT_NONE,
+			      flags | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -234,6 +236,9 @@ void np_os_label(void *addr, size_t size, const char *what, int node)
 
 int np_os_purge(void *addr, size_t size)
 {
+	/* The kernel would round the end up, into somebody else's page. */
+	if (((uintptr_t)addr | size) & (np_os_page_size() - 1))
+		return EINVAL;
 	if (np_os->madvise(addr, size, MADV_DONTNEED) == 0)
 		return 0;
 	if (errno == EINVAL &&

@@ -75,7 +75,7 @@ void np_os_label(void *addr, size_t size, const char *what, int node);
 
 /* Gives the pages back, keeps the range: it reads as zero again. Locked pages
  * need the newer advice, which is tried second.
- * Returns 0 or a positive errno. */
+ * Returns 0 or a positive errno; EINVAL if these are not whole system pages. */
 int np_os_purge(void *addr, size_t size);
 
 /* Unmaps. Returns 0 or a positive errno: the range is then still mapped. */

@@ -66,6 +66,7 @@ static void count_early(void)
 static bool start_early(void)
 {
 	struct np_pool *pool = &np_pool;
+	bool started = false;
 
 	np_lock(&pool_lock);
 	if (stage() == NP_ASLEEP && np_map_init() == 0) {
@@ -80,8 +81,14 @@ static bool start_early(void)
 		pool->check = pool->config.check;
 		pool->caching = pool->config.cache && !pool->check;
 		set_stage(NP_EARLY);
+		started = true;
 	}
 	np_unlock(&pool_lock);
+	/* As early as can be: handlers that are registered later run while
+	 * we do not hold our locks. */
+	if (started && np_fork_init() != 0)
+		np_warn("no memory for fork handlers; a child of several "
+			"threads may hang");
 	return stage() != NP_ASLEEP;
 }
 
@@ -107,33 +114,39 @@ static bool wake(void)
 	np_meta_init(&pool->topology);
 	if (np_threads_init() != 0 ||
 	    np_segment_create(&pool->config, &pool->classes, &pool->topology,
-			      count_arenas(&pool->topology, arenas)) != 0)
-		return false;
-	if (np_nodes_create(&pool->nodes, &pool->topology, &pool->classes,
+			      count_arenas(&pool->topology, arenas)) != 0 ||
+	    np_nodes_create(&pool->nodes, &pool->topology, &pool->classes,
 			    arenas, pool->config.decay_ms, &pool->first,
 			    here) != 0)
 		return false;
 	count_early();
-	return np_fork_init() == 0;
+	/* The fork handlers hold this lock, and go by the stage. */
+	np_lock(&pool_lock);
+	set_stage(NP_AWAKE);
+	np_unlock(&pool_lock);
+	return true;
 }
+
+/* One thread wakes the pool, once. */
+static _Atomic bool waking;
 
 bool np_pool_wake(void)
 {
-	static _Atomic bool taken; /* one thread does it, once */
+	int cancel;
 
 	if (np_likely(stage() == NP_AWAKE))
 		return true;
 	if (stage() == NP_ASLEEP && !start_early())
 		return false;
 	if (!np_topology_ready() ||
-	    atomic_exchange_explicit(&taken, true, memory_order_relaxed))
+	    atomic_exchange_explicit(&waking, true, memory_order_relaxed))
 		return false;
-	if (!wake()) {
+	/* Reading files is a cancellation point; malloc is none. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	if (!wake())
 		np_warn("no memory to start with; going on without caches");
-		return false;
-	}
-	set_stage(NP_AWAKE);
-	return true;
+	pthread_setcancelstate(cancel, NULL);
+	return stage() == NP_AWAKE;
 }
 
 __attribute__((constructor)) static void constructed(void)
@@ -175,6 +188,8 @@ static void *alloc_huge(const struct np_cache *c, size_t size, size_t align)
 	const struct np_arena *a = c ? c->arena : any_arena();
 	void *p = np_huge_alloc(a->home, a->bind_node, size, align);
 
+	if (!p && np_pool_trim() > 0)
+		p = np_huge_alloc(a->home, a->bind_node, size, align);
 	if (!p)
 		return NULL;
 	if (c) {
@@ -186,16 +201,41 @@ static void *alloc_huge(const struct np_cache *c, size_t size, size_t align)
 	return p;
 }
 
+/* Gives back what nobody uses, and looks for a piece in every arena. align:
+ * 0, or that of a run. */
+static void *alloc_elsewhere(unsigned class, size_t align, bool *zero)
+{
+	struct np_nodes *nodes = &np_pool.nodes;
+	void *p = NULL;
+
+	if (stage() != NP_AWAKE)
+		return NULL;
+	np_pool_trim();
+	for (unsigned i = 0; !p && i < nodes->n; i++)
+		for (unsigned k = 0; !p && k < nodes->node[i].narenas; k++) {
+			struct np_arena *a = nodes->node[i].arenas[k];
+
+			if (align)
+				p = np_arena_take_run(a, class, align, zero);
+			else if (np_arena_take(a, class, 1, &p) != 1)
+				p = NULL;
+		}
+	if (p)
+		count_shared(class, false);
+	return p;
+}
+
 static void *alloc_class(struct np_cache *c, unsigned class)
 {
 	void *p;
 
 	if (c)
-		return np_cache_take(c, class);
-	if (np_arena_take(any_arena(), class, 1, &p) != 1)
-		return NULL;
-	count_shared(class, false);
-	return p;
+		p = np_cache_take(c, class);
+	else if (np_arena_take(any_arena(), class, 1, &p) == 1)
+		count_shared(class, false);
+	else
+		p = NULL;
+	return p ? p : alloc_elsewhere(class, 0, NULL);
 }
 
 static void *alloc_run(struct np_cache *c, unsigned class, size_t align,
@@ -203,12 +243,14 @@ static void *alloc_run(struct np_cache *c, unsigned class, size_t align,
 {
 	void *p;
 
-	if (c)
-		return np_cache_take_run(c, class, align, zero);
-	p = np_arena_take_run(any_arena(), class, align, zero);
-	if (p)
-		count_shared(class, false);
-	return p;
+	if (c) {
+		p = np_cache_take_run(c, class, align, zero);
+	} else {
+		p = np_arena_take_run(any_arena(), class, align, zero);
+		if (p)
+			count_shared(class, false);
+	}
+	return p ? p : alloc_elsewhere(class, align, zero);
 }
 
 /* The class that serves a request of size bytes; 0: huge. No request is
@@ -262,7 +304,7 @@ static void *alloc_placed(struct np_cache *c, size_t size, size_t align)
 		align = page;
 	if (size > np_pool.classes.chunk_size ||
 	    align > np_pool.classes.chunk_size)
-		return alloc_huge(c, size, align);
+		return alloc_huge(c, size + !size, align);
 	/* The smallest run that holds size: pages are taken whole. */
 	class = class_for(np_round_up(size ? size : 1, page));
 	while (np_pool.classes.row[class].nelems)
@@ -305,13 +347,13 @@ void np_pool_free(void *p)
 	unsigned class;
 
 	if (!r || np_pool.check)
-		np_arena_check(p);
+		np_arena_check(p, "free");
 	c = my_cache();
 	class = np_region_entry(r, p) & NP_PAGE_CLASS;
 	if (r->is_huge) {
 		free_huge(c, r, p);
 	} else if (!class) {
-		np_arena_check(p); /* a free page: says so and ends */
+		np_arena_check(p, "free"); /* a free page: says so and ends */
 	} else if (c) {
 		np_cache_give(c, p, class, r);
 	} else {
@@ -328,6 +370,8 @@ static size_t usable_for(const void *p, const char *what)
 {
 	struct np_place place = np_place_of(p);
 
+	if (np_pool.check)
+		np_arena_check(p, what);
 	if (place.region && place.region->is_huge && !place.offset)
 		return place.region->block_size;
 	if (!place.chunk || !place.entry || place.offset)
@@ -431,16 +475,30 @@ size_t np_pool_trim(void)
 
 /* --- fork ------------------------------------------------------------- */
 
+static void for_each_arena(void (*call)(struct np_lock *lock))
+{
+	if (stage() != NP_AWAKE) {
+		call(&np_pool.first.lock);
+		return;
+	}
+	for (unsigned i = 0; i < np_pool.nodes.n; i++)
+		for (unsigned k = 0; k < np_pool.nodes.node[i].narenas; k++)
+			call(&np_pool.nodes.node[i].arenas[k]->lock);
+}
+
+static void for_each_depot(void (*call)(struct np_depot *depot))
+{
+	if (stage() == NP_AWAKE)
+		for (unsigned i = 0; i < np_pool.nodes.n; i++)
+			call(np_pool.nodes.node[i].depot);
+}
+
 void np_pool_lock(void)
 {
 	np_lock_for_fork(&pool_lock);
 	np_threads_lock();
-	for (unsigned i = 0; i < np_pool.nodes.n; i++)
-		np_depot_lock_all(np_pool.nodes.node[i].depot);
-	for (unsigned i = 0; i < np_pool.nodes.n; i++)
-		for (unsigned k = 0; k < np_pool.nodes.node[i].narenas; k++)
-			np_lock_for_fork(&np_pool.nodes.node[i].arenas[k]
-					  ->lock);
+	for_each_depot(np_depot_lock_all);
+	for_each_arena(np_lock_for_fork);
 	np_map_lock();
 	np_segment_lock();
 	np_meta_lock_all();
@@ -451,12 +509,25 @@ void np_pool_unlock(void)
 	np_meta_unlock_all();
 	np_segment_unlock();
 	np_map_unlock();
-	for (unsigned i = 0; i < np_pool.nodes.n; i++)
-		for (unsigned k = 0; k < np_pool.nodes.node[i].narenas; k++)
-			np_unlock_for_fork(&np_pool.nodes.node[i].arenas[k]
-					    ->lock);
-	for (unsigned i = 0; i < np_pool.nodes.n; i++)
-		np_depot_unlock_all(np_pool.nodes.node[i].depot);
+	for_each_arena(np_unlock_for_fork);
+	for_each_depot(np_depot_unlock_all);
 	np_threads_unlock();
 	np_unlock_for_fork(&pool_lock);
+}
+
+void np_pool_forked(void)
+{
+	unsigned abandoned;
+
+	if (stage() == NP_AWAKE) {
+		np_segment_forked();
+		abandoned = np_threads_forked(&np_pool.nodes);
+		np_count_add(&np_segment.header->abandoned, abandoned);
+		return;
+	}
+	/* The thread that was waking the pool is not here: from the start. */
+	np_segment.header = NULL;
+	np_pool.first.count = &np_pool.first.early;
+	np_pool.first.node = NULL;
+	atomic_store_explicit(&waking, false, memory_order_relaxed);
 }

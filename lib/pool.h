@@ -78,4 +78,7 @@ bool np_pool_wake(void);
 void np_pool_lock(void);
 void np_pool_unlock(void);
 
+/* In the child: counts for itself, without the threads that are not there. */
+void np_pool_forked(void);
+
 #endif

@@ -18,7 +18,7 @@
 #include <sys/mman.h> /* MAP_*, MREMAP_* */
 #include <unistd.h>
 
-#define NBLOCKS 1024 /* threads that can be told apart */
+#define NBLOCKS 4096 /* threads that can be told apart */
 #define NCHUNKS 2048 /* 32 GiB of 16 MiB chunks */
 #define FEW 64	     /* of both where address space is scarce */
 #define NAMES_MAX 1000 /* programs that one process id may run */
@@ -155,15 +155,8 @@ static void *map_private(size_t size)
 /* Maps a file if there is a directory for it, else memory. */
 static void *map_segment(size_t size, bool *is_file)
 {
-	void *p = NULL;
+	void *p = *directory ? map_file(size) : NULL;
 
-	if (*directory) {
-		p = map_file(size);
-		if (!p)
-			np_warn("no segment of counters in %s: %s; npool-stat "
-				"will not see this process", directory,
-				strerrordesc_np(errno));
-	}
 	*is_file = p != NULL;
 	return p ? p : map_private(size);
 }
@@ -263,7 +256,12 @@ int np_segment_create(const struct np_config *config,
 
 	memcpy(directory, config->segment, sizeof directory);
 	lay_out(&h, classes, topology, narenas, false);
+	errno = 0;
 	p = map_segment(h.size, &np_segment.is_file);
+	if (*directory && !np_segment.is_file)
+		np_warn("no segment of counters in %s: %s; npool-stat will "
+			"not see this process", directory,
+			strerrordesc_np(errno));
 	if (!p) {
 		lay_out(&h, classes, topology, narenas, true);
 		p = map_private(h.size);
@@ -283,9 +281,9 @@ int np_segment_create(const struct np_config *config,
 	describe_process(&h, config, classes, topology);
 	memcpy(&np_segment.layout, &h, sizeof h);
 	memcpy(p, &h, sizeof h);
-	np_segment.header = p;
 	describe_classes(classes);
 	describe_nodes(topology);
+	np_segment.header = p;
 	/* Last: a reader that sees the magic sees the rest. */
 	atomic_thread_fence(memory_order_release);
 	np_segment.header->magic = NP_SEGMENT_MAGIC;
@@ -294,9 +292,11 @@ int np_segment_create(const struct np_config *config,
 
 /* --- blocks ----------------------------------------------------------- */
 
-/* An entry that is free, or one that was never used; -1: none. shown: where
+/* An entry that is free, or one that was never used and can be written to;
+ * -1: none. more: a second part that goes with it, or NULL; shown: where
  * readers see how many are used. */
 static int take_entry(const struct np_segment_part *part,
+		      const struct np_segment_part *more,
 		      _Atomic unsigned *used, np_count_t *shown,
 		      uint16_t *free_list, unsigned *nfree)
 {
@@ -304,7 +304,8 @@ static int take_entry(const struct np_segment_part *part,
 
 	if (*nfree)
 		return free_list[--*nfree];
-	if (i >= part->n)
+	if (i >= part->n || !make_sure(entry_of(part, i), part->stride) ||
+	    (more && !make_sure(entry_of(more, i), more->stride)))
 		return -1;
 	atomic_store_explicit(used, i + 1, memory_order_relaxed);
 	np_count_set(shown, i + 1);
@@ -317,26 +318,44 @@ static bool in_segment(const void *p)
 	       np_segment.layout.size;
 }
 
+/* Others may be reading its counts. */
+static void clear_block(struct np_block *b)
+{
+	np_count_t *counts[] = {
+		&b->misses, &b->depot_gets, &b->depot_puts, &b->fills,
+		&b->flushes, &b->in_bytes, &b->out_bytes, &b->foreign_frees,
+		&b->foreign_bytes, &b->outgoing_bytes, &b->rehomes,
+	};
+
+	atomic_store_explicit(&b->live, 0, memory_order_relaxed);
+	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+		np_count_set(counts[i], 0);
+	for (size_t c = 0; c < np_segment.layout.classes.n; c++) {
+		np_count_set(&b->class[c].allocs, 0);
+		np_count_set(&b->class[c].frees, 0);
+	}
+}
+
 struct np_block *np_block_get(unsigned home, unsigned arena)
 {
 	struct np_segment_header *h = np_segment.header;
 	const struct np_segment_part *part = &np_segment.layout.blocks;
-	struct np_block *b = NULL;
+	struct np_block *b;
 	int i;
 
 	np_lock(&segment_lock);
-	i = take_entry(part, &np_segment.blocks_used, &h->blocks_used,
+	i = take_entry(part, NULL, &np_segment.blocks_used, &h->blocks_used,
 		       free_blocks, &nfree_blocks);
 	np_unlock(&segment_lock);
-	if (i >= 0)
+	if (i >= 0) {
 		b = entry_of(part, (unsigned)i);
-	if (!b || !make_sure(b, part->stride)) {
+	} else {
 		b = np_meta_alloc((np_home_t)home, part->stride);
 		np_count_add_shared(&h->caches_unseen, 1);
 	}
 	if (!b)
 		return NULL;
-	memset(b, 0, part->stride);
+	clear_block(b);
 	b->tid = (uint32_t)gettid();
 	b->home = home;
 	b->arena = arena;
@@ -344,7 +363,7 @@ struct np_block *np_block_get(unsigned home, unsigned arena)
 	return b;
 }
 
-/* Adds the counters [from, end) of one block to another's. */
+/* Adds the counters of one block to another's, which others may add to. */
 static void add_counts(struct np_block *to, const struct np_block *from)
 {
 	size_t nclasses = np_segment.layout.classes.n;
@@ -381,7 +400,7 @@ void np_block_put(struct np_block *b)
 		np_meta_free((np_home_t)b->home, b, part->stride);
 		return;
 	}
-	memset(b, 0, part->stride);
+	clear_block(b);
 	np_lock(&segment_lock);
 	free_blocks[nfree_blocks++] =
 		(uint16_t)(((uintptr_t)b - first) / part->stride);
@@ -399,8 +418,9 @@ static int number_chunk(void)
 	if (!h)
 		return -1;
 	np_lock(&segment_lock);
-	i = take_entry(&np_segment.layout.chunks, &np_segment.chunks_used,
-		       &h->chunks_used, free_chunks, &nfree_chunks);
+	i = take_entry(&np_segment.layout.chunks, &np_segment.layout.maps,
+		       &np_segment.chunks_used, &h->chunks_used, free_chunks,
+		       &nfree_chunks);
 	np_unlock(&segment_lock);
 	if (i < 0)
 		np_count_add_shared(&h->chunks_unseen, 1);
@@ -419,18 +439,22 @@ int np_segment_enter(const void *base, size_t size, unsigned home,
 		return -1;
 	c = entry_of(&l->chunks, (unsigned)i);
 	*map = entry_of(&l->maps, (unsigned)i);
-	if (!make_sure(c, sizeof *c) || !make_sure(*map, l->maps.stride)) {
-		/* The disk is full: the entry stays unused. */
-		np_count_add_shared(&np_segment.header->chunks_unseen, 1);
-		*map = NULL;
-		return -1;
-	}
 	memset(*map, 0, l->maps.stride);
 	np_count_set(&c->size, size);
 	atomic_store_explicit(&c->home, home, memory_order_relaxed);
 	atomic_store_explicit(&c->arena, arena, memory_order_relaxed);
 	np_count_set(&c->base, (uintptr_t)base);
 	return i;
+}
+
+void np_segment_resize(int i, size_t size)
+{
+	struct np_segment_chunk *c;
+
+	if (i < 0)
+		return;
+	c = entry_of(&np_segment.layout.chunks, (unsigned)i);
+	np_count_set(&c->size, size);
 }
 
 void np_segment_leave(int i)

@@ -15,6 +15,7 @@
  * value is written by its owner with relaxed atomics and never read back for
  * a decision: a segment that somebody spoils spoils the figures only. Pages
  * are allocated before they are used: the owner cannot fault on a full disk.
+ * Only who cuts the file short makes it fault.
  *
  * Blocks: one for each live thread cache; block 0 takes what happens without
  * a cache and what ended threads have counted.
@@ -100,7 +101,7 @@ struct np_segment_node {
 /* Guarded by the arena's lock. */
 struct np_segment_arena {
 	uint32_t home;
-	np_count_t threads;
+	np_count_t threads;	/* guarded by the lock of the thread list */
 	np_count_t chunks, peak_chunks; /* the spare one too */
 	np_count_t spare;	/* 0 or 1 */
 	np_count_t reserved;	/* bytes */
@@ -182,7 +183,8 @@ struct np_topology;
 /* What the process itself goes by: nothing of it stands in the segment, which
  * others might spoil. */
 struct np_segment {
-	struct np_segment_header *header; /* its counts; NULL: no segment yet */
+	struct np_segment_header *_Atomic header; /* its counts; NULL: no
+				     segment yet; set when the rest is there */
 	struct np_segment_header layout;  /* as made: sizes, parts, pid */
 	_Atomic unsigned blocks_used;	  /* written under the lock */
 	_Atomic unsigned chunks_used;	  /* likewise */
@@ -194,7 +196,7 @@ extern struct np_segment np_segment;
 
 /* Makes the segment and, if config->segment names a directory, its file;
  * warns and goes on with a private one if that cannot be. Returns 0 or a
- * positive errno. Called once, with the pool's lock held. */
+ * positive errno. Called by the one thread that wakes the pool. */
 int np_segment_create(const struct np_config *config,
 		      const struct np_classes *classes,
 		      const struct np_topology *topology, unsigned narenas);
@@ -218,6 +220,9 @@ struct np_block *np_block_shared(void);
 int np_segment_enter(const void *base, size_t size, unsigned home,
 		     unsigned arena, uint8_t **map);
 void np_segment_leave(int entry);
+
+/* The block of this entry has another size now. */
+void np_segment_resize(int entry, size_t size);
 
 /* In the child: goes on in a file of its own. */
 void np_segment_forked(void);

@@ -57,8 +57,9 @@ void np_stats_collect(struct npool_figures *s)
 	size_t size = s->size;
 
 	*s = (struct npool_figures){ .size = size };
+	np_pool_wake();
 	s->metadata = np_meta_mapped();
-	if (!np_pool_wake())
+	if (!np_segment.header)
 		return;
 	for (unsigned i = 0; i < l->nodes.n; i++)
 		add_node(s, np_segment_node(i));

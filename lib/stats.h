@@ -9,7 +9,8 @@
 
 #include "npool.h"
 
-/* Fills in every field but size. All zero while the pool is not awake. */
+/* Fills in every field but size. All but metadata zero while
+ * the pool is not awake. */
 void np_stats_collect(struct npool_figures *stats);
 
 #endif

@@ -8,6 +8,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <unistd.h> /* gettid */
 
 enum life { LIFE_NEW, LIFE_BUSY, LIFE_LIVE, LIFE_ENDED };
 
@@ -318,6 +319,7 @@ static unsigned count_caches(const struct np_thread *t)
 			struct np_arena *a = t->cache[home]->arena;
 
 			np_count_set(&a->count->threads, ++a->nthreads);
+			t->cache[home]->count->tid = (uint32_t)gettid();
 			n++;
 		}
 	return n;

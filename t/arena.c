@@ -323,7 +323,7 @@ static void misuse(void *arg)
 	struct misuse *m = arg;
 
 	if (m->check)
-		np_arena_check(m->p);
+		np_arena_check(m->p, "free");
 	else
 		np_arenas_put(&m->p, 1);
 }
@@ -374,7 +374,7 @@ static void test_misuse_of_elements(struct np_arena *a)
 	     element_words(words, sizeof words, "interior pointer",
 			   (char *)p[2] + 16),
 	     "a pointer into an element");
-	np_arena_check(p[2]);
+	np_arena_check(p[2], "free");
 	ok(true, "a live element passes the check");
 	put_one(a, p[0]);
 	put_one(a, p[1]);

@@ -212,29 +212,33 @@ static void test_resize(void)
 	size_t size = SLOT + 4 * page;
 	struct np_region *r = np_region_create_huge(0, -1, size, SLOT);
 	char *p = (char *)r->base;
+	bool wall;
 
 	memset(p, 'x', size);
-	is_int(np_region_resize_huge(r, 2 * SLOT), 0, "it grows to its slots");
+	is_int(np_region_resize_huge(r, -1, 2 * SLOT), 0, "it grows to its slots");
 	is_size(r->block_size, 2 * SLOT, "and says so");
 	ok(is_filled(p, size, 'x') && is_filled(p + size, 2 * SLOT - size, 0),
 	   "what was there is kept, what came is zero");
-	is_int(np_region_resize_huge(r, 2 * SLOT + page), ENOMEM,
-	       "beyond its slots it cannot");
+	wall = np_os_reserve_at(p + 2 * SLOT, page);
+	is_int(np_region_resize_huge(r, -1, 2 * SLOT + page), ENOMEM,
+	       "beyond its slots it cannot, where something lies there");
+	if (wall)
+		np_os_release(p + 2 * SLOT, page);
 	is_size(r->block_size, 2 * SLOT, "and is as before");
 	memset(p, 'y', 2 * SLOT);
-	is_int(np_region_resize_huge(r, SLOT + page), 0, "it shrinks");
+	is_int(np_region_resize_huge(r, -1, SLOT + page), 0, "it shrinks");
 	ok(is_filled(p, SLOT + page, 'y'), "and keeps what it can");
-	is_int(np_region_resize_huge(r, SLOT + 3 * page), 0, "it grows again");
+	is_int(np_region_resize_huge(r, -1, SLOT + 3 * page), 0, "it grows again");
 	ok(is_filled(p, SLOT + page, 'y') &&
 	   is_filled(p + SLOT + page, 2 * page, 0),
 	   "what it had given back is gone");
-	is_int(np_region_resize_huge(r, SLOT + 3 * page), 0, "to its own size");
+	is_int(np_region_resize_huge(r, -1, SLOT + 3 * page), 0, "to its own size");
 	ok(is_found(r), "it is found as ever");
 	np_region_destroy(r);
 	r = np_region_create_huge(0, -1, page, SLOT);
 	faultos_begin();
 	faultos_fail(1, ENOMEM);
-	is_int(np_region_resize_huge(r, 2 * page), ENOMEM,
+	is_int(np_region_resize_huge(r, -1, 2 * page), ENOMEM,
 	       "where the kernel has no memory it does not grow");
 	is_size(r->block_size, page, "and is as before");
 	faultos_end();
@@ -255,7 +259,7 @@ static void test_neighbours(void)
 	b = np_region_create_huge(0, -1, SLOT, SLOT);
 	faultos_end();
 	ok(a && b && b->base == a->base + SLOT, "two blocks lie side by side");
-	is_int(np_region_resize_huge(a, SLOT + page), ENOMEM,
+	is_int(np_region_resize_huge(a, -1, SLOT + page), ENOMEM,
 	       "one does not grow into the other");
 	ok(a->block_size == SLOT && is_found(a) && is_found(b),
 	   "and both are as before");

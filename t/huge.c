@@ -168,14 +168,47 @@ static void test_in_place(void)
 	is_counted(0, 0, 0, "when it is freed");
 }
 
-/* Grows beyond its slots and shrinks below them. */
+/* With nothing behind its slots it takes more of them, and gives them back. */
+static void test_more_slots(void)
+{
+	size_t size = 20 * NP_MIB, more = 70 * NP_MIB, less = 9 * NP_MIB;
+	char *hole = np_os_reserve(96 * NP_MIB, NP_SLOT_SIZE), *p;
+
+	/* 32 MiB to begin with, and 64 MiB of free space behind them. */
+	faultos_begin();
+	faultos.hint = hole;
+	np_os_release(hole, 96 * NP_MIB);
+	p = alloc(size, NP_SLOT_SIZE);
+	faultos_end();
+	is_ptr(p, hole, "a block lies where there is room behind it");
+	fill(p, 0, size);
+	is_ptr(np_huge_resize(region(p), -1, more), p,
+	       "it grows beyond its slots in place");
+	ok(is_filled(p, 0, size) && is_zero(p, size, more),
+	   "it keeps what it had; what is new reads as zero");
+	ok(region(p + more - 1) == region(p), "the new slots are its own");
+	is_counted(1, more, 80 * NP_MIB, "of five slots");
+	fill(p, 0, more);
+	is_ptr(np_huge_resize(region(p), -1, less), p, "it shrinks in place");
+	ok(is_filled(p, 0, less) && !region(p + 16 * NP_MIB) &&
+	   !pages_mapped(p + 16 * NP_MIB, 64 * NP_MIB),
+	   "slots that it needs no more are nobody's, and unmapped");
+	is_counted(1, less, 16 * NP_MIB, "of one slot");
+	np_huge_free(region(p));
+	is_counted(0, 0, 0, "when it is freed");
+}
+
+/* Grows beyond its slots where there is no room, and shrinks below them. */
 static void test_move(const char *how)
 {
 	size_t size = 20 * NP_MIB, more = 70 * NP_MIB + 5, less = 9 * NP_MIB;
 	char *p = alloc(size, NP_SLOT_SIZE), *q, *r;
+	bool wall = np_os_reserve_at(p + 32 * NP_MIB, PAGE);
 
 	fill(p, 0, size);
 	q = np_huge_resize(region(p), -1, more);
+	if (wall)
+		np_os_release(p + 32 * NP_MIB, PAGE);
 	ok(q && q != p, "a block grows beyond its slots: it moves, %s", how);
 	ok(is_filled(q, 0, size), "its contents come along");
 	ok(is_zero(q, size, more), "what is new reads as zero");
@@ -195,12 +228,16 @@ static void test_move(const char *how)
 static void test_move_in_parts(void)
 {
 	size_t size = 20 * NP_MIB, more = 40 * NP_MIB;
-	char *p = alloc(size, NP_SLOT_SIZE);
+	char *p = alloc(size, NP_SLOT_SIZE), *old = p;
+	bool wall;
 
 	fill(p, 0, size);
 	madvise(p + 5 * NP_MIB, NP_MIB, MADV_DONTDUMP);
 	madvise(p + 7 * NP_MIB, NP_MIB, MADV_DONTFORK);
+	wall = np_os_reserve_at(p + 32 * NP_MIB, PAGE);
 	p = np_huge_resize(region(p), -1, more);
+	if (wall)
+		np_os_release(old + 32 * NP_MIB, PAGE);
 	ok(p && is_filled(p, 0, size) && is_zero(p, size, more),
 	   "a block of several mappings moves whole");
 	fill(p, 0, more);
@@ -318,7 +355,7 @@ int main(void)
 {
 	struct np_config config;
 
-	plan(108);
+	plan(126);
 	np_config_preset(&config);
 	np_topology_init(&topology, 2);
 	np_meta_init(&topology);
@@ -329,6 +366,7 @@ int main(void)
 	test_alignment();
 	test_too_large();
 	test_in_place();
+	test_more_slots();
 	test_move("as the kernel moves pages");
 	test_move_in_parts();
 	test_without_mremap();

@@ -58,12 +58,12 @@ ok $? 'the shared libraries have the names that others use'
 runs 'a program links the shared library' $(asks --cflags --libs)
 is "$(cat "$tmp/said")" "$version $version" \
 	'the library and its header say the version of this release'
-readelf -d "$tmp/one" >"$tmp/log" && grep -q 'libnpool\.so\.0' "$tmp/log"
+readelf -d "$tmp/one" >"$tmp/log" 2>&1 && grep -q 'libnpool\.so\.0' "$tmp/log"
 ok $? 'that program asks for libnpool.so.0' "$tmp/log"
 if [ "${NPOOL_TEST_STATIC:-yes}" = yes ]; then
 	archive=$(asks --static --libs | sed 's/-lnpool/-l:libnpool.a/')
 	runs 'a program links the archive' $(asks --cflags) $archive
-	readelf -d "$tmp/one" >"$tmp/log" && ! grep -q 'libnpool' "$tmp/log"
+	readelf -d "$tmp/one" >"$tmp/log" 2>&1 && ! grep -q 'libnpool' "$tmp/log"
 	ok $? 'that program asks for no libnpool' "$tmp/log"
 else
 	skip 2 'configured with --disable-static'

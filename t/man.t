@@ -69,5 +69,5 @@ done
 listed=$(grep -o '%D%/[a-z0-9_-]*\.[1-9]' man/local.mk | sort)
 is "$(echo $listed)" "$(echo $(echo "$pages" | sed 's/^man/%D%/' | sort))" \
 	'man/local.mk installs every page'
-is "$(echo $(dead_references))" '' 'every reference to a page of ours leads to one'
+is "$(dead_references)" '' 'every reference to a page of ours leads to one'
 finish

@@ -127,12 +127,20 @@ static int replay_command(int argc, char **argv)
 	return replay_file(argv[optind], page_shift, order);
 }
 
+static int print(const char *text)
+{
+	if (fputs(text, stdout) != EOF && fflush(stdout) != EOF)
+		return REPLAY_OK;
+	fprintf(stderr, "npool-trace: cannot write: %s\n", strerror(errno));
+	return REPLAY_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 2 && !strcmp(argv[1], "--help"))
-		return fputs(usage_text, stdout) == EOF;
+		return print(usage_text);
 	if (argc >= 2 && !strcmp(argv[1], "--version"))
-		return puts("npool-trace " PACKAGE_VERSION) == EOF;
+		return print("npool-trace " PACKAGE_VERSION "\n");
 	if (argc >= 2 && !strcmp(argv[1], "replay"))
 		return replay_command(argc - 1, argv + 1);
 	return usage_error(argc < 2 ? "nothing to do"
