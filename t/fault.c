@@ -164,6 +164,14 @@ static void *resized(char *p, size_t old_size, size_t size)
 	return q;
 }
 
+/* Frees p, and keeps errno whatever happens. */
+static void put(void *p)
+{
+	errno = 77;
+	npool_free(p);
+	nwrong += errno != 77;
+}
+
 /* Frees what the first thread had, and has something itself. */
 static void *helper(void *arg)
 {
@@ -171,7 +179,7 @@ static void *helper(void *arg)
 
 	np_thread_set_home(&np_pool.nodes, 1);
 	for (unsigned i = 0; i < NSIZES; i++) {
-		npool_free(p[i]);
+		put(p[i]);
 		p[i] = get(i % 3, sizes[i]);
 	}
 	return NULL;
@@ -199,10 +207,10 @@ static void scenario(void)
 		many[i] = get(0, 1000);
 	npool_trim();
 	for (unsigned i = 0; i < 300; i++)
-		npool_free(many[i]);
+		put(many[i]);
 	for (unsigned how = 0; how < 3; how++)
 		for (unsigned i = 0; i < NSIZES; i++)
-			npool_free(p[how][i]);
+			put(p[how][i]);
 	npool_flush_thread();
 	npool_trim();
 }

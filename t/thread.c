@@ -261,8 +261,13 @@ static void *bounce(void *arg)
 		same = same && np_self == at[i % 2];
 	}
 	ok(same, "bouncing it goes on with the caches that it has");
-	npool_free(p[0]);
+	npool_free(p[0]); /* foreign: waits in the outgoing magazine */
+	go_to(cpu[0]);
+	npool_free(npool_malloc(100));
+	ok(!at[1]->outgoing[at[0]->home], "rehomed it sends what waits");
+	go_to(cpu[1]);
 	npool_free(p[1]);
+	npool_free(npool_malloc(100));
 	is_uint(caches(), 2, "it has two");
 	visit(NP_STAY + 1);
 	is_uint(caches(), 1, "if it stays for a while the other goes home");
@@ -275,7 +280,7 @@ static void test_bounce(void)
 	int cpu[2];
 
 	if (!two_cpus(cpu)) {
-		skip(8, "needs two CPUs");
+		skip(9, "needs two CPUs");
 		return;
 	}
 	npool_flush_thread();
@@ -471,7 +476,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return without_rseq();
 	conf_restart(argv, CONF);
-	plan(54);
+	plan(55);
 	if (!np_pool_wake())
 		bail_out("the pool does not wake");
 	test_first_call();
