@@ -8,6 +8,7 @@
  * the pool's own.
  */
 #include "conf.h"
+#include "meta.h"
 #include "npool.h"
 #include "pool.h"
 #include "rng.h"
@@ -239,6 +240,18 @@ static void *churn_on(void *arg)
 	return (void *)(uintptr_t)churn((uintptr_t)arg, UINT32_MAX);
 }
 
+/* Holds the locks below the arenas' most of the time: metadata, chunk map,
+ * segment. */
+static void *hammer(void *arg)
+{
+	while (!stop) {
+		for (int i = 0; i < 2000; i++)
+			np_meta_free(0, np_meta_alloc(0, 100), 100);
+		npool_free(npool_malloc(17 * NP_MIB));
+	}
+	return arg;
+}
+
 /* A thread that forks too, and has no cache at first. */
 static void *fork_too(void *arg)
 {
@@ -258,21 +271,23 @@ static void keep_some(void)
 
 static void test_forks(unsigned n)
 {
-	pthread_t t[NTHREADS], forker;
+	pthread_t t[NTHREADS], forker, hammerer;
 	unsigned few = n / 10, lost = 0;
 	void *result;
 
 	for (uintptr_t i = 0; i < NTHREADS; i++)
 		if (pthread_create(&t[i], NULL, churn_on, (void *)(i + 50)))
 			bail_out("no thread");
-	if (pthread_create(&forker, NULL, fork_too, &few))
+	if (pthread_create(&hammerer, NULL, hammer, NULL) ||
+	    pthread_create(&forker, NULL, fork_too, &few))
 		bail_out("no thread");
 	is_uint(fork_often(n, 0), n, "%u children of a process with %d "
-		"threads work", n, NTHREADS + 2);
+		"threads work", n, NTHREADS + 3);
 	pthread_join(forker, &result);
 	is_uint((uintptr_t)result, few, "so do %u that another thread forks "
 		"meanwhile", few);
 	stop = true;
+	pthread_join(hammerer, NULL);
 	for (unsigned i = 0; i < NTHREADS; i++) {
 		pthread_join(t[i], &result);
 		lost += (unsigned)(uintptr_t)result;
