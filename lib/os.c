@@ -252,14 +252,24 @@ int np_os_release(void *addr, size_t size)
 	return np_os->munmap(addr, size) ? errno : 0;
 }
 
+static size_t limit_of(const struct rlimit *limit)
+{
+	return limit->rlim_cur == RLIM_INFINITY ? SIZE_MAX
+						: (size_t)limit->rlim_cur;
+}
+
 size_t np_os_address_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_AS, &limit) != 0 ||
-	    limit.rlim_cur == RLIM_INFINITY)
-		return SIZE_MAX;
-	return (size_t)limit.rlim_cur;
+	return getrlimit(RLIMIT_AS, &limit) ? SIZE_MAX : limit_of(&limit);
+}
+
+size_t np_os_file_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) ? SIZE_MAX : limit_of(&limit);
 }
 
 size_t np_os_page_size(void)

@@ -85,6 +85,10 @@ int np_os_release(void *addr, size_t size);
  * SIZE_MAX. */
 size_t np_os_address_limit(void);
 
+/* The bytes that a file may have (RLIMIT_FSIZE), or SIZE_MAX. Who asks for a
+ * larger one is sent a signal that ends the process. */
+size_t np_os_file_limit(void);
+
 /* The size of a system page, in bytes. */
 size_t np_os_page_size(void);
 

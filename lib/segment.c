@@ -124,10 +124,12 @@ static int allocate_ahead(int fd, void *p, size_t size)
 /* A mapping of a new file, or NULL with errno. */
 static void *map_file(size_t size)
 {
-	int fd = create_file();
 	void *p = NULL;
-	int error = 0;
+	int error = 0, fd;
 
+	if (size > np_os_file_limit())
+		return errno = EFBIG, NULL;
+	fd = create_file();
 	if (fd < 0)
 		return NULL;
 	if (ftruncate(fd, (off_t)size) != 0)

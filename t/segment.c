@@ -197,6 +197,14 @@ static void fork_once(void)
 	must(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+/* A process, and then its child, may write files of this size at most. */
+static void limit_files(rlim_t size)
+{
+	struct rlimit limit = { size, size };
+
+	must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
 /* Overwrites each byte of its own segment. */
 static void spoil(int with)
 {
@@ -237,6 +245,10 @@ static int child(const char *part)
 	}
 	if (!strcmp(part, "use"))
 		use_all();
+	if (!strcmp(part, "fork limited")) {
+		limit_files(64 * NP_KIB);
+		use_all();
+	}
 	if (!strcmp(part, "spoil 0xff"))
 		spoil(0xff);
 	if (!strcmp(part, "spoil 0"))
@@ -458,6 +470,32 @@ static void test_spoilt(void)
 	}
 }
 
+static void with_small_files(void *folder)
+{
+	char conf[400];
+
+	limit_files(64 * NP_KIB);
+	snprintf(conf, sizeof conf, OPTIONS "%s", (char *)folder);
+	setenv(CONF_ENV, conf, 1);
+	execl("/proc/self/exe", "conf_run", "use", (char *)NULL);
+	_exit(77);
+}
+
+/* Above the limit the kernel does not only refuse, it sends SIGXFSZ. */
+static void test_small_files(void)
+{
+	struct child c = child_run(with_small_files, dir);
+
+	if (!ok(child_exited(&c, 0), "a process that may only write small "
+		"files goes on"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	ok(strstr(c.text, strerror(EFBIG)), "and says why it has no segment");
+	is_uint(clean_dir(), 0, "it leaves no file");
+	c = run_child(dir, "fork limited");
+	ok(child_exited(&c, 0), "so does a child of one that was limited later");
+	is_uint(clean_dir(), 1, "which has none either");
+}
+
 /* In a mount namespace: a file system with room for so many bytes. */
 static void on_small_disk(void *size)
 {
@@ -497,7 +535,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(60);
+	plan(65);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
@@ -509,6 +547,7 @@ int main(int argc, char **argv)
 	test_exec();
 	test_no_folder();
 	test_spoilt();
+	test_small_files();
 	test_full_disk();
 	clean_dir();
 	rmdir(dir);
