@@ -35,7 +35,13 @@ static void in_parent(void)
 
 static void in_child(void)
 {
+	int cancel;
+
+	/* Files are opened here, which is a cancellation point; fork is none,
+	 * and a thread that was cancelled would end with all locks held. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	np_pool_forked();
+	pthread_setcancelstate(cancel, NULL);
 	unlock_all();
 }
 

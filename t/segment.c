@@ -226,6 +226,31 @@ static void spoil(int with)
 	use_memory(NULL);
 }
 
+/* Forks with a cancellation that waits for the next point to happen. */
+static void *fork_cancelled(void *arg)
+{
+	int status, old;
+	pid_t pid;
+
+	pthread_cancel(pthread_self());
+	pid = fork();
+	if (!pid)
+		_exit(7);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	must(waitpid(pid, &status, 0) == pid);
+	must(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	return arg;
+}
+
+static void cancel_in_fork(void)
+{
+	pthread_t t;
+	void *result;
+
+	must(!pthread_create(&t, NULL, fork_cancelled, dir));
+	must(!pthread_join(t, &result) && result == dir);
+}
+
 static int child(const char *part)
 {
 	must(np_pool_wake());
@@ -239,6 +264,8 @@ static int child(const char *part)
 	}
 	if (!strcmp(part, "fork"))
 		fork_once();
+	if (!strcmp(part, "fork cancelled"))
+		cancel_in_fork();
 	if (!strcmp(part, "exec")) {
 		take_some();
 		execl("/proc/self/exe", "again", "exit", (char *)NULL);
@@ -424,6 +451,15 @@ static void test_fork(void)
 	is_uint(clean_dir(), 2, "there are two files");
 }
 
+static void test_cancel(void)
+{
+	struct child c = run_child(dir, "fork cancelled");
+
+	if (!ok(child_exited(&c, 0), "fork is no cancellation point"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	is_uint(clean_dir(), 2, "the child has its file");
+}
+
 static void test_exec(void)
 {
 	struct child c = run_child(dir, "exec");
@@ -535,7 +571,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(65);
+	plan(67);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
@@ -544,6 +580,7 @@ int main(int argc, char **argv)
 	test_exit();
 	test_kill();
 	test_fork();
+	test_cancel();
 	test_exec();
 	test_no_folder();
 	test_spoilt();
