@@ -474,26 +474,94 @@ void np_segment_leave(int i)
 
 /* --- fork ------------------------------------------------------------- */
 
+/* Bytes of the segment. */
+struct stretch {
+	size_t offset, size;
+};
+
+#define USED 4 /* stretches: up to the blocks, blocks, chunks, maps */
+
+/* What of the segment is in use, in its order; each begins with a page. */
+static void find_used(struct stretch used[USED])
+{
+	const struct np_segment_header *h = &np_segment.layout;
+	size_t nblocks = np_segment.blocks_used;
+	size_t nchunks = np_segment.chunks_used;
+
+	used[0] = (struct stretch){ 0, h->blocks.offset };
+	used[1] = (struct stretch){ h->blocks.offset,
+				    h->blocks.stride * nblocks };
+	used[2] = (struct stretch){ h->chunks.offset,
+				    h->chunks.stride * nchunks };
+	used[3] = (struct stretch){ h->maps.offset,
+				    h->maps.stride * nchunks };
+}
+
 /* Copies the used part of the segment to its new place. */
 static bool copy_used(char *to)
 {
-	const struct np_segment_header *h = &np_segment.layout;
-	size_t nchunks = np_segment.chunks_used;
-	const struct { size_t offset, size; } parts[] = {
-		{ 0, h->blocks.offset },
-		{ h->blocks.offset,
-		  (size_t)h->blocks.stride * np_segment.blocks_used },
-		{ h->chunks.offset, h->chunks.stride * nchunks },
-		{ h->maps.offset, h->maps.stride * nchunks },
-	};
+	struct stretch used[USED];
 
-	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-		if (!make_sure(to + parts[i].offset, parts[i].size))
+	find_used(used);
+	for (size_t i = 0; i < USED; i++) {
+		if (!make_sure(to + used[i].offset, used[i].size))
 			return false;
-		memcpy(to + parts[i].offset,
-		       np_segment.base + parts[i].offset, parts[i].size);
+		memcpy(to + used[i].offset,
+		       np_segment.base + used[i].offset, used[i].size);
 	}
 	return true;
+}
+
+/* Private memory takes the place of these bytes of the segment, and reads as
+ * zero. */
+static bool replace(struct stretch part)
+{
+	char *at = np_segment.base + part.offset;
+
+	return !part.size ||
+	       np_os->mmap(at, part.size, PROT_READ | PROT_WRITE,
+			   MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS |
+			   MAP_NORESERVE, -1, 0) == at;
+}
+
+/* The same, with what stands there: by way of a buffer, piece by piece. */
+static bool replace_used(struct stretch part)
+{
+	static char buffer[64 * NP_KIB]; /* the child has one thread */
+
+	while (part.size) {
+		struct stretch now = { part.offset, part.size < sizeof buffer
+						    ? part.size
+						    : sizeof buffer };
+		char *at = np_segment.base + now.offset;
+
+		memcpy(buffer, at, now.size);
+		if (!replace(now))
+			return false;
+		memcpy(at, buffer, now.size);
+		part.offset += now.size;
+		part.size -= now.size;
+	}
+	return true;
+}
+
+/* Where there is no room for a second segment beside this one (RLIMIT_AS). */
+static bool become_private(void)
+{
+	size_t page = np_os_page_size(), done = 0;
+	struct stretch used[USED];
+
+	find_used(used);
+	for (size_t i = 0; i < USED; i++) {
+		struct stretch gap = { done, used[i].offset - done };
+
+		used[i].size = np_round_up(used[i].size, page);
+		if (!replace(gap) || !replace_used(used[i]))
+			return false;
+		done = used[i].offset + used[i].size;
+	}
+	return replace((struct stretch){ done,
+					 np_segment.layout.size - done });
 }
 
 /* The parent's file must not see the child's counts: maps another over it. */
@@ -511,8 +579,9 @@ static void leave_parents_file(void)
 		if (p)
 			copy_used(p);
 	}
-	if (p && np_os->mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
-			       np_segment.base) != MAP_FAILED)
+	if (p ? np_os->mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			      np_segment.base) != MAP_FAILED
+	      : become_private())
 		return;
 	np_die("a forked child found no memory for its counters");
 }

@@ -12,6 +12,7 @@
  */
 #include "conf.h"
 #include "npool.h"
+#include "os.h"
 #include "pool.h"
 #include "segment.h"
 #include "tap.h"
@@ -226,6 +227,36 @@ static void spoil(int with)
 	use_memory(NULL);
 }
 
+/* Forks with room for another MiB. */
+static void fork_in_little_space(void)
+{
+	struct rlimit limit;
+	unsigned long npages;
+	int status;
+	FILE *f = fopen("/proc/self/statm", "re");
+	pid_t pid;
+
+	take_some();
+	must(f && fscanf(f, "%lu", &npages) == 1 && !fclose(f));
+	limit.rlim_cur = limit.rlim_max = npages * np_os_page_size() + NP_MIB;
+	must(setrlimit(RLIMIT_AS, &limit) == 0);
+	pid = fork();
+	if (!pid) {
+		must(!np_segment.is_file);
+		must(np_segment.header->magic == NP_SEGMENT_MAGIC);
+		must(np_segment.header->pid == (uint32_t)getpid());
+		must(np_count_get(&np_segment.header->threads) == 1);
+		must(np_count_get(&np_segment_block(1)->class[class_of(64)]
+				  .allocs) == NSMALL);
+		npool_free(npool_malloc(64));
+		npool_free(run);
+		npool_trim();
+		_exit(0);
+	}
+	must(pid > 0 && waitpid(pid, &status, 0) == pid);
+	must(status == 0);
+}
+
 /* Forks with a cancellation that waits for the next point to happen. */
 static void *fork_cancelled(void *arg)
 {
@@ -264,6 +295,8 @@ static int child(const char *part)
 	}
 	if (!strcmp(part, "fork"))
 		fork_once();
+	if (!strcmp(part, "fork in little space"))
+		fork_in_little_space();
 	if (!strcmp(part, "fork cancelled"))
 		cancel_in_fork();
 	if (!strcmp(part, "exec")) {
@@ -451,6 +484,21 @@ static void test_fork(void)
 	is_uint(clean_dir(), 2, "there are two files");
 }
 
+static void test_little_space(void)
+{
+	struct child c;
+
+	if (CONF_SANITIZED) {
+		skip(1, "a sanitizer wants address space without end");
+		return;
+	}
+	c = run_child(dir, "fork in little space");
+	if (!ok(child_exited(&c, 0), "a child without room for a segment "
+		"counts for itself"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	clean_dir();
+}
+
 static void test_cancel(void)
 {
 	struct child c = run_child(dir, "fork cancelled");
@@ -571,7 +619,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(67);
+	plan(68);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
@@ -580,6 +628,7 @@ int main(int argc, char **argv)
 	test_exit();
 	test_kill();
 	test_fork();
+	test_little_space();
 	test_cancel();
 	test_exec();
 	test_no_folder();
