@@ -94,18 +94,19 @@ static void lay_out(struct np_segment_header *h, const struct np_classes *t,
 
 /* --- mappings --------------------------------------------------------- */
 
+/* The file that was made last. */
+static char file_path[NP_CONFIG_PATH_MAX + 32];
+
 /* Makes DIR/PID.N for the first N that is free. Returns a descriptor, or -1
  * and errno. */
 static int create_file(void)
 {
-	char path[NP_CONFIG_PATH_MAX + 32];
-
 	for (unsigned n = 0; n < NAMES_MAX; n++) {
 		int fd;
 
-		snprintf(path, sizeof path, "%s/%d.%u", directory,
+		snprintf(file_path, sizeof file_path, "%s/%d.%u", directory,
 			 (int)getpid(), n);
-		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC |
+		fd = open(file_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC |
 			  O_NOFOLLOW, 0600);
 		if (fd >= 0 || errno != EEXIST)
 			return fd;
@@ -121,7 +122,7 @@ static int allocate_ahead(int fd, void *p, size_t size)
 	return error == EINVAL ? posix_fallocate(fd, 0, (off_t)size) : error;
 }
 
-/* A mapping of a new file, or NULL with errno. */
+/* A mapping of a new file, or NULL with errno: there is no file then. */
 static void *map_file(size_t size)
 {
 	void *p = NULL;
@@ -139,7 +140,17 @@ static void *map_file(size_t size)
 	if (p && (error = allocate_ahead(fd, p, size)) != 0)
 		np_os_release(p, size);
 	close(fd);
+	if (error)
+		unlink(file_path);
 	return error ? (errno = error, NULL) : p;
+}
+
+/* It was mapped, but the disk is full. */
+static void drop_file(void *p, size_t size)
+{
+	np_os_release(p, size);
+	unlink(file_path);
+	np_segment.is_file = false;
 }
 
 static void *map_private(size_t size)
@@ -273,12 +284,11 @@ int np_segment_create(const struct np_config *config,
 	np_segment.base = p;
 	/* All that the start writes, up to block 0. */
 	if (!make_sure(p, h.blocks.offset + h.blocks.stride)) {
-		np_os_release(p, h.size);
+		drop_file(p, h.size);
 		p = map_private(h.size);
 		if (!p)
 			return ENOMEM;
 		np_segment.base = p;
-		np_segment.is_file = false;
 	}
 	describe_process(&h, config, classes, topology);
 	memcpy(&np_segment.layout, &h, sizeof h);
@@ -573,8 +583,7 @@ static void leave_parents_file(void)
 
 	np_segment.is_file = is_file;
 	if (p && !copy_used(p)) {
-		np_os_release(p, size);
-		np_segment.is_file = false;
+		drop_file(p, size);
 		p = map_private(size);
 		if (p)
 			copy_used(p);
