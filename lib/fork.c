@@ -17,6 +17,7 @@ static void before_fork(void)
 	np_lock_for_fork(&fork_lock);
 	np_pool_lock();
 	np_lock_forking(true);
+	np_segment_fork_begins();
 }
 
 static void unlock_all(void)
@@ -30,6 +31,7 @@ static void in_parent(void)
 {
 	if (np_segment.header)
 		np_count_add(&np_segment.header->forks, 1);
+	np_segment_fork_ends();
 	unlock_all();
 }
 
@@ -41,6 +43,7 @@ static void in_child(void)
 	 * and a thread that was cancelled would end with all locks held. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	np_pool_forked();
+	np_segment_fork_ends();
 	pthread_setcancelstate(cancel, NULL);
 	unlock_all();
 }

@@ -507,19 +507,47 @@ static void find_used(struct stretch used[USED])
 				    h->maps.stride * nchunks };
 }
 
-/* Copies the used part of the segment to its new place. */
-static bool copy_used(char *to)
+/* Can the used part of a segment at p be written to? */
+static bool make_used_sure(char *p)
 {
 	struct stretch used[USED];
 
 	find_used(used);
-	for (size_t i = 0; i < USED; i++) {
-		if (!make_sure(to + used[i].offset, used[i].size))
+	for (size_t i = 0; i < USED; i++)
+		if (!make_sure(p + used[i].offset, used[i].size))
 			return false;
-		memcpy(to + used[i].offset,
-		       np_segment.base + used[i].offset, used[i].size);
-	}
 	return true;
+}
+
+static void copy_used(char *to, const char *from)
+{
+	struct stretch used[USED];
+
+	find_used(used);
+	for (size_t i = 0; i < USED; i++)
+		memcpy(to + used[i].offset, from + used[i].offset,
+		       used[i].size);
+}
+
+/* The file as it was when the fork began: when the child comes to look, its
+ * parent has counted on. NULL: it is no file, or there was no memory for it.
+ * Guarded by the fork lock. */
+static char *snapshot;
+
+void np_segment_fork_begins(void)
+{
+	if (!np_segment.header || !np_segment.is_file)
+		return;
+	snapshot = map_private(np_segment.layout.size);
+	if (snapshot)
+		copy_used(snapshot, np_segment.base);
+}
+
+void np_segment_fork_ends(void)
+{
+	if (snapshot)
+		np_os_release(snapshot, np_segment.layout.size);
+	snapshot = NULL;
 }
 
 /* Private memory takes the place of these bytes of the segment, and reads as
@@ -574,25 +602,45 @@ static bool become_private(void)
 					 np_segment.layout.size - done });
 }
 
-/* The parent's file must not see the child's counts: maps another over it. */
-static void leave_parents_file(void)
+/* Moves a segment to where the parent's is mapped. */
+static bool move_to_base(char *p)
 {
 	size_t size = np_segment.layout.size;
-	bool is_file;
-	char *p = map_segment(size, &is_file);
 
-	np_segment.is_file = is_file;
-	if (p && !copy_used(p)) {
-		drop_file(p, size);
-		p = map_private(size);
-		if (p)
-			copy_used(p);
+	return np_os->mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			     np_segment.base) != MAP_FAILED;
+}
+
+static bool go_on_in_file(void)
+{
+	size_t size = np_segment.layout.size;
+	char *p = map_file(size);
+
+	if (!p)
+		return false;
+	if (make_used_sure(p)) {
+		copy_used(p, snapshot ? snapshot : np_segment.base);
+		if (move_to_base(p))
+			return true;
 	}
-	if (p ? np_os->mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
-			      np_segment.base) != MAP_FAILED
-	      : become_private())
-		return;
-	np_die("a forked child found no memory for its counters");
+	drop_file(p, size);
+	return false;
+}
+
+static bool go_on_in_memory(void)
+{
+	char *p = snapshot;
+
+	np_segment.is_file = false;
+	snapshot = NULL;
+	return p ? move_to_base(p) : become_private();
+}
+
+/* The parent's file must not see the child's counts. */
+static void leave_parents_file(void)
+{
+	if (!go_on_in_file() && !go_on_in_memory())
+		np_die("a forked child found no memory for its counters");
 }
 
 /* Sums over processes must not count the parent's events again. */

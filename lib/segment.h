@@ -224,6 +224,11 @@ void np_segment_leave(int entry);
 /* The block of this entry has another size now. */
 void np_segment_resize(int entry, size_t size);
 
+/* Before a fork, with all locks held, and behind it, in parent and child:
+ * keeps what the child shall begin with. */
+void np_segment_fork_begins(void);
+void np_segment_fork_ends(void);
+
 /* In the child: goes on in a file of its own. */
 void np_segment_forked(void);
 

@@ -227,6 +227,63 @@ static void spoil(int with)
 	use_memory(NULL);
 }
 
+static int gone_on[2];
+static bool slow;
+static void *later;
+
+static void go_on(void)
+{
+	later = npool_malloc(10 * NP_MIB);
+	must(write(gone_on[1], "", 1) == 1);
+}
+
+/* The child's handler before ours. */
+static void wait_for_parent(void)
+{
+	char c;
+
+	if (slow)
+		must(read(gone_on[0], &c, 1) == 1);
+}
+
+/* Before the pool registers its own. */
+__attribute__((constructor(101))) static void register_first(void)
+{
+	if (pthread_atfork(NULL, NULL, wait_for_parent))
+		abort();
+}
+
+static struct npool_figures figures(void)
+{
+	struct npool_figures f = { .size = sizeof f };
+
+	npool_stats(&f);
+	return f;
+}
+
+/* The parent has gone on counting when the child looks for its counters. */
+static void fork_slowly(void)
+{
+	struct npool_figures before;
+	int status;
+	pid_t pid;
+
+	must(!pipe(gone_on));
+	take_some();
+	slow = true;
+	before = figures();
+	pid = fork();
+	if (!pid) {
+		must(figures().used == before.used);
+		must(figures().reserved == before.reserved);
+		must(figures().allocs == before.allocs);
+		_exit(0);
+	}
+	go_on();
+	must(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	npool_free(later);
+}
+
 /* Forks with room for another MiB. */
 static void fork_in_little_space(void)
 {
@@ -295,6 +352,8 @@ static int child(const char *part)
 	}
 	if (!strcmp(part, "fork"))
 		fork_once();
+	if (!strcmp(part, "fork slowly"))
+		fork_slowly();
 	if (!strcmp(part, "fork in little space"))
 		fork_in_little_space();
 	if (!strcmp(part, "fork cancelled"))
@@ -484,6 +543,16 @@ static void test_fork(void)
 	is_uint(clean_dir(), 2, "there are two files");
 }
 
+static void test_slow_fork(void)
+{
+	struct child c = run_child(dir, "fork slowly");
+
+	if (!ok(child_exited(&c, 0), "a child begins with what there was when "
+		"it was forked"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	clean_dir();
+}
+
 static void test_little_space(void)
 {
 	struct child c;
@@ -619,7 +688,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(69);
+	plan(70);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
@@ -628,6 +697,7 @@ int main(int argc, char **argv)
 	test_exit();
 	test_kill();
 	test_fork();
+	test_slow_fork();
 	test_little_space();
 	test_cancel();
 	test_exec();
