@@ -202,13 +202,23 @@ static bool bit_is_set(const uint64_t *map, uint32_t i)
 	return map[i / WORD_BITS] >> i % WORD_BITS & 1;
 }
 
-/* Are all pages of the unit at `first` set? */
-static bool unit_is_set(const uint64_t *map, uint32_t first, uint32_t unit)
+/* May the unit at `first` be purged, and is it worth it? All of its pages must
+ * be free, and those that hold something be as old as asked for. */
+static bool unit_is_due(const struct np_chunk *c, bool all, uint32_t first,
+			uint32_t unit)
 {
-	for (uint32_t i = 0; i < unit; i++)
-		if (!bit_is_set(map, first + i))
+	bool any = false;
+
+	for (uint32_t i = first; i < first + unit; i++) {
+		if (c->pages[i])
 			return false;
-	return true;
+		if (!bit_is_set(c->dirty, i))
+			continue;
+		if (!all && !bit_is_set(c->aged, i))
+			return false;
+		any = true;
+	}
+	return any;
 }
 
 uint32_t np_chunk_next_dirty(const struct np_chunk *c, bool all,
@@ -220,10 +230,10 @@ uint32_t np_chunk_next_dirty(const struct np_chunk *c, bool all,
 	for (; i + unit <= npages; i += unit) {
 		if (i % WORD_BITS == 0 && unit == 1 && !map[i / WORD_BITS])
 			i += WORD_BITS - unit;
-		else if (unit_is_set(map, i, unit))
+		else if (unit_is_due(c, all, i, unit))
 			break;
 	}
-	for (*first = i; i + unit <= npages && unit_is_set(map, i, unit);
+	for (*first = i; i + unit <= npages && unit_is_due(c, all, i, unit);
 	     i += unit)
 		n += unit;
 	return n;

@@ -158,8 +158,9 @@ static inline uint64_t np_handle_element(const struct np_chunk *chunk,
 }
 
 /* Finds the next stretch of aged (or, with all, of dirty) pages at or behind
- * *first, in whole units of unit pages. Returns its length in pages and its
- * start in *first, or 0. */
+ * *first, in whole units of unit pages. A unit that is free may have clean
+ * pages among them, but none that is dirty and not aged. Returns its length in
+ * pages and its start in *first, or 0. */
 uint32_t np_chunk_next_dirty(const struct np_chunk *chunk, bool all,
 			     uint32_t unit, uint32_t *first);
 
