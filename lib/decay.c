@@ -59,6 +59,7 @@ void np_decay_visit(struct np_arena *arena)
 	if (!(arena->policies & NP_DECAY) || arena->decay_ms < 0)
 		return;
 	if (arena->decay_ms == 0) {
+		np_arena_release_empty(arena);
 		purge_arena(arena, true);
 		return;
 	}

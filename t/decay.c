@@ -144,23 +144,32 @@ static void test_zero_after_purge(void)
 	end(anchor);
 }
 
-static void test_empty_subpage(void)
+/* Frees the only element of a pool. Is its page in memory (1 or 0) when so
+ * many ticks have passed? */
+static size_t empty_subpage(int64_t decay_ms, unsigned nticks)
 {
 	unsigned class = np_class_of(&classes, 64);
-	void *anchor = begin(NP_ALL_POLICIES, 60000), *p;
+	void *anchor = begin(NP_ALL_POLICIES, decay_ms), *p;
 	char *page;
+	size_t left;
 
 	if (np_arena_take(&arena, class, 1, &p) != 1)
 		bail_out("no memory");
 	memset(p, 'x', 64);
 	page = (char *)((uintptr_t)p & ~(np_os_page_size() - 1));
 	put(p);
-	tick();
-	tick();
-	tick();
-	is_size(pages_resident(page, np_os_page_size()), 0,
-		"the last subpage of a pool decays too when it is empty");
+	while (nticks--)
+		tick();
+	left = pages_resident(page, np_os_page_size());
 	end(anchor);
+	return left;
+}
+
+static void test_empty_subpage(void)
+{
+	is_size(empty_subpage(60000, 3), 0,
+		"the last subpage of a pool decays too when it is empty");
+	is_size(empty_subpage(0, 0), 0, "with decay_ms 0 at once");
 }
 
 static void test_spare(void)
@@ -347,7 +356,7 @@ static void test_contents(void)
 
 int main(void)
 {
-	plan(40);
+	plan(41);
 	np_meta_init(NULL);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 9))
 		bail_out("nothing to start with");
