@@ -52,10 +52,13 @@ static void invent(struct np_topology *t, unsigned nodes)
 #define MODE_FLAGS 0xe000 /* MPOL_F_STATIC_NODES and its like */
 
 /* Set by our constructor, which the loader runs after libnuma's: before that
- * libnuma's tables are empty. */
+ * libnuma's tables are empty. It has a priority, the first one that is left to
+ * programs: in what is linked with libnpool.a the order of files is anybody's,
+ * and the pool's own constructor, which has none, wants to find it set. */
+#define BEFORE_THE_POOL 101
 static bool constructed;
 
-__attribute__((constructor)) static void note_constructed(void)
+__attribute__((constructor(BEFORE_THE_POOL))) static void note_constructed(void)
 {
 	constructed = true;
 }
