@@ -9,17 +9,18 @@
 #include "os.h"
 
 #include <errno.h>
+#include <limits.h> /* UINT_MAX */
+#include <string.h>
 
 #define BATCH 64 /* elements taken from a bitmap at a time */
 
 void np_arena_init(struct np_arena *a, const struct np_classes *classes,
-		   np_home_t home, int bind_node, unsigned index,
+		   const struct np_owner *owner, unsigned index,
 		   unsigned policies, int64_t decay_ms)
 {
 	np_lock_init(&a->lock, NP_RANK_ARENA);
 	a->classes = classes;
-	a->home = home;
-	a->bind_node = bind_node;
+	a->owner = *owner;
 	a->index = (uint16_t)index;
 	a->policies = policies;
 	a->decay_ms = decay_ms;
@@ -79,6 +80,29 @@ static void count_chunks(struct np_arena *a, int n)
 			   bytes);
 }
 
+/* --- limits ------------------------------------------------------------ */
+
+static size_t bytes_of(const struct np_arena *a, uint32_t npages)
+{
+	return (size_t)npages << a->classes->page_shift;
+}
+
+/* Of a run that was taken the clean pages are charged anew; a populated chunk
+ * is charged whole as long as it is there. */
+static bool charge_run(struct np_arena *a, const struct np_chunk *c,
+		       uint32_t nclean)
+{
+	return c->populated ||
+	       np_limits_charge(&a->owner.limits, bytes_of(a, nclean));
+}
+
+static void refund(struct np_arena *a, const struct np_chunk *c,
+		   uint32_t npages)
+{
+	if (!c->populated && npages)
+		np_limits_refund(&a->owner.limits, bytes_of(a, npages));
+}
+
 static void set_spare(struct np_arena *a, struct np_chunk *c)
 {
 	a->spare = c;
@@ -89,6 +113,7 @@ static void set_spare(struct np_arena *a, struct np_chunk *c)
 
 static void link_region(struct np_arena *a, struct np_region *r)
 {
+	r->pass = a->pass;
 	r->prev = NULL;
 	r->next = a->regions;
 	if (r->next)
@@ -117,8 +142,10 @@ static struct np_region *region_with_room(struct np_arena *a)
 
 static void show_chunk(struct np_arena *a, struct np_chunk *c)
 {
-	c->sight_entry = np_segment_enter(c->base, a->classes->chunk_size,
-					  a->home, a->index, &c->sight);
+	c->sight_entry = np_segment_enter(a->owner.segment, c->base,
+					  a->classes->chunk_size,
+					  np_owner_home(&a->owner), a->index,
+					  &c->sight);
 }
 
 /* Makes a chunk in a free place of the region. */
@@ -131,8 +158,11 @@ static struct np_chunk *place_chunk(struct np_arena *a, struct np_region *r,
 	while (atomic_load_explicit(&r->chunks[i], memory_order_relaxed))
 		i++;
 	c = np_chunk_init(meta, a->classes, r->pages + (size_t)i * npages);
-	if (r->unclean)
+	if (r->unclean) {
 		np_chunk_mark_dirty(c, 0, npages);
+		np_limits_force(&a->owner.limits, a->classes->chunk_size);
+	}
+	c->pinned = a->owner.pinned;
 	c->region = r;
 	c->base = (char *)r->base + ((size_t)i << r->chunk_shift);
 	r->used++;
@@ -145,8 +175,8 @@ static struct np_chunk *place_chunk(struct np_arena *a, struct np_region *r,
 
 static void move_region(struct np_arena *a, struct np_region *r)
 {
-	atomic_store_explicit(&r->home, a->home, memory_order_relaxed);
-	np_os_bind((void *)r->base, r->size, a->bind_node);
+	atomic_store_explicit(&r->tag, a->owner.tag, memory_order_relaxed);
+	np_os_bind((void *)r->base, r->size, a->owner.bind_node);
 }
 
 /* A new chunk, in no list; drops the lock while the kernel is asked for
@@ -155,8 +185,8 @@ static struct np_chunk *new_chunk(struct np_arena *a)
 {
 	size_t size = np_chunk_meta_size(a->classes);
 	struct np_region *r = region_with_room(a);
-	np_home_t home = a->home;
-	int bind_node = a->bind_node;
+	struct np_owner owner = a->owner;
+	np_home_t home = np_owner_home(&owner);
 	void *meta;
 
 	if (r) {
@@ -164,7 +194,7 @@ static struct np_chunk *new_chunk(struct np_arena *a)
 		return meta ? place_chunk(a, r, meta) : NULL;
 	}
 	np_unlock(&a->lock);
-	r = np_region_create(a, a->index, home, bind_node, a->classes);
+	r = np_region_create(a, a->index, &owner, a->classes);
 	meta = r ? np_meta_alloc(home, size) : NULL;
 	if (r && !meta)
 		np_region_destroy(r);
@@ -172,7 +202,7 @@ static struct np_chunk *new_chunk(struct np_arena *a)
 	if (!meta)
 		return NULL;
 	link_region(a, r);
-	if (a->home != home)
+	if (a->owner.tag != owner.tag)
 		move_region(a, r); /* it has learnt its node meanwhile */
 	return place_chunk(a, r, meta);
 }
@@ -186,6 +216,7 @@ static void kill_chunk(struct np_arena *a, struct np_chunk *c)
 	size_t i = ((uintptr_t)c->base - r->base) >> r->chunk_shift;
 
 	count_chunks(a, -1);
+	refund(a, c, np_chunk_ndirty(c));
 	atomic_store_explicit(&r->chunks[i], NULL, memory_order_relaxed);
 	c->next = a->dead_chunks;
 	a->dead_chunks = c;
@@ -220,8 +251,8 @@ static void unlock_and_bury(struct np_arena *a)
 	while (c) {
 		struct np_chunk *next = c->next;
 
-		np_segment_leave(c->sight_entry);
-		np_meta_free(a->home, c, size);
+		np_segment_leave(a->owner.segment, c->sight_entry);
+		np_meta_free(np_owner_home(&a->owner), c, size);
 		c = next;
 	}
 	while (r) {
@@ -236,8 +267,11 @@ static void unlock_and_bury(struct np_arena *a)
 static void settle_chunk(struct np_arena *a, struct np_chunk *c)
 {
 	if (!np_chunklist_settle(c)) {
-		retire_chunk(a, c);
-	} else if (a->policies & NP_RELEASE_QINIT &&
+		if (c->reserved)
+			np_chunklist_add(&a->lists[NP_QINIT], c);
+		else
+			retire_chunk(a, c);
+	} else if (a->policies & NP_RELEASE_QINIT && !c->reserved &&
 		   c->free_bytes == a->classes->chunk_size) {
 		np_chunklist_remove(c);
 		retire_chunk(a, c);
@@ -261,15 +295,33 @@ static struct np_chunk *run_from_lists(struct np_arena *a,
 	return c;
 }
 
-/* From the spare chunk or a new one. */
-static struct np_chunk *run_from_new(struct np_arena *a,
-				     struct np_run_request *run)
+/* A chunk that is there and empty, in no list any more: the spare one, or one
+ * of qInit that was reserved or reset. Netty has the latter too, and does not
+ * use them for a piece of a whole chunk, which no list serves. NULL: none. */
+static struct np_chunk *empty_chunk(struct np_arena *a)
 {
-	struct np_chunk *c = a->spare, *other;
+	struct np_chunk *c = a->spare;
 
 	if (c) {
 		set_spare(a, NULL);
-	} else {
+		return c;
+	}
+	if (a->policies & NP_RELEASE_QINIT)
+		c = a->lists[NP_QINIT].head;
+	while (c && c->free_bytes < a->classes->chunk_size)
+		c = c->next;
+	if (c)
+		np_chunklist_remove(c);
+	return c;
+}
+
+/* From an empty chunk or a new one. */
+static struct np_chunk *run_from_new(struct np_arena *a,
+				     struct np_run_request *run)
+{
+	struct np_chunk *c = empty_chunk(a), *other;
+
+	if (!c) {
 		c = new_chunk(a);
 		/* The lock was dropped: somebody may have been quicker. */
 		other = run_from_lists(a, run);
@@ -277,18 +329,32 @@ static struct np_chunk *run_from_new(struct np_arena *a,
 			retire_chunk(a, c);
 		if (other)
 			return other;
-		if (!c && a->spare) {
-			c = a->spare;
-			set_spare(a, NULL);
-		}
+		if (!c)
+			c = empty_chunk(a);
 		if (!c)
 			return NULL;
 	}
 	c->serial = a->nchunks_made++;
 	run->first = np_chunk_take_run(c, run->npages, run->align_order,
-				       run->entry, &run->clean);
+				       run->entry, &run->nclean);
 	np_chunklist_add(&a->lists[NP_QINIT], c);
 	return c;
+}
+
+/* A limit refuses the run that was found: back with it. */
+static void take_back(struct np_arena *a, struct np_chunk *c,
+		      const struct np_run_request *run)
+{
+	np_chunk_give_run(c, run->first, run->npages);
+	if (run->nclean == run->npages) {
+		np_chunk_mark_clean(c, run->first, run->npages);
+	} else if (!(run->entry & NP_PAGE_SUBPAGE)) {
+		/* Which pages were clean is forgotten: they are all dirty,
+		 * and better purged. */
+		np_limits_force(&a->owner.limits, bytes_of(a, run->nclean));
+		np_decay_run(a, c, run->first, run->npages);
+	}
+	settle_chunk(a, c);
 }
 
 static struct np_chunk *take_run(struct np_arena *a,
@@ -296,7 +362,12 @@ static struct np_chunk *take_run(struct np_arena *a,
 {
 	struct np_chunk *c = run_from_lists(a, run);
 
-	return c ? c : run_from_new(a, run);
+	if (!c)
+		c = run_from_new(a, run);
+	if (!c || charge_run(a, c, run->nclean))
+		return c;
+	take_back(a, c, run);
+	return NULL;
 }
 
 static void *address_of(const struct np_chunk *c, uint32_t first)
@@ -378,7 +449,6 @@ unsigned np_arena_take(struct np_arena *a, unsigned class, unsigned n,
 	got = row->nelems ? take_elements(a, class, n, pieces)
 			  : take_runs(a, class, n, pieces);
 	count_taken(a, row, got);
-	np_decay_visit(a);
 	unlock_and_bury(a);
 	if (got < n)
 		errno = ENOMEM;
@@ -403,35 +473,53 @@ void *np_arena_take_run(struct np_arena *a, unsigned class, size_t align,
 	c = take_run(a, &run);
 	if (c)
 		count_taken(a, row, 1);
-	np_decay_visit(a);
 	unlock_and_bury(a);
 	if (!c)
 		return errno = ENOMEM, NULL;
-	*zero = run.clean;
+	*zero = run.nclean == row->npages;
 	return address_of(c, run.first);
 }
 
 /* --- putting ---------------------------------------------------------- */
 
+/* A run comes back: to the tree, and what it no longer holds off the bill. */
+static void give_run(struct np_arena *a, struct np_chunk *c, uint32_t first,
+		     uint32_t npages)
+{
+	refund(a, c, np_chunk_give_run(c, first, npages));
+	if (!a->decay_ms && a->policies & NP_DECAY)
+		np_decay_run(a, c, first, npages);
+	settle_chunk(a, c);
+}
+
+static enum np_put put_element(struct np_arena *a,
+			       const struct np_place *place)
+{
+	struct np_chunk *c = place->chunk;
+	struct np_subpage *sp = np_chunk_subpage(c, place->first);
+	unsigned shift = c->classes->page_shift;
+	size_t start = (size_t)place->slot * sp->elem_size;
+	uint32_t page = (uint32_t)(start >> shift);
+	uint32_t last = (uint32_t)((start + sp->elem_size - 1) >> shift);
+
+	if (sp->elem_size)
+		np_chunk_touch(c, place->first + page, last - page + 1);
+	return np_subpage_put(sp, &a->pools[place->class], place->slot);
+}
+
 static void put_piece(struct np_arena *a, void *p)
 {
 	struct np_place place = np_place_of(p);
 	const struct np_class *row;
-	enum np_put put = NP_PUT_EMPTY;
 
 	if (!place.region || !place.entry || place.offset ||
 	    !np_place_is_taken(&place))
 		np_place_die(p, &place, "free");
 	row = &a->classes->row[place.class];
 	count_put(a, row);
-	if (row->nelems)
-		put = np_subpage_put(np_chunk_subpage(place.chunk,
-						      place.first),
-				     &a->pools[place.class], place.slot);
-	if (put == NP_PUT_KEPT)
+	if (row->nelems && put_element(a, &place) == NP_PUT_KEPT)
 		return;
-	np_chunk_give_run(place.chunk, place.first, row->npages);
-	settle_chunk(a, place.chunk);
+	give_run(a, place.chunk, place.first, row->npages);
 }
 
 void np_arena_put(struct np_arena *a, void *const *pieces, unsigned n)
@@ -439,7 +527,6 @@ void np_arena_put(struct np_arena *a, void *const *pieces, unsigned n)
 	np_lock(&a->lock);
 	for (unsigned i = 0; i < n; i++)
 		put_piece(a, pieces[i]);
-	np_decay_visit(a);
 	unlock_and_bury(a);
 }
 
@@ -477,47 +564,188 @@ void np_arenas_put(void **pieces, unsigned n)
 
 /* --- trimming --------------------------------------------------------- */
 
-static void release_empty_of(struct np_arena *a, unsigned class)
+static void release_empty_of(struct np_arena *a, unsigned class,
+			     unsigned most)
 {
 	struct np_ring *link = a->pools[class].next, *next;
 
-	for (; link != &a->pools[class]; link = next) {
+	for (; most-- && link != &a->pools[class]; link = next) {
 		struct np_subpage *sp = (struct np_subpage *)(void *)link;
-		struct np_chunk *c = sp->chunk;
 
 		next = link->next;
 		if (sp->avail < sp->max_elems || !sp->elem_size)
 			continue;
 		np_subpage_unlink(sp);
-		np_chunk_give_run(c, sp->first,
-				  a->classes->row[class].npages);
-		settle_chunk(a, c);
+		give_run(a, sp->chunk, sp->first,
+			 a->classes->row[class].npages);
 	}
 }
 
-void np_arena_release_empty(struct np_arena *a)
+void np_arena_release_empty(struct np_arena *a, unsigned most)
 {
-	for (unsigned class = 1; class < NP_MAX_CLASSES; class++)
-		release_empty_of(a, class);
+	for (unsigned class = 1; class < NP_MAX_CLASSES; class++) {
+		np_lock(&a->lock);
+		release_empty_of(a, class, most);
+		unlock_and_bury(a);
+	}
+}
+
+/* May the chunk be unmapped: is it empty, and all or nothing in it younger
+ * than the last tick? */
+static bool may_kill(const struct np_chunk *c, bool all)
+{
+	return !c->reserved && c->free_bytes == c->classes->chunk_size &&
+	       (all || np_chunk_is_aged(c));
+}
+
+size_t np_arena_release_chunks(struct np_arena *a, bool all)
+{
+	struct np_chunk *c, *next;
+	uint64_t before, after;
+
+	np_lock(&a->lock);
+	before = np_count_get(&a->count->reserved);
+	c = a->spare;
+	if (c && may_kill(c, all)) {
+		set_spare(a, NULL);
+		kill_chunk(a, c);
+	}
+	c = a->policies & NP_RELEASE_QINIT ? a->lists[NP_QINIT].head : NULL;
+	for (; c; c = next) {
+		next = c->next;
+		if (!may_kill(c, all))
+			continue;
+		np_chunklist_remove(c);
+		kill_chunk(a, c);
+	}
+	after = np_count_get(&a->count->reserved);
+	unlock_and_bury(a);
+	return before - after;
 }
 
 size_t np_arena_trim(struct np_arena *a)
 {
-	size_t before, after, purged;
+	size_t bytes;
 
+	np_arena_release_empty(a, UINT_MAX);
+	bytes = np_arena_release_chunks(a, true);
+	return bytes + np_decay_all(a);
+}
+
+void np_arena_set_decay(struct np_arena *a, int64_t decay_ms)
+{
 	np_lock(&a->lock);
-	before = np_count_get(&a->count->reserved);
-	np_arena_release_empty(a);
-	if (a->spare) {
-		struct np_chunk *c = a->spare;
+	a->decay_ms = decay_ms;
+	np_unlock(&a->lock);
+}
 
-		set_spare(a, NULL);
+/* --- reserving -------------------------------------------------------- */
+
+/* A kernel that cannot be told to populate: a byte in each page. */
+static void touch_pages(char *p, size_t size)
+{
+	for (size_t i = 0; i < size; i += np_os_page_size())
+		*(volatile char *)(p + i) = 0;
+}
+
+/* Brings the new chunk's pages into memory. */
+static int warm_up(const struct np_chunk *c, bool lock)
+{
+	size_t size = c->classes->chunk_size;
+	int error = np_os_populate(c->base, size);
+
+	if (error == EINVAL) {
+		touch_pages(c->base, size);
+		error = 0;
+	}
+	return error || !lock ? error : np_os_lock(c->base, size);
+}
+
+int np_arena_reserve(struct np_arena *a, bool populate, bool lock)
+{
+	size_t size = a->classes->chunk_size;
+	struct np_chunk *c;
+	int error = 0;
+
+	populate = populate || lock;
+	if (populate && !np_limits_charge(&a->owner.limits, size))
+		return ENOMEM;
+	np_lock(&a->lock);
+	c = new_chunk(a);
+	np_unlock(&a->lock);
+	/* It is in no list yet: nobody gets a piece of it. */
+	if (c && populate)
+		error = warm_up(c, lock);
+	np_lock(&a->lock);
+	if (c && !error) {
+		if (populate) /* its dirty pages have been charged already */
+			refund(a, c, np_chunk_ndirty(c));
+		c->reserved = true;
+		c->populated = populate;
+		c->serial = a->nchunks_made++;
+		np_chunklist_add(&a->lists[NP_QINIT], c);
+	} else if (c) {
 		kill_chunk(a, c);
 	}
-	purged = np_decay_all(a);
-	after = np_count_get(&a->count->reserved);
 	unlock_and_bury(a);
-	return purged + (before - after);
+	if (!c)
+		error = ENOMEM;
+	if (error && populate)
+		np_limits_refund(&a->owner.limits, size);
+	return error == EFAULT || error == EAGAIN ? ENOMEM : error;
+}
+
+/* --- the end ---------------------------------------------------------- */
+
+/* Forgets the pieces that were out. */
+static void count_none(struct np_arena *a)
+{
+	uint64_t taken = np_count_get(&a->count->taken);
+
+	np_count_set(&a->count->taken, 0);
+	if (a->node)
+		count_node(&a->node->taken, &a->node->peak_taken, -taken);
+}
+
+void np_arena_reset(struct np_arena *a)
+{
+	np_lock(&a->lock);
+	count_none(a);
+	for (unsigned class = 0; class < NP_MAX_CLASSES; class++)
+		np_ring_init(&a->pools[class]);
+	for (int i = NP_Q000; i < NP_NLISTS; i++)
+		while (a->lists[i].head) {
+			struct np_chunk *c = a->lists[i].head;
+
+			np_chunklist_remove(c);
+			np_chunk_reset(c);
+			np_chunklist_add(&a->lists[NP_QINIT], c);
+		}
+	for (struct np_chunk *c = a->lists[NP_QINIT].head; c; c = c->next)
+		np_chunk_reset(c);
+	np_unlock(&a->lock);
+}
+
+static void clear_chunk(const struct np_chunk *c)
+{
+	size_t page = (size_t)1 << c->classes->page_shift;
+
+	for (uint32_t i = 0; i < np_chunk_npages(c); i++)
+		if (!c->pages[i] && np_chunk_is_dirty(c, i))
+			memset(c->base + i * page, 0, page);
+}
+
+void np_arena_clear(struct np_arena *a)
+{
+	np_decay_all(a);
+	np_lock(&a->lock);
+	/* What could not be purged: pinned chunks, say. */
+	for (int i = 0; i < NP_NLISTS; i++)
+		for (struct np_chunk *c = a->lists[i].head; c; c = c->next)
+			clear_chunk(c);
+	if (a->spare)
+		clear_chunk(a->spare);
+	np_unlock(&a->lock);
 }
 
 void np_arena_fini(struct np_arena *a)
@@ -560,18 +788,41 @@ static void show_chunks(struct np_arena *a)
 		show_late(a, a->spare);
 }
 
-void np_arena_settle(struct np_arena *a, np_home_t home, int bind_node)
+/* Pages that limits count: taken, or dirty. */
+static size_t charged_pages(const struct np_chunk *c)
 {
-	struct np_segment_arena *count = np_segment_arena(a->index);
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < np_chunk_npages(c); i++)
+		n += c->pages[i] || np_chunk_is_dirty(c, i);
+	return n;
+}
+
+/* What was charged to the pool alone, its node being unknown. */
+static void charge_node(struct np_arena *a)
+{
+	struct np_limits node = { .node = a->owner.limits.node };
+	size_t npages = a->spare ? charged_pages(a->spare) : 0;
+
+	for (int i = 0; i < NP_NLISTS; i++)
+		for (struct np_chunk *c = a->lists[i].head; c; c = c->next)
+			npages += charged_pages(c);
+	np_limits_force(&node, npages << a->classes->page_shift);
+}
+
+void np_arena_settle(struct np_arena *a, const struct np_owner *owner)
+{
+	struct np_segment_arena *count = np_segment_arena(owner->segment,
+							  a->index);
 
 	np_lock(&a->lock);
-	a->home = home;
-	a->bind_node = bind_node;
-	a->node = np_segment_node(home);
+	a->owner = *owner;
+	a->node = np_segment_node(owner->segment, np_owner_home(owner));
 	for (struct np_region *r = a->regions; r; r = r->next)
 		move_region(a, r);
+	charge_node(a);
 	*count = a->early;
-	count->home = home;
+	count->home = np_owner_home(owner);
 	a->count = count;
 	count_node(&a->node->taken, &a->node->peak_taken,
 		   np_count_get(&count->taken));

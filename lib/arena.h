@@ -20,6 +20,10 @@
  *	NP_RELEASE_QINIT  a chunk that empties in qInit leaves too
  *	NP_DECAY          free pages return to the kernel (decay.c)
  *
+ * And what a pool may be told changes no decision of theirs: limits refuse a
+ * run that has been found, and take it back; chunks that were reserved
+ * (np_arena_reserve) stay in qInit when they are empty.
+ *
  * A batch of n is n single calls under one lock: same slots, same order.
  *
  * New chunks are mapped, and old ones unmapped, outside the lock.
@@ -34,6 +38,7 @@
 #include "chunklist.h"
 #include "chunkmap.h"
 #include "lock.h"
+#include "owner.h"
 #include "place.h"
 #include "segment.h"
 
@@ -46,14 +51,12 @@ enum np_arena_policy {
 
 struct np_arena {
 	_Alignas(NP_LINE) struct np_lock lock;
-	/* Written once, before other threads know the arena; home and
-	 * bind_node once more when the pool learns its nodes. */
+	/* Written once, before other threads know the arena; owner once more
+	 * when the pool learns its nodes. */
 	const struct np_classes *classes;
-	np_home_t home;
+	struct np_owner owner;
 	uint16_t index;	     /* among all arenas of the pool */
-	int bind_node;	     /* kernel node, or -1 */
 	unsigned policies;   /* enum np_arena_policy */
-	int64_t decay_ms;    /* -1 = never */
 	_Atomic uint32_t nthreads; /* assigned here. Written with the lock of
 				      the thread list held */
 
@@ -64,8 +67,8 @@ struct np_arena {
 	struct np_chunk *dead_chunks;	/* to be freed when the lock is */
 	struct np_region *dead_regions; /* dropped; linked by `next` */
 	uint64_t nchunks_made;
-	uint64_t next_tick_ms;	/* decay.c */
-	unsigned nops;		/* since the clock was looked at: decay.c */
+	int64_t decay_ms;	/* -1 = never */
+	uint64_t pass;		/* counts those of decay.c */
 	struct np_segment_arena *count;	/* where it counts; never NULL */
 	struct np_segment_node *node;	/* its node's; NULL: not yet */
 	struct np_segment_arena early;	/* counts until there is a segment */
@@ -73,15 +76,17 @@ struct np_arena {
 
 /* Makes an arena in *arena, whose bytes are zero. decay_ms: see config.c. */
 void np_arena_init(struct np_arena *arena, const struct np_classes *classes,
-		   np_home_t home, int bind_node, unsigned index,
+		   const struct np_owner *owner, unsigned index,
 		   unsigned policies, int64_t decay_ms);
 
-/* Moves the arena to its home once that is known: what it has so far too.
- * From here on it counts in the segment. */
-void np_arena_settle(struct np_arena *arena, np_home_t home, int bind_node);
+/* Moves the arena to its owner once that is known: what it has so far too.
+ * From here on it counts in the owner's segment. */
+void np_arena_settle(struct np_arena *arena, const struct np_owner *owner);
+
+void np_arena_set_decay(struct np_arena *arena, int64_t decay_ms);
 
 /* Takes n pieces of the class. Returns how many it got: fewer than n, with
- * errno ENOMEM, only when no chunk can be mapped. */
+ * errno ENOMEM, only when no chunk can be mapped or a hard limit refuses. */
 unsigned np_arena_take(struct np_arena *arena, unsigned class, unsigned n,
 		       void **pieces);
 
@@ -98,17 +103,32 @@ void np_arena_put(struct np_arena *arena, void *const *pieces, unsigned n);
  * pieces[] changes. */
 void np_arenas_put(void **pieces, unsigned n);
 
+/* Maps a chunk that stays until the arena ends. populate: its pages are in
+ * memory from now on; lock: and cannot be swapped out.
+ * Returns 0 or a positive errno: nothing was reserved. */
+int np_arena_reserve(struct np_arena *arena, bool populate, bool lock);
+
 /* Releases empty subpages, purges all free pages and unmaps the spare chunk.
  * Returns the bytes given back. */
 size_t np_arena_trim(struct np_arena *arena);
 
-/* Unmaps everything. Only tests and tools that made an arena of their own:
- * no piece may be used any more. */
+/* Frees all pieces at once; the chunks stay. Nobody may use one. */
+void np_arena_reset(struct np_arena *arena);
+
+/* Clears what free pages may still hold. */
+void np_arena_clear(struct np_arena *arena);
+
+/* Unmaps everything: no piece may be used any more. */
 void np_arena_fini(struct np_arena *arena);
 
-/* Releases subpages that are empty and were kept as the last of their pool.
- * The lock must be held. */
-void np_arena_release_empty(struct np_arena *arena);
+/* Releases subpages that are empty and were kept as the last of their pool;
+ * looks at the first `most` of each pool. Takes the lock. */
+void np_arena_release_empty(struct np_arena *arena, unsigned most);
+
+/* Unmaps chunks that are empty: the spare one, and those that were left by
+ * np_arena_reset; all, or those of which nothing was used since the last tick.
+ * Not reserved ones. Returns the bytes unmapped. Takes the lock. */
+size_t np_arena_release_chunks(struct np_arena *arena, bool all);
 
 /* Ends the process if p is no live piece (np_place_die says why, and that
  * `what` was called): for check:1, and where something looks wrong. Takes the

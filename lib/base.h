@@ -30,6 +30,12 @@ typedef uint16_t np_home_t;
 #define NP_MAX_NODES 1024	 /* what the kernel itself can be built for */
 #define NP_NO_NODE ((np_home_t)0xffff)
 
+/* Whose memory it is: pool slot << 16 | home. Compared whole by free(). */
+typedef uint32_t np_tag_t;
+
+#define NP_MAX_POOLS 64		 /* the default one too */
+#define NP_NO_TAG UINT32_MAX
+
 /* Rounds x up to a multiple of the power of two a; the caller made sure that
  * this does not overflow. */
 static inline size_t np_round_up(size_t x, size_t a)
@@ -54,6 +60,21 @@ static inline unsigned np_log2_up(size_t x)
 	return x < 2 ? 0 : np_log2(x - 1) + 1;
 }
 
+static inline np_tag_t np_tag(unsigned slot, np_home_t home)
+{
+	return slot << 16 | home;
+}
+
+static inline np_home_t np_tag_home(np_tag_t tag)
+{
+	return (np_home_t)(tag & 0xffff);
+}
+
+static inline unsigned np_tag_slot(np_tag_t tag)
+{
+	return tag >> 16;
+}
+
 /* Invariants run in debug builds only (configure --enable-debug). */
 #ifdef NP_DEBUG
 #define np_assert(x) \
@@ -61,6 +82,12 @@ static inline unsigned np_log2_up(size_t x)
 			     __LINE__, #x))
 #else
 #define np_assert(x) ((void)0)
+#endif
+
+/* Where a test may let another thread run (t/interleave.c); what: the thing
+ * that the next step looks at or changes. Nothing in the library. */
+#ifndef NP_YIELD
+#define NP_YIELD(what) ((void)0)
 #endif
 
 /* Says "libnpool: ..." on standard error and aborts. Never allocates. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * cache: a thread's free pieces of one home, in magazines.
+ * cache: a thread's free pieces of one home of one pool, in magazines.
  *
  *	malloc   pop from loaded[class]
  *	         empty: swap with second[class], or get one from the depot,
@@ -11,23 +11,47 @@
  *	                   the depot, or back to the arenas
  *	         not mine: push to outgoing[home], sent to that home's inbox
  *
- * Small pieces (up to NP_SMALL_MAX) live in both magazines. The loaded ones
- * hold at most NP_LOADED_BYTES all together beyond the first few pieces of
- * each class: they grow with use, and stop there. Large pieces live in
- * second[] alone, in all at most NP_LARGE_BYTES; a class that needs room
- * pushes others out.
+ * It has two parts.
+ *
+ *	private   loaded[]: of classes up to NP_SMALL_MAX. The owner's alone,
+ *	          without any fence; nobody can take it from an idle thread, so
+ *	          all loaded magazines together hold NP_LOADED_BYTES at most
+ *	shared    second[] and outgoing[]; large pieces are in second[] only. At
+ *	          most the pool's cache_bytes
+ *
+ * Magazines start small and double when they are refilled often, while the
+ * bound allows; a class that needs room takes it from classes that were not
+ * refilled lately.
+ *
+ * The owner makes `busy` odd while it uses the shared part, by a plain store,
+ * and looks at `claimed` then. Who wants to empty the caches of others
+ * (a reclaimer: trim, tick, pressure) sets `claimed`, issues a membarrier(2),
+ * and looks at `busy`:
+ *
+ *	owner                     reclaimer, with the claim lock held
+ *	  busy = odd                claimed = true
+ *	  (compiler barrier)        membarrier: the owner's CPU has passed a
+ *	  claimed? then wait        full fence since
+ *	  ... use ...               busy odd? then leave it alone
+ *	  busy = even, release      acquire: ... empty it ...
+ *	                            claimed = false, release
+ *
+ * Either the owner sees the claim, or the reclaimer sees it busy; the fence
+ * that this takes is paid by the reclaimer. `busy` moves on with each use, so
+ * a tick that finds it as the last one left it knows that the cache is idle.
  *
  * A class that was never used has np_mag_none, which serves nothing and takes
  * nothing: the fast path needs no test for it.
  *
  * Every call looks at the CPU number first (cpu_now); when it is another one
- * np_thread_follow decides whether the thread has changed its node.
+ * np_seat_follow decides whether the thread has changed its node.
  *
- * Owner: the thread. Nobody else touches a cache, save a forked child, which
- * abandons those of threads it does not have.
+ * Owner: the thread; of the shared part also a reclaimer, as above. A forked
+ * child abandons the caches of threads that it does not have.
  *
  * Source: J. Bonwick & J. Adams, "Magazines and Vmem", USENIX 2001; the
- * bounds are Netty's (PoolThreadCache).
+ * bounds are Netty's (PoolThreadCache); membarrier(2) for the asymmetric
+ * fence.
  */
 #ifndef NP_CACHE_H
 #define NP_CACHE_H
@@ -41,73 +65,148 @@
 #define NP_SMALL_MAX (32 * NP_KIB)
 #define NP_LOADED_BYTES (64 * NP_KIB)
 #define NP_LARGE_PIECE_MAX (4 * NP_MIB) /* larger ones are not cached */
-#define NP_LARGE_BYTES (4 * NP_MIB)
 #define NP_OUTGOING_PIECES 64
 #define NP_OUTGOING_BYTES (64 * NP_KIB)
 
-struct np_thread;
+struct np_seat;
 
 struct np_cache {
 	/* The fast path reads these. */
 	const volatile uint32_t *cpu_now; /* where the CPU's number stands */
 	uint32_t cpu;			  /* what it was */
-	np_home_t home;			  /* written once */
+	np_tag_t tag;			  /* whose pieces may be pushed; NP_NO_TAG:
+					     no free takes the fast path */
 	struct np_block *count;
 	struct np_mag *loaded[NP_MAX_CLASSES];
-	/* The rest is for the slow path. */
-	struct np_mag *second[NP_MAX_CLASSES];
-	uint8_t refills[NP_MAX_CLASSES]; /* since the magazine last grew */
+	/* Written once. */
 	const struct np_nodes *nodes;
 	struct np_node *node;
 	struct np_arena *arena;
+	struct np_seat *seat;
+	np_home_t home;
+	unsigned first_large;	  /* the first class of large pieces */
+	/* Of the slow path. Owner thread only. */
+	size_t loaded_bytes;	  /* that loaded magazines could hold */
+	unsigned private_hand;	  /* class that is unloaded next */
+	unsigned nslow;		  /* visits to the slow path */
+	unsigned in_use;	  /* class that this visit is about: none takes
+				     its room */
+	uint8_t refills[NP_MAX_CLASSES]; /* lately; 0: not in use */
+	/* Owner: atomic; busy is written by the owner, claimed by who holds
+	 * the claim lock. */
+	_Alignas(NP_LINE) _Atomic uint32_t busy;
+	_Atomic bool claimed;
+	uint32_t busy_seen;	  /* by the last tick; guarded by the claim
+				     lock */
+	/* The shared part: whoever is busy, or has claimed it. */
+	unsigned shared_hand;	  /* class that is pushed out next */
+	size_t shared_bytes;	  /* that small second magazines could hold, and
+				     that large ones hold */
+	struct np_mag *second[NP_MAX_CLASSES];
 	struct np_mag **outgoing; /* [nodes->n], by home; NULL: none yet */
 	size_t *outgoing_bytes;	  /* [nodes->n] */
-	size_t loaded_bytes;	  /* that loaded magazines could hold */
-	size_t large_bytes;	  /* that second[] holds of large pieces */
-	unsigned first_large;	  /* the first class of large pieces */
-	unsigned large_hand;	  /* class that is pushed out next */
-	unsigned nslow;		  /* visits to the slow path */
-	struct np_thread *thread;
 };
 
 /* The cache of a thread that has none: it misses always. */
 extern struct np_cache np_cache_none;
 
-/* Fills in a cache for this node; count may not be NULL. */
+/* Fills in a cache for this node. Returns 0 or ENOMEM. */
 int np_cache_init(struct np_cache *cache, const struct np_nodes *nodes,
 		  struct np_node *node, struct np_arena *arena,
-		  struct np_thread *thread);
+		  struct np_seat *seat);
 
-/* A piece from the large part of the cache, or NULL: it has none, or small
- * pieces of that class, which live elsewhere. */
+/* Has the CPU changed since the cache looked? */
+static inline bool np_cache_moved(const struct np_cache *cache)
+{
+	return *cache->cpu_now != cache->cpu;
+}
+
+/* Begins to use the shared part. Returns false if it is claimed: try again
+ * behind np_cache_wait. Owner thread only. */
+static inline bool np_cache_enter(struct np_cache *cache)
+{
+	uint32_t busy = atomic_load_explicit(&cache->busy,
+					     memory_order_relaxed);
+
+	NP_YIELD(cache);
+	atomic_store_explicit(&cache->busy, busy + 1, memory_order_relaxed);
+	/* The reclaimer's membarrier makes a fence of this. */
+	atomic_signal_fence(memory_order_seq_cst);
+	NP_YIELD(cache);
+	/* Acquire: pairs with the release of np_cache_unclaim. */
+	if (np_likely(!atomic_load_explicit(&cache->claimed,
+					    memory_order_acquire)))
+		return true;
+	NP_YIELD(cache);
+	atomic_store_explicit(&cache->busy, busy, memory_order_release);
+	return false;
+}
+
+/* Release: pairs with the acquire of np_cache_steal. */
+static inline void np_cache_leave(struct np_cache *cache)
+{
+	uint32_t busy = atomic_load_explicit(&cache->busy,
+					     memory_order_relaxed);
+
+	NP_YIELD(cache);
+	atomic_store_explicit(&cache->busy, busy + 1, memory_order_release);
+}
+
+static inline size_t np_cache_size_of(const struct np_cache *cache,
+				      unsigned class)
+{
+	return cache->nodes->classes->row[class].size;
+}
+
+/* The most that the shared part may hold. */
+static inline size_t np_cache_most(const struct np_cache *cache)
+{
+	return atomic_load_explicit(&cache->nodes->cache_bytes,
+				    memory_order_relaxed);
+}
+
+/* A large piece from the cache, or NULL: it has none, or it is claimed, or the
+ * class is of small ones. */
 static inline void *np_cache_pop_large(struct np_cache *cache, unsigned class)
 {
-	struct np_mag *mag = cache->second[class];
+	struct np_mag *mag;
+	void *p = NULL;
 
-	if (!mag->n || class < cache->first_large)
+	if (class < cache->first_large || !np_cache_enter(cache))
 		return NULL;
-	cache->large_bytes -= cache->nodes->classes->row[class].size;
-	np_count_add(&cache->count->class[class].allocs, 1);
-	return mag->slot[--mag->n];
+	mag = cache->second[class];
+	NP_YIELD(cache);
+	if (mag->n) {
+		p = mag->slot[--mag->n];
+		cache->shared_bytes -= np_cache_size_of(cache, class);
+		np_count_add(&cache->count->class[class].allocs, 1);
+	}
+	np_cache_leave(cache);
+	return p;
 }
 
 /* Keeps a large piece of the cache's home, or returns false: there is no room
- * yet. */
+ * yet, or it is claimed. */
 static inline bool np_cache_push_large(struct np_cache *cache, void *p,
 				       unsigned class)
 {
-	struct np_mag *mag = cache->second[class];
+	struct np_mag *mag;
 	size_t bytes;
+	bool room;
 
-	if (class < cache->first_large || mag->n == mag->cap)
+	if (class < cache->first_large || !np_cache_enter(cache))
 		return false;
-	bytes = cache->large_bytes + cache->nodes->classes->row[class].size;
-	if (bytes > NP_LARGE_BYTES)
-		return false;
-	cache->large_bytes = bytes;
-	np_count_add(&cache->count->class[class].frees, 1);
-	mag->slot[mag->n++] = p;
-	return true;
+	mag = cache->second[class];
+	NP_YIELD(cache);
+	bytes = cache->shared_bytes + np_cache_size_of(cache, class);
+	room = mag->n < mag->cap && bytes <= np_cache_most(cache);
+	if (room) {
+		cache->shared_bytes = bytes;
+		np_count_add(&cache->count->class[class].frees, 1);
+		mag->slot[mag->n++] = p;
+	}
+	np_cache_leave(cache);
+	return room;
 }
 
 /* A piece of the class, or NULL with ENOMEM. The loaded magazine need not be
@@ -119,9 +218,10 @@ void *np_cache_take(struct np_cache *cache, unsigned class);
 void np_cache_give(struct np_cache *cache, void *p, unsigned class,
 		   const struct np_region *region);
 
-/* Takes a run straight from the arena, as np_arena_take_run. */
-void *np_cache_take_run(struct np_cache *cache, unsigned class, size_t align,
-			bool *zero);
+/* Counts n pieces of the class (0: huge blocks) that the caller took from, or
+ * gave to, an arena past the cache. */
+void np_cache_count_taken(struct np_cache *cache, unsigned class, unsigned n);
+void np_cache_count_given(struct np_cache *cache, unsigned class, unsigned n);
 
 /* Sends all outgoing magazines home. */
 void np_cache_send_all(struct np_cache *cache);
@@ -132,5 +232,27 @@ void np_cache_flush(struct np_cache *cache, bool to_depot);
 
 /* Flushes it, and frees what it is made of but itself. */
 void np_cache_fini(struct np_cache *cache);
+
+/* The same, but the pieces in it are nobody's any more: its pool is reset or
+ * destroyed. */
+void np_cache_forget(struct np_cache *cache);
+
+/* --- reclaiming -------------------------------------------------------- */
+
+/* Waits until nobody claims caches. */
+void np_cache_wait(void);
+
+/* Who claims caches holds this lock from the first np_cache_claim to the last
+ * np_cache_unclaim. */
+extern struct np_lock np_claim_lock;
+
+/* Claims it; with only_idle not if it was used since the last time that it
+ * was asked. Returns whether it did. */
+bool np_cache_claim(struct np_cache *cache, bool only_idle);
+
+/* After np_os_barrier(): empties the shared part of a claimed cache, unless
+ * its owner is using it. Its magazines are pushed to *loot, linked by next.
+ * Ends the claim. Returns whether anything was in it. */
+bool np_cache_steal(struct np_cache *cache, struct np_mag **loot);
 
 #endif

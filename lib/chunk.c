@@ -44,7 +44,15 @@ size_t np_chunk_meta_size(const struct np_classes *t)
 
 	return np_round_up(sizeof(struct np_chunk), NP_LINE) +
 	       2 * bitmap_words(t) * sizeof(uint64_t) +
-	       npages * np_subpage_size(t->max_elems) + 2 * npages;
+	       npages * np_subpage_size(t->max_elems) +
+	       npages * sizeof(uint16_t) + 2 * npages;
+}
+
+/* All free: every node says its own depth. */
+static void set_fresh(struct np_chunk *c)
+{
+	for (uint32_t i = 1; i < 2 * np_chunk_npages(c); i++)
+		c->tree[i] = (uint8_t)depth_of(i);
 }
 
 struct np_chunk *np_chunk_init(void *meta, const struct np_classes *t,
@@ -62,9 +70,11 @@ struct np_chunk *np_chunk_init(void *meta, const struct np_classes *t,
 	c->aged = c->dirty + bitmap_words(t);
 	c->subpages = (char *)(c->aged + bitmap_words(t));
 	c->subpage_stride = np_subpage_size(t->max_elems);
-	c->tree = (uint8_t *)c->subpages + npages * c->subpage_stride;
-	for (uint32_t i = 1; i < 2 * npages; i++)
-		c->tree[i] = (uint8_t)depth_of(i);
+	p = c->subpages + npages * c->subpage_stride;
+	c->subpage_of = (uint16_t *)(void *)p;
+	c->free_subpage = NP_NO_PAGE;
+	c->tree = (uint8_t *)(c->subpage_of + npages);
+	set_fresh(c);
 	np_assert(np_chunk_valid(c));
 	return c;
 }
@@ -173,12 +183,21 @@ void np_chunk_mark_dirty(struct np_chunk *c, uint32_t first, uint32_t n)
 		c->dirty[first / WORD_BITS] |= word_mask(first, n, &taken);
 }
 
-static bool any_dirty(const struct np_chunk *c, uint32_t first, uint32_t n)
+static uint32_t count_dirty(const struct np_chunk *c, uint32_t first,
+			    uint32_t n)
 {
+	uint32_t ndirty = 0;
+
 	for (uint32_t taken; n; first += taken, n -= taken)
-		if (c->dirty[first / WORD_BITS] & word_mask(first, n, &taken))
-			return true;
-	return false;
+		ndirty += (uint32_t)__builtin_popcountll(
+			c->dirty[first / WORD_BITS] &
+			word_mask(first, n, &taken));
+	return ndirty;
+}
+
+uint32_t np_chunk_ndirty(const struct np_chunk *c)
+{
+	return count_dirty(c, 0, np_chunk_npages(c));
 }
 
 void np_chunk_mark_clean(struct np_chunk *c, uint32_t first, uint32_t n)
@@ -191,15 +210,46 @@ void np_chunk_mark_clean(struct np_chunk *c, uint32_t first, uint32_t n)
 	}
 }
 
+void np_chunk_touch(struct np_chunk *c, uint32_t first, uint32_t n)
+{
+	for (uint32_t taken; n; first += taken, n -= taken) {
+		uint64_t mask = word_mask(first, n, &taken);
+
+		c->dirty[first / WORD_BITS] |= mask;
+		c->aged[first / WORD_BITS] &= ~mask;
+	}
+}
+
 void np_chunk_age(struct np_chunk *c)
 {
 	memcpy(c->aged, c->dirty,
 	       bitmap_words(c->classes) * sizeof *c->aged);
 }
 
+bool np_chunk_is_aged(const struct np_chunk *c)
+{
+	for (uint32_t i = 0; i < bitmap_words(c->classes); i++)
+		if (c->dirty[i] & ~c->aged[i])
+			return false;
+	return true;
+}
+
 static bool bit_is_set(const uint64_t *map, uint32_t i)
 {
 	return map[i / WORD_BITS] >> i % WORD_BITS & 1;
+}
+
+/* Does nobody use this page? */
+static bool is_idle(const struct np_chunk *c, uint32_t page)
+{
+	uint32_t entry = c->pages[page];
+	uint32_t offset = entry >> NP_PAGE_OFFSET_SHIFT;
+
+	if (!entry)
+		return true;
+	return entry & NP_PAGE_SUBPAGE &&
+	       np_subpage_page_is_free(np_chunk_subpage(c, page - offset),
+				       offset, c->classes->page_shift);
 }
 
 /* May the unit at `first` be purged, and is it worth it? All of its pages must
@@ -210,7 +260,7 @@ static bool unit_is_due(const struct np_chunk *c, bool all, uint32_t first,
 	bool any = false;
 
 	for (uint32_t i = first; i < first + unit; i++) {
-		if (c->pages[i])
+		if (!is_idle(c, i))
 			return false;
 		if (!bit_is_set(c->dirty, i))
 			continue;
@@ -255,8 +305,27 @@ static bool valid_enough(struct np_chunk *c)
 }
 #endif
 
+/* Room for the subpage that begins at this page. */
+static void take_subpage(struct np_chunk *c, uint32_t first)
+{
+	uint32_t i = c->free_subpage;
+
+	if (i == NP_NO_PAGE)
+		i = c->nsubpages++;
+	c->subpage_of[first] = (uint16_t)i;
+	if (i == c->free_subpage)
+		c->free_subpage = np_chunk_subpage(c, first)->first;
+}
+
+static void give_subpage(struct np_chunk *c, uint32_t first)
+{
+	np_chunk_subpage(c, first)->first = c->free_subpage;
+	c->free_subpage = c->subpage_of[first];
+}
+
 uint32_t np_chunk_take_run(struct np_chunk *c, uint32_t npages,
-			   unsigned align_order, uint32_t entry, bool *clean)
+			   unsigned align_order, uint32_t entry,
+			   uint32_t *nclean)
 {
 	unsigned order = np_log2_up(npages);
 	uint32_t node, first;
@@ -272,25 +341,47 @@ uint32_t np_chunk_take_run(struct np_chunk *c, uint32_t npages,
 	if (npages < 1u << order)
 		give_tail(c, node, npages);
 	c->free_bytes -= (size_t)npages << c->classes->page_shift;
-	if (clean)
-		*clean = !any_dirty(c, first, npages);
-	np_chunk_mark_clean(c, first, npages);
+	if (nclean)
+		*nclean = npages - count_dirty(c, first, npages);
+	if (entry & NP_PAGE_SUBPAGE)
+		take_subpage(c, first);
+	else
+		np_chunk_mark_clean(c, first, npages);
 	set_pages(c, first, npages, entry);
 	np_assert(valid_enough(c));
 	return first;
 }
 
-void np_chunk_give_run(struct np_chunk *c, uint32_t first, uint32_t npages)
+uint32_t np_chunk_give_run(struct np_chunk *c, uint32_t first,
+			   uint32_t npages)
 {
 	unsigned order = np_log2_up(npages);
 	uint32_t cover = (first + np_chunk_npages(c)) >> order;
+	bool is_subpage = c->pages[first] & NP_PAGE_SUBPAGE;
 
 	np_assert(first + npages <= np_chunk_npages(c));
 	set_pages(c, first, npages, 0);
-	np_chunk_mark_dirty(c, first, npages);
+	if (is_subpage)
+		give_subpage(c, first);
+	else
+		np_chunk_mark_dirty(c, first, npages);
 	c->free_bytes += (size_t)npages << c->classes->page_shift;
 	give_head(c, cover, npages);
 	np_assert(valid_enough(c));
+	return npages - count_dirty(c, first, npages);
+}
+
+void np_chunk_reset(struct np_chunk *c)
+{
+	for (uint32_t i = 0; i < np_chunk_npages(c); i++)
+		if (c->pages[i])
+			np_chunk_touch(c, i, 1);
+	set_pages(c, 0, np_chunk_npages(c), 0);
+	c->nsubpages = 0;
+	c->free_subpage = NP_NO_PAGE;
+	c->free_bytes = c->classes->chunk_size;
+	set_fresh(c);
+	np_assert(np_chunk_valid(c));
 }
 
 /* --- invariants ------------------------------------------------------- */
@@ -352,7 +443,8 @@ static bool entry_valid(const struct np_chunk *c, uint32_t i)
 static bool pages_valid(const struct np_chunk *c)
 {
 	for (uint32_t i = 0; i < np_chunk_npages(c); i++) {
-		if (bit_is_set(c->dirty, i) && c->pages[i])
+		if (bit_is_set(c->dirty, i) && c->pages[i] &&
+		    !(c->pages[i] & NP_PAGE_SUBPAGE))
 			return false;
 		if (bit_is_set(c->aged, i) && !bit_is_set(c->dirty, i))
 			return false;

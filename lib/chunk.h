@@ -35,13 +35,16 @@
  *	bits 0..7   class, 0 = free          bit 8  the run is a subpage
  *	bits 9..23  pages since the run's first
  *
- * Two bitmaps tell which free pages may hold something in memory: `dirty`
- * (freed since they were last purged) and `aged` (dirty for a whole tick).
+ * Two bitmaps tell which pages that nobody uses may hold something in memory:
+ * `dirty` (used since they were last purged) and `aged` (dirty for a whole
+ * tick). Nobody uses a free page, nor a page of a subpage on which no element
+ * is taken. Of a page of a subpage that is used they say nothing; a page that
+ * has no bit there was not touched by an element that came back.
  *
  * Invariants (np_chunk_valid): tree[i] == min of its children's values, or
  * depth(i) when both are wholly free, or unusable above fresh values; a leaf
  * is free iff its page-table entry is 0; free_bytes == free leaves * page
- * size; aged is within dirty, dirty within free.
+ * size; aged is within dirty; a run's pages are not dirty.
  *
  * Owner: the arena that the chunk belongs to; every field is guarded by its
  * lock unless it says otherwise.
@@ -74,15 +77,24 @@ struct np_chunk {
 				     written, and nobody writes it before the
 				     piece is given back */
 	uint64_t *dirty, *aged;	  /* a bit a page */
-	char *subpages;		  /* one np_subpage a page, by first page */
+	char *subpages;		  /* room for one np_subpage a page; used from
+				     its start on, so that most of it is never
+				     touched */
 	size_t subpage_stride;	  /* bytes */
+	uint16_t *subpage_of;	  /* by first page: its number among them */
 	struct np_region *region; /* where its memory is; NULL in tests */
 	char *base;		  /* first byte; NULL in tests */
 	uint64_t serial;	  /* counts the chunks of its arena */
 	bool pinned;		  /* known to a device: never decayed or moved,
 				     only unmapped whole */
+	bool reserved;		  /* warmed up: stays although empty */
+	bool populated;		  /* reserved, and never decayed; charged
+				     whole */
 	/* Guarded by the arena's lock. */
 	size_t free_bytes;
+	uint32_t nsubpages;	  /* whose room was used at some time */
+	uint32_t free_subpage;	  /* of those, one that is free: a list by
+				     `first`; or NP_NO_PAGE */
 	struct np_chunk *prev, *next; /* in list */
 	struct np_chunklist *list;
 	uint8_t *sight;		  /* a class a page, for other processes;
@@ -103,14 +115,20 @@ struct np_chunk *np_chunk_init(void *meta, const struct np_classes *classes,
 
 /* Takes a run of npages at a multiple of 1 << align_order pages. entry: what
  * the page table says of its first page (class and NP_PAGE_SUBPAGE).
- * *clean: do its pages read as zero? May be NULL.
+ * *nclean: how many of its pages hold nothing and read as zero. May be NULL.
  * Returns the first page, or NP_NO_PAGE if no node can serve it. */
 uint32_t np_chunk_take_run(struct np_chunk *chunk, uint32_t npages,
-			   unsigned align_order, uint32_t entry, bool *clean);
+			   unsigned align_order, uint32_t entry,
+			   uint32_t *nclean);
 
-/* Gives back a run that was taken, as long as it was taken. */
-void np_chunk_give_run(struct np_chunk *chunk, uint32_t first,
-		       uint32_t npages);
+/* Gives back a run that was taken, as long as it was taken.
+ * Returns how many of its pages hold nothing: none of a run, of a subpage
+ * those that no element was on since they were purged. */
+uint32_t np_chunk_give_run(struct np_chunk *chunk, uint32_t first,
+			   uint32_t npages);
+
+/* All is free at once; what was taken is dirty, and young. */
+void np_chunk_reset(struct np_chunk *chunk);
 
 /* Used share in percent, rounded up; 100 = full, and only then. */
 static inline unsigned np_chunk_usage(const struct np_chunk *chunk)
@@ -129,11 +147,13 @@ static inline uint32_t np_chunk_npages(const struct np_chunk *chunk)
 	return (uint32_t)1 << chunk->classes->max_order;
 }
 
+/* The subpage of a run that was taken for one. */
 static inline struct np_subpage *np_chunk_subpage(const struct np_chunk *chunk,
 						  uint32_t first)
 {
 	return (struct np_subpage *)(chunk->subpages +
-				     first * chunk->subpage_stride);
+				     chunk->subpage_of[first] *
+				     chunk->subpage_stride);
 }
 
 /* The chunk whose subpage this is cannot be told from the subpage alone;
@@ -157,21 +177,38 @@ static inline uint64_t np_handle_element(const struct np_chunk *chunk,
 	       np_handle_run(chunk, first, npages);
 }
 
-/* Finds the next stretch of aged (or, with all, of dirty) pages at or behind
- * *first, in whole units of unit pages. A unit that is free may have clean
+/* Finds the next stretch of aged (or, with all, of dirty) pages that nobody
+ * uses at or behind *first, in whole units of unit pages. A unit may have clean
  * pages among them, but none that is dirty and not aged. Returns its length in
  * pages and its start in *first, or 0. */
 uint32_t np_chunk_next_dirty(const struct np_chunk *chunk, bool all,
 			     uint32_t unit, uint32_t *first);
 
-/* Free pages may hold something. */
+/* Pages may hold something. */
 void np_chunk_mark_dirty(struct np_chunk *chunk, uint32_t first, uint32_t n);
+
+/* An element that came back lay on these pages of a subpage: they are dirty,
+ * and young. */
+void np_chunk_touch(struct np_chunk *chunk, uint32_t first, uint32_t n);
+
+/* May this page hold something, although it is free? */
+static inline bool np_chunk_is_dirty(const struct np_chunk *chunk,
+				     uint32_t page)
+{
+	return chunk->dirty[page / 64] >> page % 64 & 1;
+}
+
+/* How many pages are dirty. */
+uint32_t np_chunk_ndirty(const struct np_chunk *chunk);
 
 /* The pages of a stretch read as zero again. */
 void np_chunk_mark_clean(struct np_chunk *chunk, uint32_t first, uint32_t n);
 
 /* A tick has passed: what is dirty now is aged. */
 void np_chunk_age(struct np_chunk *chunk);
+
+/* Was nothing of it used since then? */
+bool np_chunk_is_aged(const struct np_chunk *chunk);
 
 bool np_chunk_valid(const struct np_chunk *chunk);
 

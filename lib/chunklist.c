@@ -84,7 +84,7 @@ struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 	for (c = list->head; c; c = c->next) {
 		run->first = np_chunk_take_run(c, run->npages,
 					       run->align_order, run->entry,
-					       &run->clean);
+					       &run->nclean);
 		if (run->first != NP_NO_PAGE)
 			break;
 	}

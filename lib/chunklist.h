@@ -62,7 +62,7 @@ struct np_run_request {
 	unsigned align_order; /* log2 of the alignment in pages */
 	uint32_t entry;	      /* for the page table */
 	uint32_t first;	      /* out: its first page */
-	bool clean;	      /* out: it reads as zero */
+	uint32_t nclean;      /* out: pages of it that hold nothing */
 };
 
 /* Takes a run from the first chunk of the list that can serve it, and moves

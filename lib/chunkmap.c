@@ -117,19 +117,21 @@ static size_t pages_of(const struct np_region *r)
 	return r->is_huge ? 1 : r->size >> r->page_shift;
 }
 
-static struct np_region *make_region(np_home_t home, size_t npages,
-				     size_t nchunks)
+static struct np_region *make_region(const struct np_owner *owner,
+				     size_t npages, size_t nchunks)
 {
 	struct np_region *r;
 
-	r = np_meta_alloc(home, region_meta_size(npages, nchunks));
+	r = np_meta_alloc(np_owner_home(owner),
+			  region_meta_size(npages, nchunks));
 	if (!r)
 		return NULL;
 	r->chunks = (_Atomic(struct np_chunk *) *)(void *)
 		((char *)r + np_round_up(sizeof *r, NP_LINE));
 	r->pages = (uint32_t *)(void *)(r->chunks + nchunks);
 	r->nchunks = (uint32_t)nchunks;
-	atomic_init(&r->home, home);
+	r->pool = owner->pool;
+	atomic_init(&r->tag, owner->tag);
 	return r;
 }
 
@@ -140,7 +142,7 @@ static void free_region(struct np_region *r)
 }
 
 /* Reserves, binds, commits and enters: all or nothing. */
-static int map_region(struct np_region *r, int kernel_node, size_t align,
+static int map_region(struct np_region *r, int bind_node, size_t align,
 		      size_t usable)
 {
 	char *p = np_os_reserve(r->size, align);
@@ -150,27 +152,27 @@ static int map_region(struct np_region *r, int kernel_node, size_t align,
 		return ENOMEM;
 	r->base = (uintptr_t)p;
 	/* A denied mbind leaves first touch: placed worse, not wrong. */
-	np_os_bind(p, r->size, kernel_node);
+	np_os_bind(p, r->size, bind_node);
 	error = np_os_commit(p, usable);
 	if (!error)
 		error = set_slots(r->base, r->size, r);
 	if (error)
 		np_os_release(p, r->size);
 	else
-		np_os_label(p, r->size, kernel_node < 0 ? "memory" : "node",
-			    kernel_node);
+		np_os_label(p, r->size, bind_node < 0 ? "memory" : "node",
+			    bind_node);
 	return error;
 }
 
 struct np_region *np_region_create(struct np_arena *arena,
-				   unsigned arena_index, np_home_t home,
-				   int kernel_node,
+				   unsigned arena_index,
+				   const struct np_owner *owner,
 				   const struct np_classes *classes)
 {
 	unsigned chunk_shift = classes->page_shift + classes->max_order;
 	size_t size = classes->chunk_size < NP_SLOT_SIZE
 		? NP_SLOT_SIZE : classes->chunk_size;
-	struct np_region *r = make_region(home, size >> classes->page_shift,
+	struct np_region *r = make_region(owner, size >> classes->page_shift,
 					  size >> chunk_shift);
 	int error;
 
@@ -181,7 +183,7 @@ struct np_region *np_region_create(struct np_arena *arena,
 	r->size = size;
 	r->arena = arena;
 	r->arena_index = (uint16_t)arena_index;
-	error = map_region(r, kernel_node, size, size);
+	error = map_region(r, owner->bind_node, size, size);
 	if (error) {
 		free_region(r);
 		return errno = error, NULL;
@@ -189,7 +191,7 @@ struct np_region *np_region_create(struct np_arena *arena,
 	return r;
 }
 
-struct np_region *np_region_create_huge(np_home_t home, int kernel_node,
+struct np_region *np_region_create_huge(const struct np_owner *owner,
 					size_t size, size_t align)
 {
 	struct np_region *r;
@@ -197,14 +199,15 @@ struct np_region *np_region_create_huge(np_home_t home, int kernel_node,
 
 	if (size > PTRDIFF_MAX - NP_SLOT_SIZE)
 		return errno = ENOMEM, NULL;
-	r = make_region(home, 1, 0);
+	r = make_region(owner, 1, 0);
 	if (!r)
 		return NULL;
 	r->page_shift = NP_HUGE_SHIFT;
 	r->is_huge = true;
+	r->owner = owner;
 	r->size = np_round_up(size, NP_SLOT_SIZE);
 	r->block_size = size;
-	error = map_region(r, kernel_node, align, size);
+	error = map_region(r, owner->bind_node, align, size);
 	if (error) {
 		free_region(r);
 		return errno = error, NULL;
@@ -226,7 +229,7 @@ int np_region_destroy(struct np_region *r)
 }
 
 /* Takes the slots behind a huge block too, if they are free. */
-static int extend_huge(struct np_region *r, int kernel_node, size_t size)
+static int extend_huge(struct np_region *r, int bind_node, size_t size)
 {
 	char *end = (char *)r->base + r->size;
 	size_t more = size - r->size;
@@ -234,7 +237,7 @@ static int extend_huge(struct np_region *r, int kernel_node, size_t size)
 
 	if (!np_os_reserve_at(end, more))
 		return ENOMEM;
-	np_os_bind(end, more, kernel_node);
+	np_os_bind(end, more, bind_node);
 	error = set_slots((uintptr_t)end, more, r);
 	if (error)
 		np_os_release(end, more);
@@ -256,13 +259,13 @@ static void cut_huge(struct np_region *r, size_t size)
 		r->block_size = size;
 }
 
-int np_region_resize_huge(struct np_region *r, int kernel_node,
+int np_region_resize_huge(struct np_region *r, int bind_node,
 			  size_t new_size)
 {
 	size_t slots = np_round_up(new_size, NP_SLOT_SIZE);
 	char *p = (char *)r->base;
 
-	if (slots > r->size && extend_huge(r, kernel_node, slots) != 0)
+	if (slots > r->size && extend_huge(r, bind_node, slots) != 0)
 		return ENOMEM;
 	if (new_size > r->block_size &&
 	    np_os_commit(p + r->block_size, new_size - r->block_size) != 0) {

@@ -28,6 +28,7 @@
 
 #include "base.h"
 #include "chunk.h"
+#include "owner.h"
 
 #include <stdatomic.h>
 
@@ -38,20 +39,26 @@ struct np_region {
 	uintptr_t base;		  /* address of its first byte */
 	uint32_t *pages;	  /* page table of the whole region; see
 				     struct np_chunk on who may read it */
-	_Atomic np_home_t home;	  /* whose memory; atomic, relaxed: changes
+	_Atomic np_tag_t tag;	  /* whose memory; atomic, relaxed: changes
 				     once, when the pool learns its nodes */
 	uint8_t page_shift;	  /* huge: NP_HUGE_SHIFT */
 	uint8_t chunk_shift;
 	bool is_huge;
 	size_t size;		  /* bytes mapped: whole slots */
 	struct np_arena *arena;	  /* NULL: huge */
+	const char *pool;	  /* its name, for messages */
 	uint16_t arena_index;	  /* for messages */
 	/* Huge blocks: whoever holds the block owns them. */
+	const struct np_owner *owner; /* outlives the block */
 	size_t block_size;	  /* bytes that may be used */
 	int sight_entry;	  /* of the segment, or -1 */
-	bool counted;		  /* in its node's figures */
+	bool kept;		  /* freed, for the next one; guarded by the
+				     lock of huge.c, as are its links */
+	bool aged;		  /* kept for a whole tick; likewise */
+	struct np_region *prev, *next; /* all of an arena's, or of the huge
+				     blocks of a pool */
 	/* Regions of chunks: guarded by the arena's lock. */
-	struct np_region *prev, *next; /* all of an arena's */
+	uint64_t pass;		  /* the last of decay.c that looked at it */
 	uint32_t nchunks;	  /* places for chunks */
 	uint32_t used;		  /* places taken */
 	bool unclean;		  /* an empty place may hold old contents */
@@ -103,21 +110,27 @@ static inline struct np_chunk *np_region_chunk(const struct np_region *r,
 		memory_order_acquire);
 }
 
+static inline np_tag_t np_region_tag(const struct np_region *r)
+{
+	return atomic_load_explicit(&r->tag, memory_order_relaxed);
+}
+
 static inline np_home_t np_region_home(const struct np_region *r)
 {
-	return atomic_load_explicit(&r->home, memory_order_relaxed);
+	return np_tag_home(np_region_tag(r));
 }
 
 /* Maps and binds a region for chunks of this geometry, all places empty, and
- * enters it. kernel_node: as np_os_bind. Returns NULL with errno. */
+ * enters it. Returns NULL with errno. */
 struct np_region *np_region_create(struct np_arena *arena,
-				   unsigned arena_index, np_home_t home,
-				   int kernel_node,
+				   unsigned arena_index,
+				   const struct np_owner *owner,
 				   const struct np_classes *classes);
 
 /* Maps a huge block of size bytes (whole system pages), at a multiple of
- * align (at least a slot). Returns NULL with errno. */
-struct np_region *np_region_create_huge(np_home_t home, int kernel_node,
+ * align (at least a slot). owner: lives longer than the block. Returns NULL
+ * with errno. */
+struct np_region *np_region_create_huge(const struct np_owner *owner,
 					size_t size, size_t align);
 
 /* Leaves the map and unmaps. Returns 0, or a positive errno if the kernel
@@ -127,7 +140,7 @@ int np_region_destroy(struct np_region *region);
 /* Lets a huge block use new_size bytes (whole system pages, at least one) in
  * place: takes slots behind it if they are free, gives back those it needs no
  * more. Returns 0, or ENOMEM: nothing has changed. */
-int np_region_resize_huge(struct np_region *region, int kernel_node,
+int np_region_resize_huge(struct np_region *region, int bind_node,
 			  size_t new_size);
 
 /* Fork: the map's lock. */

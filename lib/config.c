@@ -15,30 +15,74 @@
 #define DAY_MS (24 * 3600 * 1000)
 
 static const char *const class_tables[] = { "netty", "fine", NULL };
+static const char *const policies[] = { "local", "interleave", NULL };
 
 #define FIELD(f) offsetof(struct np_config, f)
+#define MOST_BYTES ((int64_t)1 << 46) /* half of a process's addresses */
+#define MOST_CACHE_BYTES ((int64_t)1 << 30)
 
 const struct np_option np_options[] = {
-	{ "arenas", NP_OPT_NUMBER, FIELD(arenas), 0, 64, 0, "arenas", NULL,
+	{ "arenas", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(arenas), 0, 64, 0,
+	  "arenas", NULL,
 	  "Arenas of each node; 0 makes one for each of its CPUs, at most 16." },
-	{ "classes", NP_OPT_WORD, FIELD(class_table), NP_NETTY, NP_FINE,
-	  NP_FINE, "", class_tables,
+	{ "classes", NP_OPT_WORD, NP_OPT_FIXED, FIELD(class_table), NP_NETTY,
+	  NP_FINE, NP_FINE, "", class_tables,
 	  "Size class table: fine (8 steps a doubling) or netty "
 	  "(powers of two)." },
-	{ "page_size", NP_OPT_SIZE, FIELD(page_size), 4096, 1 << 20, 8192,
-	  "bytes", NULL, "Size of a page, a power of two." },
-	{ "max_order", NP_OPT_NUMBER, FIELD(max_order), 0, 14, 11, "", NULL,
+	{ "page_size", NP_OPT_SIZE, NP_OPT_FIXED, FIELD(page_size), 4096,
+	  1 << 20, 8192, "bytes", NULL, "Size of a page, a power of two." },
+	{ "max_order", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(max_order), 0, 14,
+	  11, "", NULL,
 	  "A chunk is page_size << max_order bytes, at most 1 GiB." },
-	{ "decay_ms", NP_OPT_NUMBER, FIELD(decay_ms), -1, DAY_MS, 10000, "ms",
-	  NULL, "Free pages return to the kernel after this time; 0 at once, "
+	{ "node_set", NP_OPT_TEXT, NP_OPT_FIXED, FIELD(node_set), 0, 0, 0,
+	  "list of nodes", NULL,
+	  "Nodes that memory comes from, as 0-3+8; empty = all." },
+	{ "policy", NP_OPT_WORD, NP_OPT_FIXED, FIELD(policy), NP_LOCAL,
+	  NP_INTERLEAVE, NP_LOCAL, "", policies,
+	  "Memory is local to the thread that asks, or interleaved over "
+	  "the nodes." },
+	{ "cache_pieces", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(cache_pieces), 0,
+	  512, 512, "pieces", NULL,
+	  "Pieces in one magazine of a thread cache at most; 0 = no thread "
+	  "caches." },
+	{ "cache_bytes", NP_OPT_BYTES, NP_OPT_LIVE, FIELD(cache_bytes), 0,
+	  MOST_CACHE_BYTES, 4 << 20, "bytes", NULL,
+	  "Bytes in the shared part of a thread's cache, at most." },
+	{ "huge_bytes", NP_OPT_BYTES, NP_OPT_LIVE, FIELD(huge_bytes), 0,
+	  MOST_BYTES, 64 << 20, "bytes", NULL,
+	  "Bytes of freed huge blocks that are kept for the next, of each "
+	  "node." },
+	{ "decay_ms", NP_OPT_NUMBER, NP_OPT_LIVE, FIELD(decay_ms), -1, DAY_MS,
+	  10000, "ms", NULL,
+	  "Free pages return to the kernel after this time; 0 at once, "
 	  "-1 never." },
-	{ "cache", NP_OPT_NUMBER, FIELD(cache), 0, 1, 1, "", NULL,
-	  "Thread caches: 1 on, 0 off." },
-	{ "check", NP_OPT_NUMBER, FIELD(check), 0, 1, 0, "", NULL,
+	{ "soft_limit", NP_OPT_BYTES, NP_OPT_LIVE, FIELD(soft_limit), 0,
+	  MOST_BYTES, 0, "bytes", NULL,
+	  "Above this the pool gives back what it can; 0 = no limit." },
+	{ "hard_limit", NP_OPT_BYTES, NP_OPT_LIVE, FIELD(hard_limit), 0,
+	  MOST_BYTES, 0, "bytes", NULL,
+	  "A request that would pass this fails; 0 = no limit." },
+	{ "node_soft_limit", NP_OPT_BYTES, NP_OPT_LIVE,
+	  FIELD(node_soft_limit), 0, MOST_BYTES, 0, "bytes", NULL,
+	  "As soft_limit, for each node." },
+	{ "node_hard_limit", NP_OPT_BYTES, NP_OPT_LIVE,
+	  FIELD(node_hard_limit), 0, MOST_BYTES, 0, "bytes", NULL,
+	  "As hard_limit, for each node." },
+	{ "zero_on_free", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(zero_on_free), 0,
+	  1, 0, "", NULL, "1 clears pieces when they are freed." },
+	{ "pinned", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(pinned), 0, 1, 0, "",
+	  NULL, "1 gives pages back only by whole chunks." },
+	{ "background", NP_OPT_NUMBER, NP_OPT_PROCESS_LIVE, FIELD(background),
+	  0, 1, 0, "", NULL,
+	  "1 starts a thread that gives memory back when all others idle." },
+	{ "check", NP_OPT_NUMBER, NP_OPT_PROCESS, FIELD(check), 0, 1, 0, "",
+	  NULL,
 	  "1 checks every free at the call, which takes the caches away." },
-	{ "nodes", NP_OPT_NUMBER, FIELD(nodes), 0, 64, 0, "nodes", NULL,
+	{ "nodes", NP_OPT_NUMBER, NP_OPT_PROCESS, FIELD(nodes), 0, 64, 0,
+	  "nodes", NULL,
 	  "Pretends that the machine has so many nodes; 0 looks at it." },
-	{ "segment", NP_OPT_PATH, FIELD(segment), 0, 0, 0, "directory", NULL,
+	{ "segment", NP_OPT_TEXT, NP_OPT_PROCESS, FIELD(segment), 0, 0, 0,
+	  "path", NULL,
 	  "Where to publish a segment of counters for npool-stat; "
 	  "empty = nowhere." },
 };
@@ -55,7 +99,7 @@ void np_config_preset(struct np_config *config)
 {
 	memset(config, 0, sizeof *config);
 	for (size_t i = 0; i < np_noptions; i++)
-		if (np_options[i].type != NP_OPT_PATH)
+		if (np_options[i].type != NP_OPT_TEXT)
 			*number_of(config, &np_options[i]) =
 				np_options[i].preset;
 }
@@ -93,7 +137,7 @@ static bool parse_word(const char *text, const struct np_option *option,
 	return false;
 }
 
-static bool set_path(struct np_config *config, const struct np_option *option,
+static bool set_text(struct np_config *config, const struct np_option *option,
 		     const char *text)
 {
 	size_t size = strlen(text) + 1;
@@ -104,28 +148,35 @@ static bool set_path(struct np_config *config, const struct np_option *option,
 	return true;
 }
 
-static bool set_option(struct np_config *config,
-		       const struct np_option *option, const char *text)
+bool np_config_set_number(struct np_config *config,
+			  const struct np_option *option, int64_t value)
 {
-	bool is_size = option->type == NP_OPT_SIZE;
-	int64_t value;
-
-	if (option->type == NP_OPT_PATH)
-		return set_path(config, option, text);
-	if (option->type == NP_OPT_WORD
-	    ? !parse_word(text, option, &value)
-	    : !parse_number(text, is_size, &value))
-		return false;
 	if (value < option->min || value > option->max ||
-	    (is_size && !np_is_pow2((size_t)value)))
+	    (option->type == NP_OPT_SIZE && !np_is_pow2((size_t)value)))
 		return false;
 	*number_of(config, option) = value;
 	return true;
 }
 
+bool np_config_set(struct np_config *config, const struct np_option *option,
+		   const char *text)
+{
+	bool is_size = option->type == NP_OPT_SIZE ||
+		       option->type == NP_OPT_BYTES;
+	int64_t value;
+
+	if (option->type == NP_OPT_TEXT)
+		return set_text(config, option, text);
+	if (option->type == NP_OPT_WORD
+	    ? !parse_word(text, option, &value)
+	    : !parse_number(text, is_size, &value))
+		return false;
+	return np_config_set_number(config, option, value);
+}
+
 /* --- the text --------------------------------------------------------- */
 
-static const struct np_option *find_option(const char *name)
+const struct np_option *np_config_find(const char *name)
 {
 	for (size_t i = 0; i < np_noptions; i++)
 		if (!strcmp(np_options[i].name, name))
@@ -133,10 +184,10 @@ static const struct np_option *find_option(const char *name)
 	return NULL;
 }
 
-static void describe_range(const struct np_option *o, char *text, size_t size)
+void np_config_describe(const struct np_option *o, char *text, size_t size)
 {
-	if (o->type == NP_OPT_PATH)
-		snprintf(text, size, "a path below %d bytes",
+	if (o->type == NP_OPT_TEXT)
+		snprintf(text, size, "a %s below %d bytes", o->unit,
 			 NP_CONFIG_PATH_MAX);
 	else if (o->type == NP_OPT_WORD)
 		snprintf(text, size, "%s or %s", o->words[0], o->words[1]);
@@ -155,21 +206,21 @@ static bool parse_part(struct np_config *config, char *part)
 
 	if (value)
 		*value++ = '\0';
-	option = find_option(part);
+	option = np_config_find(part);
 	if (!option) {
-		np_warn(NP_CONFIG_ENV ": there is no option '%s'; npool(7) "
-			"lists them", part);
+		np_warn(NP_CONFIG_ENV ": there is no option '%s'; "
+			"npool_options(7) lists them", part);
 		return false;
 	}
-	if (value && set_option(config, option, value))
+	if (value && np_config_set(config, option, value))
 		return true;
-	describe_range(option, range, sizeof range);
+	np_config_describe(option, range, sizeof range);
 	np_warn(NP_CONFIG_ENV ": '%s' is no value for %s (%s); ignored",
 		value ? value : "", part, range);
 	return false;
 }
 
-static bool geometry_fits(const struct np_config *config)
+bool np_config_geometry_fits(const struct np_config *config)
 {
 	return config->page_size << config->max_order <= (int64_t)1 << 30;
 }
@@ -194,7 +245,7 @@ unsigned np_config_parse(struct np_config *config, const char *text)
 		}
 		text += size + (text[size] == ',');
 	}
-	if (!geometry_fits(config)) {
+	if (!np_config_geometry_fits(config)) {
 		np_warn(NP_CONFIG_ENV ": page_size << max_order is over 1 GiB;"
 			" both are ignored");
 		config->page_size = before.page_size;
@@ -216,7 +267,7 @@ void np_config_show(const struct np_config *config,
 	const char *at = (const char *)config + option->offset;
 	int64_t value;
 
-	if (option->type == NP_OPT_PATH) {
+	if (option->type == NP_OPT_TEXT) {
 		snprintf(text, size, "%s", at);
 		return;
 	}

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * config: the options, one row each. The table feeds the parser, `npool-stat
- * --config`, npool(7) and the tests.
+ * config: the options, one row each. The table feeds the parser, the fields of
+ * struct npool_attr (attr.c), npool_option_set and _get, `npool-stat --config`,
+ * npool_options(7) and the tests.
  *
  *	NPOOL_CONF="key:value,key:value"
  *
- * The environment is read once, by secure_getenv(3), when the pool starts. A
- * key that is not known, or a value out of its range, is named on standard
- * error and ignored: a server must not fail to start for a typing error.
+ * The environment is read once, by secure_getenv(3), when the default pool
+ * starts, and is about that pool and the process. A key that is not known, or
+ * a value out of its range, is named on standard error and ignored: a server
+ * must not fail to start for a typing error.
+ *
+ * Owner: a config is a plain value; a pool's own is guarded by its lock once
+ * the pool is there.
  */
 #ifndef NP_CONFIG_H
 #define NP_CONFIG_H
@@ -19,22 +24,49 @@
 #define NP_CONFIG_PATH_MAX 256
 
 struct np_config {
+	/* Of a pool. */
 	int64_t arenas;	    /* a node; 0 = one a CPU of the node */
 	int64_t class_table; /* enum np_class_table */
 	int64_t page_size;   /* bytes */
 	int64_t max_order;
+	int64_t policy;	     /* enum np_policy */
+	int64_t cache_pieces; /* of a class in a magazine; 0 = no caches */
+	int64_t cache_bytes; /* in the shared part of a thread's cache */
+	int64_t huge_bytes;  /* of huge blocks that are kept, a node */
 	int64_t decay_ms;    /* -1 = never */
-	int64_t cache;	     /* bool */
+	int64_t soft_limit, hard_limit;		  /* bytes; 0 = none */
+	int64_t node_soft_limit, node_hard_limit; /* of each node */
+	int64_t zero_on_free; /* bool */
+	int64_t pinned;	     /* bool */
+	char node_set[NP_CONFIG_PATH_MAX]; /* "0-3+8"; "" = all */
+	/* Of the process. */
 	int64_t check;	     /* bool */
+	int64_t background;  /* bool */
 	int64_t nodes;	     /* invented ones; 0 = those of the machine */
 	char segment[NP_CONFIG_PATH_MAX]; /* directory; "" = none */
 };
 
-enum np_option_type { NP_OPT_NUMBER, NP_OPT_SIZE, NP_OPT_WORD, NP_OPT_PATH };
+enum np_policy { NP_LOCAL, NP_INTERLEAVE };
+
+enum np_option_type {
+	NP_OPT_NUMBER,
+	NP_OPT_BYTES, /* a number that may end in K, M or G (of 1024) */
+	NP_OPT_SIZE,  /* the same, a power of two */
+	NP_OPT_WORD,
+	NP_OPT_TEXT,
+};
+
+enum np_option_scope {
+	NP_OPT_FIXED,	/* of a pool, fixed when it starts */
+	NP_OPT_LIVE,	/* of a pool, can be set while it runs */
+	NP_OPT_PROCESS, /* of the process, fixed when it starts */
+	NP_OPT_PROCESS_LIVE,
+};
 
 struct np_option {
 	const char *name;
 	enum np_option_type type;
+	enum np_option_scope scope;
 	size_t offset;		  /* in struct np_config */
 	int64_t min, max, preset;
 	const char *unit;
@@ -47,6 +79,25 @@ extern const size_t np_noptions;
 
 /* Sets every option to its preset. */
 void np_config_preset(struct np_config *config);
+
+/* The option of this name, or NULL. */
+const struct np_option *np_config_find(const char *name);
+
+/* Sets one option. Returns false, and changes nothing, if text is no value
+ * for it. */
+bool np_config_set(struct np_config *config, const struct np_option *option,
+		   const char *text);
+
+/* Sets an option that is a number. Returns false if it is out of range. */
+bool np_config_set_number(struct np_config *config,
+			  const struct np_option *option, int64_t value);
+
+/* Is a chunk at most 1 GiB? */
+bool np_config_geometry_fits(const struct np_config *config);
+
+/* Says which values the option may have. */
+void np_config_describe(const struct np_option *option, char *text,
+			size_t size);
 
 /* Sets the options that text names; NULL or "" = none. Warns of what it
  * cannot use. Returns how many parts it could not use. */

@@ -7,7 +7,8 @@
 #include "arena.h"
 #include "os.h"
 
-#define VISITS_A_LOOK 32 /* the clock costs about as much as a visit */
+#define LOOKED_AT 256 /* subpages of a class in a tick: nobody shall wait long
+			 for those that are empty, which are few */
 
 /* Purging works on whole system pages, which may be larger than ours. */
 static uint32_t pages_in_unit(const struct np_chunk *c)
@@ -17,65 +18,124 @@ static uint32_t pages_in_unit(const struct np_chunk *c)
 	return unit > 1 ? (uint32_t)unit : 1;
 }
 
-static size_t purge_chunk(struct np_chunk *c, bool all)
+static bool may_purge(const struct np_chunk *c)
+{
+	return !c->pinned && !c->populated &&
+	       pages_in_unit(c) <= np_chunk_npages(c);
+}
+
+/* Purges a stretch of dirty units; returns the bytes given back. What a taken
+ * subpage holds stays charged: it is charged whole. */
+static size_t purge(struct np_arena *a, struct np_chunk *c, uint32_t first,
+		    uint32_t n)
 {
 	unsigned shift = c->classes->page_shift;
+	uint32_t nfree = 0;
+
+	if (np_os_purge(c->base + ((size_t)first << shift),
+			(size_t)n << shift) != 0)
+		return 0;
+	for (uint32_t i = first; i < first + n; i++)
+		nfree += !c->pages[i] && np_chunk_is_dirty(c, i);
+	np_chunk_mark_clean(c, first, n);
+	np_limits_refund(&a->owner.limits, (size_t)nfree << shift);
+	np_count_add(&a->count->purged, (size_t)n << shift);
+	return (size_t)n << shift;
+}
+
+void np_decay_run(struct np_arena *a, struct np_chunk *c, uint32_t first,
+		  uint32_t n)
+{
+	uint32_t unit = pages_in_unit(c);
+	uint32_t end = (first + n + unit - 1) / unit * unit;
+
+	if (!may_purge(c))
+		return;
+	first = first / unit * unit; /* its neighbours may be free too */
+	while (first + unit <= end) {
+		n = np_chunk_next_dirty(c, true, unit, &first);
+		if (first >= end || !n)
+			return;
+		n = n < end - first ? n : end - first;
+		purge(a, c, first, n);
+		first += n;
+	}
+}
+
+static size_t purge_chunk(struct np_arena *a, struct np_chunk *c, bool all)
+{
 	uint32_t unit = pages_in_unit(c), first = 0, n;
 	size_t purged = 0;
 
-	if (c->pinned || unit > np_chunk_npages(c))
-		return 0;
-	while ((n = np_chunk_next_dirty(c, all, unit, &first)) > 0) {
-		size_t size = (size_t)n << shift;
-
-		if (np_os_purge(c->base + ((size_t)first << shift),
-				size) == 0) {
-			np_chunk_mark_clean(c, first, n);
-			purged += size;
-		}
+	while (may_purge(c) &&
+	       (n = np_chunk_next_dirty(c, all, unit, &first)) > 0) {
+		purged += purge(a, c, first, n);
 		first += n;
 	}
 	np_chunk_age(c);
 	return purged;
 }
 
-static size_t purge_arena(struct np_arena *arena, bool all)
+static size_t purge_region(struct np_arena *a, struct np_region *r, bool all)
 {
 	size_t purged = 0;
 
-	for (int i = 0; i < NP_NLISTS; i++)
-		for (struct np_chunk *c = arena->lists[i].head; c; c = c->next)
-			purged += purge_chunk(c, all);
-	if (arena->spare)
-		purged += purge_chunk(arena->spare, all);
-	np_count_add(&arena->count->purged, purged);
+	for (uint32_t i = 0; i < r->nchunks; i++) {
+		struct np_chunk *c = atomic_load_explicit(
+			&r->chunks[i], memory_order_relaxed);
+
+		if (c)
+			purged += purge_chunk(a, c, all);
+	}
 	return purged;
 }
 
-void np_decay_visit(struct np_arena *arena)
+/* A region that this pass has not looked at. Those that came since it began
+ * are not its business. */
+static struct np_region *next_region(const struct np_arena *a,
+				     struct np_region *r)
 {
-	uint64_t now;
-
-	if (!(arena->policies & NP_DECAY) || arena->decay_ms < 0)
-		return;
-	if (arena->decay_ms == 0) {
-		np_arena_release_empty(arena);
-		purge_arena(arena, true);
-		return;
-	}
-	if (++arena->nops % VISITS_A_LOOK)
-		return;
-	now = np_os_now_ms();
-	if (now < arena->next_tick_ms)
-		return;
-	if (arena->next_tick_ms) {
-		np_arena_release_empty(arena);
-		purge_arena(arena, false);
-	}
-	arena->next_tick_ms = now + (uint64_t)(arena->decay_ms + 1) / 2;
+	while (r && r->pass == a->pass)
+		r = r->next;
+	return r;
 }
 
-size_t np_decay_all(struct np_arena *arena)
+/* One pass over the arena; the pool's lock keeps two apart (pool.c). */
+static size_t purge_arena(struct np_arena *a, bool all)
 {
-	return purge_arena(arena, true);
+	struct np_region *r;
+	size_t purged = 0, n;
+
+	np_lock(&a->lock);
+	a->pass++;
+	r = a->regions;
+	while ((r = next_region(a, r))) {
+		r->pass = a->pass;
+		n = purge_region(a, r, all);
+		purged += n;
+		if (!n)
+			continue;
+		/* Others waited for the kernel: let them in. */
+		np_unlock(&a->lock);
+		np_lock(&a->lock);
+		r = a->regions;
+	}
+	np_unlock(&a->lock);
+	return purged;
+}
+
+size_t np_decay_tick(struct np_arena *a)
+{
+	size_t bytes;
+
+	if (!(a->policies & NP_DECAY) || a->decay_ms < 0)
+		return 0;
+	np_arena_release_empty(a, LOOKED_AT);
+	bytes = np_arena_release_chunks(a, false);
+	return bytes + purge_arena(a, false);
+}
+
+size_t np_decay_all(struct np_arena *a)
+{
+	return purge_arena(a, true);
 }

@@ -6,7 +6,8 @@
 #include "depot.h"
 #include "meta.h"
 
-struct np_depot *np_depot_create(np_home_t home, unsigned nclasses)
+struct np_depot *np_depot_create(np_home_t home, unsigned nclasses,
+				 struct np_segment_node *node)
 {
 	struct np_depot *d = np_meta_alloc(home, sizeof *d + nclasses *
 					   sizeof(struct np_shelf));
@@ -15,7 +16,7 @@ struct np_depot *np_depot_create(np_home_t home, unsigned nclasses)
 		return NULL;
 	d->home = home;
 	d->nclasses = nclasses;
-	d->node = np_segment_node(home);
+	d->node = node;
 	np_lock_init(&d->inbox_lock, NP_RANK_INBOX);
 	for (unsigned c = 0; c < nclasses; c++)
 		np_lock_init(&d->shelf[c].lock, NP_RANK_DEPOT);
@@ -37,6 +38,12 @@ static struct np_mag *pop(struct np_mag **list)
 	return mag;
 }
 
+static void destroy_all(struct np_mag *mags)
+{
+	while (mags)
+		np_mag_destroy(pop(&mags));
+}
+
 static void count_bytes(struct np_depot *d, size_t change)
 {
 	np_count_add_shared(&d->node->depot_bytes, change);
@@ -54,6 +61,8 @@ struct np_mag *np_depot_get(struct np_depot *d, unsigned class, size_t size,
 	mag = pop(&s->full);
 	if (mag) {
 		s->bytes -= mag->n * size;
+		if (s->bytes < s->low)
+			s->low = s->bytes;
 		count_bytes(d, -(mag->n * size));
 		if (empty)
 			push(&s->empty, empty);
@@ -92,11 +101,51 @@ struct np_mag *np_depot_drain(struct np_depot *d, unsigned class)
 	empty = s->empty;
 	s->full = s->empty = NULL;
 	count_bytes(d, -s->bytes);
-	s->bytes = 0;
+	s->bytes = s->low = 0;
 	np_unlock(&s->lock);
-	while (empty)
-		np_mag_destroy(d->home, pop(&empty));
+	destroy_all(empty);
 	return full;
+}
+
+struct np_mag *np_depot_tick(struct np_depot *d, unsigned class, size_t size)
+{
+	struct np_shelf *s = &d->shelf[class];
+	struct np_mag *out = NULL, *empty = NULL;
+
+	np_lock(&s->lock);
+	while (s->full && s->full->n * size <= s->low) {
+		struct np_mag *mag = pop(&s->full);
+
+		s->low -= mag->n * size;
+		s->bytes -= mag->n * size;
+		count_bytes(d, -(mag->n * size));
+		push(&out, mag);
+	}
+	s->low = s->bytes;
+	if (!s->full) {
+		empty = s->empty;
+		s->empty = NULL;
+	}
+	np_unlock(&s->lock);
+	destroy_all(empty);
+	return out;
+}
+
+void np_depot_forget(struct np_depot *d)
+{
+	size_t bytes = d->inbox_bytes;
+
+	destroy_all(np_depot_receive(d));
+	np_depot_received(d, bytes);
+	for (unsigned c = 1; c < d->nclasses; c++)
+		destroy_all(np_depot_drain(d, c));
+}
+
+void np_depot_destroy(struct np_depot *d)
+{
+	np_depot_forget(d);
+	np_meta_free(d->home, d, sizeof *d + d->nclasses *
+		     sizeof(struct np_shelf));
 }
 
 /* --- inbox ------------------------------------------------------------ */
@@ -124,6 +173,7 @@ struct np_mag *np_depot_receive(struct np_depot *d)
 {
 	struct np_mag *mags;
 
+	NP_YIELD(&d->inbox_lock);
 	if (!atomic_load_explicit(&d->ninbox, memory_order_relaxed))
 		return NULL;
 	np_lock(&d->inbox_lock);

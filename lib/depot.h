@@ -10,7 +10,9 @@
  *
  * A shelf holds NP_DEPOT_BYTES of pieces at most, or one magazine if that is
  * larger; what is over goes back to its arenas, and so does the rest when the
- * depot is trimmed.
+ * depot is drained. A tick takes what the last interval had no need of: of
+ * the working set (Bonwick & Adams, section 3.5) only what lay there untouched
+ * all the time, `low`.
  *
  * Owner: each shelf and each inbox has a lock.
  */
@@ -30,6 +32,7 @@ struct np_shelf {
 	struct np_mag *full;  /* guarded by lock, like the rest */
 	struct np_mag *empty;
 	size_t bytes;	      /* of pieces in full ones */
+	size_t low;	      /* the least of it since the last tick */
 };
 
 struct np_depot {
@@ -44,8 +47,16 @@ struct np_depot {
 	struct np_shelf shelf[];       /* by class */
 };
 
-/* A depot for classes 1..nclasses-1 in home's memory; NULL with ENOMEM. */
-struct np_depot *np_depot_create(np_home_t home, unsigned nclasses);
+/* A depot for classes 1..nclasses-1 in home's memory, that counts at node;
+ * NULL with ENOMEM. */
+struct np_depot *np_depot_create(np_home_t home, unsigned nclasses,
+				 struct np_segment_node *node);
+
+/* Frees the depot's magazines; their pieces are nobody's. */
+void np_depot_forget(struct np_depot *depot);
+
+/* The same, and the depot. */
+void np_depot_destroy(struct np_depot *depot);
 
 /* Takes a full magazine of the class, and leaves *empty if it is not NULL.
  * Returns NULL, and leaves nothing, if there is none. size: bytes of a
@@ -69,6 +80,11 @@ struct np_mag *np_depot_receive(struct np_depot *depot);
 /* Takes every full magazine of the class, linked by next, and frees the empty
  * ones. */
 struct np_mag *np_depot_drain(struct np_depot *depot, unsigned class);
+
+/* A tick: takes the magazines of the class that nobody has needed since the
+ * last one, linked by next. size: bytes of a piece. */
+struct np_mag *np_depot_tick(struct np_depot *depot, unsigned class,
+			     size_t size);
 
 /* The pieces of a mixed magazine have gone elsewhere. */
 void np_depot_received(struct np_depot *depot, size_t bytes);

@@ -6,7 +6,6 @@
 #include "fork.h"
 #include "lock.h"
 #include "pool.h"
-#include "segment.h"
 
 /* Two threads may fork at once, and glibc does not keep their handlers apart:
  * the first one's come first. */
@@ -15,23 +14,25 @@ static struct np_lock fork_lock = NP_LOCK_INIT(NP_RANK_FORK);
 static void before_fork(void)
 {
 	np_lock_for_fork(&fork_lock);
-	np_pool_lock();
+	np_pools_lock();
 	np_lock_forking(true);
-	np_segment_fork_begins();
+	np_pools_fork_begins();
 }
 
 static void unlock_all(void)
 {
 	np_lock_forking(false);
-	np_pool_unlock();
+	np_pools_unlock();
 	np_unlock_for_fork(&fork_lock);
 }
 
 static void in_parent(void)
 {
-	if (np_segment.header)
-		np_count_add(&np_segment.header->forks, 1);
-	np_segment_fork_ends();
+	struct np_segment_header *h = np_pool.segment.header;
+
+	if (h)
+		np_count_add(&h->forks, 1);
+	np_pools_fork_ends();
 	unlock_all();
 }
 
@@ -42,8 +43,8 @@ static void in_child(void)
 	/* Files are opened here, which is a cancellation point; fork is none,
 	 * and a thread that was cancelled would end with all locks held. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	np_pool_forked();
-	np_segment_fork_ends();
+	np_pools_forked();
+	np_pools_fork_ends();
 	pthread_setcancelstate(cancel, NULL);
 	unlock_all();
 }

@@ -2,13 +2,21 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * huge: blocks larger than a chunk. Each is a region of its own: mapped,
- * bound to its home, entered in the chunk map, and unmapped when freed. It
- * owns its 16 MiB slots whole. It grows and shrinks in place where the address
- * space behind it is free; else its pages move to a larger region, without
- * being copied where the kernel can do that.
+ * bound to its home, entered in the chunk map. It owns its 16 MiB slots whole.
+ * It grows and shrinks in place where the address space behind it is free;
+ * else its pages move to a larger region, without being copied where the
+ * kernel can do that.
  *
- * Owner: whoever holds the block. There is no lock; the chunk map and the
- * counters have theirs.
+ * A block that is freed is kept for the next one of its home, up to
+ * `keep_bytes` a home, and unmapped when a whole tick has passed, or at
+ * once when there is no room. A request takes a kept block whose size is at
+ * most an eighth above its own: the smallest such.
+ *
+ *	list   every block of the pool: handed out, or kept
+ *	kept   a block that nobody holds; charged like the others
+ *
+ * Owner: whoever holds a block owns its size; the list, and which blocks are
+ * kept, is guarded by the lock. The kernel is called outside of it.
  *
  * Source: mremap(2), MREMAP_DONTUNMAP.
  */
@@ -17,16 +25,45 @@
 
 #include "base.h"
 #include "chunkmap.h"
+#include "lock.h"
 
-/* Maps size bytes (at most PTRDIFF_MAX), zero, at a multiple of align.
- * Returns NULL with ENOMEM. */
-void *np_huge_alloc(np_home_t home, int bind_node, size_t size, size_t align);
+struct np_huge {
+	struct np_lock lock;
+	struct np_region *list; /* guarded by lock, like the rest */
+	size_t keep_bytes;	/* of kept blocks, each home */
+	bool decays;		/* kept blocks are unmapped in time */
+};
 
-/* Unmaps the block. */
-void np_huge_free(struct np_region *region);
+void np_huge_init(struct np_huge *huge, size_t keep_bytes, bool decays);
+
+/* The same, of one that is in use. */
+void np_huge_set(struct np_huge *huge, size_t keep_bytes, bool decays);
+
+/* A block of size bytes (at most PTRDIFF_MAX) at a multiple of align. *zero:
+ * does it read as zero? Returns NULL with ENOMEM: no memory, or a limit. */
+void *np_huge_alloc(struct np_huge *huge, const struct np_owner *owner,
+		    size_t size, size_t align, bool *zero);
+
+/* Takes the block back. Returns false if it is freed already. */
+bool np_huge_free(struct np_huge *huge, struct np_region *region);
 
 /* Makes the block size bytes large, in place or elsewhere. size: not 0.
  * Returns its address, or NULL with ENOMEM: nothing has changed. */
-void *np_huge_resize(struct np_region *region, int bind_node, size_t size);
+void *np_huge_resize(struct np_huge *huge, struct np_region *region,
+		     size_t size);
+
+/* Does nobody hold the block: is it kept? */
+bool np_huge_is_kept(struct np_huge *huge, const struct np_region *region);
+
+/* Unmaps blocks that are kept: those kept for a whole tick, or all. Returns
+ * the bytes given back. */
+size_t np_huge_trim(struct np_huge *huge, bool all);
+
+/* Unmaps every block, whoever holds it. */
+void np_huge_fini(struct np_huge *huge);
+
+/* The blocks' owner has learnt its node and its segment: they count there from
+ * here on. */
+void np_huge_settle(struct np_huge *huge);
 
 #endif

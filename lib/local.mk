@@ -21,18 +21,28 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/chunk.c %D%/chunk.h \
 	%D%/subpage.c %D%/subpage.h \
 	%D%/chunklist.c %D%/chunklist.h \
+	%D%/limit.c %D%/limit.h \
+	%D%/owner.h \
 	%D%/chunkmap.c %D%/chunkmap.h \
-	%D%/node.c %D%/node.h \
 	%D%/place.c %D%/place.h \
 	%D%/arena.c %D%/arena.h \
 	%D%/decay.c %D%/decay.h \
 	%D%/huge.c %D%/huge.h \
 	%D%/magazine.c %D%/magazine.h \
 	%D%/depot.c %D%/depot.h \
+	%D%/node.c %D%/node.h \
 	%D%/cache.c %D%/cache.h \
+	%D%/seat.c %D%/seat.h \
 	%D%/thread.c %D%/thread.h \
 	%D%/pool.c %D%/pool.h \
+	%D%/start.c %D%/start.h \
+	%D%/tick.c %D%/tick.h \
+	%D%/background.c %D%/background.h \
+	%D%/pressure.c %D%/pressure.h \
+	%D%/request.c %D%/request.h \
+	%D%/piece.c %D%/piece.h \
 	%D%/fork.c %D%/fork.h \
+	%D%/attr.c %D%/attr.h \
 	%D%/npool.c \
 	%D%/stats.c %D%/stats.h \
 	%D%/segment.c %D%/segment.h

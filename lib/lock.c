@@ -56,6 +56,16 @@ void np_lock(struct np_lock *lock)
 	pthread_mutex_lock(&lock->mutex);
 }
 
+bool np_trylock(struct np_lock *lock)
+{
+	if (np_unlikely(forking))
+		return true;
+	if (pthread_mutex_trylock(&lock->mutex) != 0)
+		return false;
+	note_taken(lock);
+	return true;
+}
+
 void np_unlock(struct np_lock *lock)
 {
 	if (np_unlikely(forking))

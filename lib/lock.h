@@ -20,14 +20,18 @@
 
 enum np_lock_rank {
 	NP_RANK_FORK,	 /* fork.c: one fork at a time */
-	NP_RANK_POOL,	 /* pool.c: the pool's start and its trim */
+	NP_RANK_POOLS,	 /* pool.c: which pools there are */
+	NP_RANK_POOL,	 /* pool.c: a pool's options, its tick and trim */
 	NP_RANK_THREADS, /* thread.c: the list of thread caches */
+	NP_RANK_CLAIM,	 /* cache.c: who empties the caches of others */
 	NP_RANK_INBOX,	 /* depot.c: what other nodes sent home */
 	NP_RANK_DEPOT,	 /* depot.c: one for each node and class */
+	NP_RANK_HUGE,	 /* huge.c: a pool's huge blocks */
 	NP_RANK_ARENA,	 /* arena.c */
 	NP_RANK_MAP,	 /* chunkmap.c: opening a block of the table */
 	NP_RANK_SEGMENT, /* segment.c: its table of chunks */
 	NP_RANK_META,	 /* meta.c: one for each node */
+	NP_RANK_BACKGROUND, /* background.c: whether its thread runs */
 	NP_RANKS,
 };
 
@@ -41,6 +45,9 @@ struct np_lock {
 void np_lock_init(struct np_lock *lock, enum np_lock_rank rank);
 void np_lock(struct np_lock *lock);
 void np_unlock(struct np_lock *lock);
+
+/* As np_lock, but returns false instead of waiting. */
+bool np_trylock(struct np_lock *lock);
 
 /* Is lock held by this thread? Debug builds know; others say yes. */
 bool np_lock_held(const struct np_lock *lock);

@@ -17,6 +17,7 @@
 struct np_mag {
 	uint32_t n;	  /* pieces in it */
 	uint32_t cap;	  /* pieces that fit */
+	np_home_t home;	  /* whose memory it is; written once */
 	struct np_mag *next; /* in a depot */
 	void *slot[];	  /* [0..n) */
 };
@@ -27,7 +28,13 @@ struct np_mag {
 /* An empty magazine for cap pieces, or NULL with ENOMEM. */
 struct np_mag *np_mag_create(np_home_t home, uint32_t cap);
 
-void np_mag_destroy(np_home_t home, struct np_mag *mag);
+/* Its pieces, if it has some, are nobody's then. NULL and np_mag_none may be
+ * handed in. */
+void np_mag_destroy(struct np_mag *mag);
+
+/* Puts the pieces of magazines, linked by next, back into their arenas, and
+ * frees the magazines. NULL: none. */
+void np_mags_to_arenas(struct np_mag *mags);
 
 /* A magazine that is empty and full at once: it serves nothing and takes
  * nothing, so that who has none needs no test. Never written. */

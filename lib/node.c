@@ -5,84 +5,201 @@
  */
 #include "node.h"
 #include "meta.h"
+#include "os.h"
 
 #include <errno.h>
 
 #define ARENAS_MOST 16 /* more locks than this do not pay their memory */
 
+static unsigned arenas_for(unsigned ncpus)
+{
+	return ncpus < 1 ? 1 : ncpus > ARENAS_MOST ? ARENAS_MOST : ncpus;
+}
+
 unsigned np_node_narenas(const struct np_topology *topology, np_home_t home,
 			 unsigned wanted)
 {
-	unsigned n = wanted ? wanted : topology->cpus_of[home];
-
-	if (!wanted && n > ARENAS_MOST)
-		n = ARENAS_MOST;
-	return n ? n : 1;
+	return wanted ? wanted : arenas_for(topology->cpus_of[home]);
 }
 
-static struct np_arena *make_arena(struct np_nodes *nodes,
-				   struct np_node *node, unsigned index,
-				   int64_t decay_ms)
+/* --- the plan --------------------------------------------------------- */
+
+static bool in_set(const struct np_nodes_plan *plan, unsigned home)
+{
+	if (plan->interleaved)
+		return home == 0;
+	return !plan->in_set || plan->in_set[home];
+}
+
+/* An interleaved pool serves all CPUs from one home. */
+static unsigned narenas(const struct np_nodes_plan *plan, unsigned home)
+{
+	unsigned ncpus = 0;
+
+	if (!plan->interleaved || plan->arenas)
+		return np_node_narenas(plan->topology, (np_home_t)home,
+				       plan->arenas);
+	for (unsigned i = 0; i < plan->topology->nnodes; i++)
+		ncpus += plan->topology->cpus_of[i];
+	return arenas_for(ncpus);
+}
+
+unsigned np_nodes_count_arenas(const struct np_nodes_plan *plan)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < plan->topology->nnodes; i++)
+		if (in_set(plan, i))
+			n += narenas(plan, i);
+	return n;
+}
+
+/* The home of the pool that is nearest to this one. */
+static np_home_t nearest(const struct np_nodes_plan *plan, unsigned home)
+{
+	unsigned n = plan->topology->nnodes, best = n;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!in_set(plan, i))
+			continue;
+		if (i == home)
+			return (np_home_t)i;
+		if (best == n ||
+		    np_topology_distance(plan->topology, home, i) <
+		    np_topology_distance(plan->topology, home, best))
+			best = i;
+	}
+	return (np_home_t)best;
+}
+
+np_home_t np_nodes_home_of(const struct np_nodes_plan *plan, unsigned cpu)
+{
+	return nearest(plan, np_topology_home(plan->topology, cpu));
+}
+
+/* --- making them ------------------------------------------------------ */
+
+static void make_owner(struct np_node *node, const struct np_nodes_plan *plan)
+{
+	node->owner = (struct np_owner){
+		.tag = np_tag(plan->slot, node->home),
+		.bind_node = np_topology_bind_to(plan->topology, node->home),
+		.pinned = plan->pinned,
+		.pool = plan->name,
+		.limits = { &node->limit, plan->limit },
+		.segment = plan->segment,
+	};
+	if (plan->interleaved && plan->topology->binds)
+		node->owner.bind_node = NP_INTERLEAVED(plan->slot);
+}
+
+static struct np_arena *make_arena(const struct np_nodes_plan *plan,
+				   const struct np_node *node, unsigned index)
 {
 	struct np_arena *a = np_meta_alloc(node->home, sizeof *a);
 
 	if (!a)
 		return NULL;
-	np_arena_init(a, nodes->classes, node->home, node->bind_node, index,
-		      NP_ALL_POLICIES, decay_ms);
-	np_arena_settle(a, node->home, node->bind_node);
+	np_arena_init(a, plan->classes, &node->owner, index, plan->policies,
+		      plan->decay_ms);
+	np_arena_settle(a, &node->owner);
 	return a;
 }
 
-static int make_node(struct np_nodes *nodes, struct np_node *node,
-		     unsigned index, int64_t decay_ms, struct np_arena *first)
+static int make_arenas(const struct np_nodes_plan *plan, struct np_node *node,
+		       unsigned n, unsigned *index)
 {
-	node->depot = np_depot_create(node->home, nodes->classes->n + 1u);
-	node->arenas = np_meta_alloc(node->home, node->narenas *
-				     sizeof *node->arenas);
-	if (!node->depot || !node->arenas)
+	node->arenas_size = n * sizeof *node->arenas;
+	node->arenas = np_meta_alloc(node->home, node->arenas_size);
+	if (!node->arenas)
 		return ENOMEM;
-	for (unsigned i = 0; i < node->narenas; i++) {
-		if (first && i == 0) {
-			np_arena_settle(first, node->home, node->bind_node);
-			node->arenas[0] = first;
-			continue;
-		}
-		node->arenas[i] = make_arena(nodes, node, index++, decay_ms);
-		if (!node->arenas[i])
+	while (node->narenas < n) {
+		struct np_arena *a = plan->first;
+
+		if (a && node->home == plan->first_home && !node->narenas)
+			np_arena_settle(a, &node->owner);
+		else
+			a = make_arena(plan, node, (*index)++);
+		if (!a)
 			return ENOMEM;
+		node->arenas[node->narenas++] = a;
 	}
 	return 0;
 }
 
-int np_nodes_create(struct np_nodes *nodes, const struct np_topology *topology,
-		    const struct np_classes *classes, unsigned arenas,
-		    int64_t decay_ms, struct np_arena *first,
-		    np_home_t first_home)
+static int make_node(struct np_nodes *nodes, const struct np_nodes_plan *plan,
+		     unsigned home, unsigned *index)
 {
-	unsigned index = 1; /* `first` is number 0 */
+	struct np_node *node = &nodes->node[home];
+
+	node->home = (np_home_t)home;
+	make_owner(node, plan);
+	nodes->home_for[home] = nearest(plan, home);
+	if (!in_set(plan, home))
+		return 0;
+	node->depot = np_depot_create(node->home, plan->classes->n + 1u,
+				      np_segment_node(plan->segment, home));
+	if (!node->depot)
+		return ENOMEM;
+	return make_arenas(plan, node, narenas(plan, home), index);
+}
+
+int np_nodes_create(struct np_nodes *nodes, const struct np_nodes_plan *plan)
+{
+	unsigned index = plan->first ? 1 : 0; /* `first` is number 0 */
 	int error = 0;
 
-	nodes->n = topology->nnodes;
-	nodes->topology = topology;
-	nodes->classes = classes;
+	nodes->n = plan->topology->nnodes;
+	nodes->slot = plan->slot;
+	nodes->topology = plan->topology;
+	nodes->classes = plan->classes;
+	nodes->segment = plan->segment;
 	nodes->node = np_meta_alloc(0, nodes->n * sizeof *nodes->node);
-	if (!nodes->node)
+	nodes->home_for = np_meta_alloc(0, nodes->n *
+					sizeof *nodes->home_for);
+	if (!nodes->node || !nodes->home_for)
 		return ENOMEM;
-	for (unsigned i = 0; !error && i < nodes->n; i++) {
-		struct np_node *node = &nodes->node[i];
-		bool is_first = i == first_home;
-
-		node->home = (np_home_t)i;
-		node->bind_node = np_topology_bind_to(topology, node->home);
-		node->narenas = np_node_narenas(topology, node->home, arenas);
-		error = make_node(nodes, node, index, decay_ms,
-				  is_first ? first : NULL);
-		index += node->narenas - is_first;
-	}
+	for (unsigned i = 0; !error && i < nodes->n; i++)
+		error = make_node(nodes, plan, i, &index);
 	nodes->narenas = index;
 	return error;
 }
+
+static void destroy_node(struct np_node *node)
+{
+	for (unsigned i = 0; i < node->narenas; i++) {
+		np_arena_fini(node->arenas[i]);
+		np_meta_free(node->home, node->arenas[i],
+			     sizeof *node->arenas[i]);
+	}
+	if (node->arenas)
+		np_meta_free(node->home, node->arenas,
+			     node->arenas_size);
+	if (node->depot)
+		np_depot_destroy(node->depot);
+}
+
+void np_nodes_destroy(struct np_nodes *nodes)
+{
+	for (unsigned i = 0; nodes->node && i < nodes->n; i++)
+		destroy_node(&nodes->node[i]);
+	if (nodes->node)
+		np_meta_free(0, nodes->node, nodes->n * sizeof *nodes->node);
+	if (nodes->home_for)
+		np_meta_free(0, nodes->home_for, nodes->n *
+			     sizeof *nodes->home_for);
+}
+
+void np_nodes_each_arena(const struct np_nodes *nodes,
+			 void (*call)(struct np_arena *arena, void *arg),
+			 void *arg)
+{
+	for (unsigned i = 0; i < nodes->n; i++)
+		for (unsigned k = 0; k < nodes->node[i].narenas; k++)
+			call(nodes->node[i].arenas[k], arg);
+}
+
+/* --- threads ---------------------------------------------------------- */
 
 struct np_arena *np_node_join(struct np_node *node)
 {

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * node: what a home has: its arenas and its depot; and which arena a thread
- * is assigned to.
+ * node: what a home has in a pool: its arenas, its depot and its limit; and
+ * which arena a thread is assigned to.
+ *
+ *	topology's home --home_for--> home of the pool that serves it
+ *
+ * In a pool of all nodes that is the same home; in one of some nodes a home
+ * that is not of them is served by the nearest that is, and has no arenas; an
+ * interleaved pool has one home, 0, for everybody.
  *
  * A new thread gets the arena of its node with the fewest threads, the first
  * of equals: while nobody leaves that is round-robin, and an arena that lost
  * threads is filled up first.
  *
- * Everything is written when the pool starts and constant afterwards; the
- * arenas' thread counts are guarded by the lock of the thread list.
+ * Everything is written when the pool starts and constant afterwards, but for
+ * the bounds, which are atomic; the arenas' thread counts are guarded by the
+ * lock of the thread list.
  *
- * Source: leastUsedArena of Netty; HACKING: NUMA rules 2 and 5.
+ * Source: leastUsedArena of Netty; HACKING: NUMA rules 2, 5 and 7.
  */
 #ifndef NP_NODE_H
 #define NP_NODE_H
@@ -19,36 +26,77 @@
 #include "base.h"
 #include "arena.h"
 #include "depot.h"
+#include "limit.h"
+#include "owner.h"
 #include "topology.h"
 
 struct np_node {
 	np_home_t home;
-	int bind_node;		  /* kernel node, or -1 */
-	unsigned narenas;
+	struct np_owner owner;	  /* of its memory */
+	unsigned narenas;	  /* 0: not of this pool */
 	struct np_arena **arenas; /* [narenas] */
-	struct np_depot *depot;
+	size_t arenas_size;	  /* bytes of that */
+	struct np_depot *depot;	  /* NULL if there are no arenas */
+	struct np_limit limit;
 };
 
+/* The nodes of a pool, and what its caches need to know of it. */
 struct np_nodes {
 	unsigned n;
 	unsigned narenas;	  /* of all nodes */
+	unsigned slot;		  /* the pool's */
+	uint32_t cache_pieces;	  /* of a class in one magazine, at most */
+	_Atomic size_t cache_bytes; /* of a cache's shared part, at most;
+				     relaxed: a bound that stands alone */
+	bool no_fast_path;	  /* every free is for the slow path */
 	const struct np_topology *topology;
 	const struct np_classes *classes;
+	struct np_segment *segment;
+	np_home_t *home_for;	  /* [n], by the topology's home */
 	struct np_node *node;	  /* [n], by home */
 };
 
-/* Makes the nodes of the topology and their arenas, but for arena 0 of home
- * `first_home`, which is `first`. arenas: of each node, as np_node_narenas.
- * Returns 0 or ENOMEM. */
-int np_nodes_create(struct np_nodes *nodes, const struct np_topology *topology,
-		    const struct np_classes *classes, unsigned arenas,
-		    int64_t decay_ms, struct np_arena *first,
-		    np_home_t first_home);
+/* What a pool wants of its nodes. */
+struct np_nodes_plan {
+	const struct np_topology *topology;
+	const struct np_classes *classes;
+	struct np_segment *segment;
+	struct np_limit *limit;	/* the pool's */
+	const char *name;	/* the pool's */
+	unsigned slot;
+	unsigned arenas;	/* of each node, as np_node_narenas */
+	unsigned policies;	/* of arenas */
+	int64_t decay_ms;
+	bool pinned;
+	bool interleaved;	/* NP_INTERLEAVED(slot) is set */
+	const bool *in_set;	/* by home; NULL: all */
+	struct np_arena *first;	/* arena 0 of home first_home; or NULL */
+	np_home_t first_home;
+};
+
+/* Makes the nodes and their arenas. Returns 0 or ENOMEM: what was made is
+ * there, and np_nodes_destroy frees it. */
+int np_nodes_create(struct np_nodes *nodes, const struct np_nodes_plan *plan);
+
+/* Unmaps all chunks and frees what np_nodes_create made. Not of a pool that
+ * has a `first`. */
+void np_nodes_destroy(struct np_nodes *nodes);
+
+/* How many arenas all nodes of the plan will have. */
+unsigned np_nodes_count_arenas(const struct np_nodes_plan *plan);
+
+/* The home that will serve this CPU. */
+np_home_t np_nodes_home_of(const struct np_nodes_plan *plan, unsigned cpu);
 
 /* How many arenas a home gets if `wanted` are asked for (0 = its own choice).
  */
 unsigned np_node_narenas(const struct np_topology *topology, np_home_t home,
 			 unsigned wanted);
+
+/* Calls call(arena, arg) for every arena. */
+void np_nodes_each_arena(const struct np_nodes *nodes,
+			 void (*call)(struct np_arena *arena, void *arg),
+			 void *arg);
 
 /* The arena that a new thread shall use; counts it there. */
 struct np_arena *np_node_join(struct np_node *node);
@@ -56,5 +104,13 @@ void np_node_leave(struct np_arena *arena);
 
 /* An arena for a call without a thread cache. */
 struct np_arena *np_node_any_arena(const struct np_node *node, unsigned cpu);
+
+/* The node of the pool that serves this CPU. */
+static inline struct np_node *np_nodes_of_cpu(const struct np_nodes *nodes,
+					      unsigned cpu)
+{
+	return &nodes->node[nodes->home_for[np_topology_home(nodes->topology,
+							     cpu)]];
+}
 
 #endif

@@ -6,7 +6,7 @@
 #include "os.h"
 
 #include <errno.h>
-#include <limits.h>	    /* CHAR_BIT */
+#include <linux/membarrier.h>
 #include <sched.h>	    /* sched_getcpu: the vDSO's getcpu */
 #include <stdio.h>	    /* snprintf */
 #include <sys/mman.h>
@@ -33,6 +33,7 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 #define MPOL_PREFERRED 1 /* linux/mempolicy.h; here without libnuma */
+#define MPOL_INTERLEAVE 3
 
 /* The thread sanitizer does not see raw system calls: it is told that what
  * comes from the kernel was given to it before. */
@@ -123,6 +124,28 @@ static int linux_name(void *addr, size_t size, const char *name)
 		     size, (unsigned long)name);
 }
 
+static int linux_mlock(const void *addr, size_t size)
+{
+	return (int)syscall(SYS_mlock, addr, size);
+}
+
+static int linux_membarrier(int command, unsigned flags)
+{
+	return (int)syscall(SYS_membarrier, command, flags, 0);
+}
+
+static size_t linux_page_size(void)
+{
+	static size_t size; /* Atomic enough: each writer writes the same. */
+	size_t seen = __atomic_load_n(&size, __ATOMIC_RELAXED);
+
+	if (!seen) {
+		seen = (size_t)sysconf(_SC_PAGESIZE);
+		__atomic_store_n(&size, seen, __ATOMIC_RELAXED);
+	}
+	return seen;
+}
+
 const struct np_os np_os_linux = {
 	.mmap = linux_mmap,
 	.munmap = linux_munmap,
@@ -134,6 +157,9 @@ const struct np_os np_os_linux = {
 	.move_pages = linux_move_pages,
 	.getcpu = linux_getcpu,
 	.name = linux_name,
+	.mlock = linux_mlock,
+	.membarrier = linux_membarrier,
+	.page_size = linux_page_size,
 };
 
 const struct np_os *np_os = &np_os_linux;
@@ -206,18 +232,32 @@ int np_os_commit(void *addr, size_t size)
 	return np_os->mprotect(addr, size, PROT_READ | PROT_WRITE) ? errno : 0;
 }
 
-int np_os_bind(void *addr, size_t size, int kernel_node)
-{
-	enum { WORD = sizeof(unsigned long) * CHAR_BIT };
-	unsigned long mask[NP_MAX_NODES / WORD] = { 0 };
+/* By set; written before memory is bound to one. */
+static struct np_os_nodes interleaved[NP_MAX_POOLS];
 
-	if (kernel_node < 0)
+void np_os_interleave(unsigned set, const struct np_os_nodes *nodes)
+{
+	interleaved[set] = *nodes;
+}
+
+int np_os_bind(void *addr, size_t size, int where)
+{
+	struct np_os_nodes one = { { 0 } };
+	const struct np_os_nodes *nodes = &one;
+	int mode = MPOL_PREFERRED;
+
+	if (where == NP_ANYWHERE)
 		return 0;
-	if (kernel_node >= NP_MAX_NODES)
+	if (where >= NP_MAX_NODES)
 		return EINVAL;
-	mask[kernel_node / WORD] = 1ul << (kernel_node % WORD);
+	if (where < NP_ANYWHERE) {
+		mode = MPOL_INTERLEAVE;
+		nodes = &interleaved[NP_INTERLEAVED(0) - where];
+	} else {
+		np_os_nodes_add(&one, (unsigned)where);
+	}
 	/* The kernel looks at maxnode - 1 bits (get_nodes in mempolicy.c). */
-	return np_os->mbind(addr, size, MPOL_PREFERRED, mask, NP_MAX_NODES + 1,
+	return np_os->mbind(addr, size, mode, nodes->word, NP_MAX_NODES + 1,
 			    0) ? errno : 0;
 }
 
@@ -234,10 +274,16 @@ void np_os_label(void *addr, size_t size, const char *what, int node)
 	errno = saved;
 }
 
+/* Is it whole system pages? The kernel would round the end up, into somebody
+ * else's page. */
+static bool is_whole(const void *addr, size_t size)
+{
+	return !(((uintptr_t)addr | size) & (np_os_page_size() - 1));
+}
+
 int np_os_purge(void *addr, size_t size)
 {
-	/* The kernel would round the end up, into somebody else's page. */
-	if (((uintptr_t)addr | size) & (np_os_page_size() - 1))
+	if (!is_whole(addr, size))
 		return EINVAL;
 	if (np_os->madvise(addr, size, MADV_DONTNEED) == 0)
 		return 0;
@@ -274,14 +320,7 @@ size_t np_os_file_limit(void)
 
 size_t np_os_page_size(void)
 {
-	static size_t size; /* Atomic enough: each writer writes the same. */
-	size_t seen = __atomic_load_n(&size, __ATOMIC_RELAXED);
-
-	if (!seen) {
-		seen = (size_t)sysconf(_SC_PAGESIZE);
-		__atomic_store_n(&size, seen, __ATOMIC_RELAXED);
-	}
-	return seen;
+	return np_os->page_size();
 }
 
 unsigned np_os_cpu(void)
@@ -340,5 +379,24 @@ void *np_os_map_file(int fd, size_t size)
 
 int np_os_populate(void *addr, size_t size)
 {
+	if (!is_whole(addr, size))
+		return EINVAL;
 	return np_os->madvise(addr, size, MADV_POPULATE_WRITE) ? errno : 0;
+}
+
+int np_os_lock(const void *addr, size_t size)
+{
+	return np_os->mlock(addr, size) ? errno : 0;
+}
+
+bool np_os_barrier_init(void)
+{
+	return np_os->membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+				 0) == 0;
+}
+
+void np_os_barrier(void)
+{
+	/* It cannot fail once it is registered. */
+	np_os->membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0);
 }

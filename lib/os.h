@@ -13,7 +13,8 @@
  * in this order, so that mlockall(MCL_FUTURE) cannot populate a page before
  * its policy stands (HACKING: NUMA rule 1).
  *
- * Source: mmap(2), mbind(2), madvise(2), move_pages(2), getcpu(2).
+ * Source: mmap(2), mbind(2), madvise(2), move_pages(2), getcpu(2), mlock(2),
+ * membarrier(2).
  */
 #ifndef NP_OS_H
 #define NP_OS_H
@@ -42,6 +43,9 @@ struct np_os {
 			  const int *nodes, int *status, int flags);
 	int (*getcpu)(unsigned *cpu);
 	int (*name)(void *addr, size_t size, const char *name);
+	int (*mlock)(const void *addr, size_t size);
+	int (*membarrier)(int command, unsigned flags);
+	size_t (*page_size)(void); /* sysconf(_SC_PAGESIZE) */
 };
 
 /* What Linux does. */
@@ -64,10 +68,28 @@ bool np_os_reserve_at(void *addr, size_t size);
  * Returns 0 or a positive errno. */
 int np_os_commit(void *addr, size_t size);
 
-/* Prefers kernel_node for the pages of [addr, addr + size) whoever touches
- * them first; below 0 = no preference, nothing is called.
+/* Where pages shall come from: a kernel node, NP_ANYWHERE, or one of the sets
+ * of nodes, page by page. */
+#define NP_ANYWHERE (-1)
+#define NP_INTERLEAVED(set) (-2 - (int)(set)) /* set: 0 .. NP_MAX_POOLS - 1 */
+
+/* A bit for each kernel node. */
+struct np_os_nodes {
+	unsigned long word[NP_MAX_NODES / (8 * sizeof(unsigned long))];
+};
+
+static inline void np_os_nodes_add(struct np_os_nodes *nodes, unsigned n)
+{
+	nodes->word[n / 64] |= 1ul << n % 64;
+}
+
+/* Says what NP_INTERLEAVED(set) is. Before memory is bound to it. */
+void np_os_interleave(unsigned set, const struct np_os_nodes *nodes);
+
+/* Prefers `where` for the pages of [addr, addr + size) whoever touches them
+ * first; NP_ANYWHERE: nothing is called.
  * Returns 0 or a positive errno (EPERM, ENOSYS where containers deny it). */
-int np_os_bind(void *addr, size_t size, int kernel_node);
+int np_os_bind(void *addr, size_t size, int where);
 
 /* Names the range in /proc/PID/maps, where the kernel can: "npool WHAT", with
  * the node's number behind it if that is not below 0. Keeps errno. */
@@ -107,7 +129,19 @@ uint64_t np_os_now_ms(void);
 void *np_os_map_file(int fd, size_t size);
 
 /* Allocates the pages of [addr, addr + size), so that touching them cannot
- * fault. Returns 0 or a positive errno (EINVAL before Linux 5.14). */
+ * fault. Returns 0 or a positive errno (EINVAL before Linux 5.14, and if these
+ * are not whole system pages). */
 int np_os_populate(void *addr, size_t size);
+
+/* Keeps the pages in memory. Returns 0 or a positive errno. */
+int np_os_lock(const void *addr, size_t size);
+
+/* Makes np_os_barrier work. Returns false where the kernel denies it. Again
+ * in a forked child. */
+bool np_os_barrier_init(void);
+
+/* Every running thread of the process passes a full memory barrier before
+ * this returns; those that do not run have passed one. */
+void np_os_barrier(void);
 
 #endif

@@ -77,9 +77,10 @@ static _Noreturn void die_in_run(const void *p, const struct np_place *place,
 		snprintf(piece, sizeof piece, "the run of %u pages",
 			 (unsigned)row->npages);
 	np_die("%s(%p): %s: %zu bytes into %s at page %u of chunk %p (class "
-	       "%u, arena %u, node %u)", what, p, fault, place->offset, piece,
-	       place->first, (void *)c->base, (unsigned)row->size,
-	       place->region->arena_index, np_region_home(place->region));
+	       "%u, arena %u, node %u, pool %s)", what, p, fault,
+	       place->offset, piece, place->first, (void *)c->base,
+	       (unsigned)row->size, place->region->arena_index,
+	       np_region_home(place->region), place->region->pool);
 }
 
 _Noreturn void np_place_die(const void *p, const struct np_place *place,
@@ -90,19 +91,21 @@ _Noreturn void np_place_die(const void *p, const struct np_place *place,
 	uintptr_t page;
 
 	if (!r)
-		np_die("%s(%p): not a pointer of this pool", what, p);
+		np_die("%s(%p): not a pointer of any pool", what, p);
 	if (r->is_huge)
-		np_die("%s(%p): interior pointer: %zu bytes into the huge "
-		       "block at %p of %zu bytes", what, p, place->offset,
-		       (void *)r->base, r->block_size);
+		np_die("%s(%p): %s: %zu bytes into the huge block at %p of "
+		       "%zu bytes (pool %s)", what, p,
+		       place->offset ? "interior pointer"
+				     : freed_before(what), place->offset,
+		       (void *)r->base, r->block_size, r->pool);
 	if (!c)
 		np_die("%s(%p): %s: its chunk is unmapped", what, p,
 		       freed_before(what));
 	page = ((uintptr_t)p - (uintptr_t)c->base) >> c->classes->page_shift;
 	if (!place->entry)
 		np_die("%s(%p): %s: page %u of chunk %p is free (arena %u, "
-		       "node %u)", what, p, freed_before(what),
+		       "node %u, pool %s)", what, p, freed_before(what),
 		       (unsigned)page, (void *)c->base, r->arena_index,
-		       np_region_home(r));
+		       np_region_home(r), r->pool);
 	die_in_run(p, place, what);
 }

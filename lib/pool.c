@@ -4,530 +4,642 @@
  * pool: see pool.h.
  */
 #include "pool.h"
-#include "fork.h"
-#include "huge.h"
+#include "background.h"
 #include "meta.h"
 #include "os.h"
+#include "start.h"
+#include "tick.h"
 
 #include <errno.h>
+#include <stdlib.h> /* strtol */
 #include <string.h>
 
-struct np_pool np_pool;
+struct np_pool np_pool = { .lock = NP_LOCK_INIT(NP_RANK_POOL) };
+struct np_pool *_Atomic np_pools[NP_MAX_POOLS] = { &np_pool };
+struct np_topology np_topology;
 
-/* Guards the first step of the start, and keeps two trims apart. */
-static struct np_lock pool_lock = NP_LOCK_INIT(NP_RANK_POOL);
+/* Guards which pools there are. */
+static struct np_lock pools_lock = NP_LOCK_INIT(NP_RANK_POOLS);
 
-static int stage(void)
+static struct np_pool *pool_in(unsigned slot)
 {
-	return atomic_load_explicit(&np_pool.stage, memory_order_acquire);
-}
-
-static void set_stage(enum np_pool_stage stage)
-{
-	atomic_store_explicit(&np_pool.stage, stage, memory_order_release);
-}
-
-/* --- counting without a cache ----------------------------------------- */
-
-/* What was counted before there was a segment to count in. */
-static struct np_class_count early[NP_MAX_CLASSES];
-
-static void add_shared(unsigned class, uint64_t allocs, uint64_t frees)
-{
-	struct np_block *b = np_block_shared();
-	uint64_t size = class ? np_pool.classes.row[class].size : 0;
-
-	np_count_add_shared(&b->class[class].allocs, allocs);
-	np_count_add_shared(&b->class[class].frees, frees);
-	np_count_add_shared(&b->misses, allocs);
-	np_count_add_shared(&b->in_bytes, allocs * size);
-	np_count_add_shared(&b->out_bytes, frees * size);
-}
-
-static void count_shared(unsigned class, bool is_free)
-{
-	if (stage() == NP_AWAKE)
-		add_shared(class, !is_free, is_free);
-	else
-		np_count_add_shared(is_free ? &early[class].frees
-					    : &early[class].allocs, 1);
-}
-
-static void count_early(void)
-{
-	for (unsigned class = 0; class <= np_pool.classes.n; class++)
-		add_shared(class, np_count_get(&early[class].allocs),
-			   np_count_get(&early[class].frees));
-}
-
-/* --- the start -------------------------------------------------------- */
-
-/* NP_ASLEEP to NP_EARLY: asks nobody but the kernel and the environment. */
-static bool start_early(void)
-{
-	struct np_pool *pool = &np_pool;
-	bool started = false;
-
-	np_lock(&pool_lock);
-	if (stage() == NP_ASLEEP && np_map_init() == 0) {
-		np_meta_init(NULL);
-		np_config_load(&pool->config);
-		np_classes_init(&pool->classes,
-				(enum np_class_table)pool->config.class_table,
-				np_log2((size_t)pool->config.page_size),
-				(unsigned)pool->config.max_order);
-		np_arena_init(&pool->first, &pool->classes, 0, -1, 0,
-			      NP_ALL_POLICIES, pool->config.decay_ms);
-		pool->check = pool->config.check;
-		pool->caching = pool->config.cache && !pool->check;
-		set_stage(NP_EARLY);
-		started = true;
-	}
-	np_unlock(&pool_lock);
-	/* As early as can be: handlers that are registered later run while
-	 * we do not hold our locks. */
-	if (started && np_fork_init() != 0)
-		np_warn("no memory for fork handlers; a child of several "
-			"threads may hang");
-	return stage() != NP_ASLEEP;
-}
-
-static unsigned count_arenas(const struct np_topology *topology,
-			     unsigned wanted)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < topology->nnodes; i++)
-		n += np_node_narenas(topology, (np_home_t)i, wanted);
-	return n;
-}
-
-/* NP_EARLY to NP_AWAKE. What this calls may call malloc: no lock is held. */
-static bool wake(void)
-{
-	struct np_pool *pool = &np_pool;
-	unsigned arenas = (unsigned)pool->config.arenas;
-	np_home_t here;
-
-	np_topology_init(&pool->topology, (unsigned)pool->config.nodes);
-	here = np_topology_home(&pool->topology, np_os_cpu());
-	np_meta_init(&pool->topology);
-	if (np_threads_init() != 0 ||
-	    np_segment_create(&pool->config, &pool->classes, &pool->topology,
-			      count_arenas(&pool->topology, arenas)) != 0 ||
-	    np_nodes_create(&pool->nodes, &pool->topology, &pool->classes,
-			    arenas, pool->config.decay_ms, &pool->first,
-			    here) != 0)
-		return false;
-	count_early();
-	/* The fork handlers hold this lock, and go by the stage. */
-	np_lock(&pool_lock);
-	set_stage(NP_AWAKE);
-	np_unlock(&pool_lock);
-	return true;
-}
-
-/* One thread wakes the pool, once. */
-static _Atomic bool waking;
-
-bool np_pool_wake(void)
-{
-	int cancel;
-
-	if (np_likely(stage() == NP_AWAKE))
-		return true;
-	if (stage() == NP_ASLEEP && !start_early())
-		return false;
-	if (!np_topology_ready() ||
-	    atomic_exchange_explicit(&waking, true, memory_order_relaxed))
-		return false;
-	/* Reading files is a cancellation point; malloc is none. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	if (!wake())
-		np_warn("no memory to start with; going on without caches");
-	pthread_setcancelstate(cancel, NULL);
-	return stage() == NP_AWAKE;
-}
-
-__attribute__((constructor)) static void constructed(void)
-{
-	np_pool_wake();
-}
-
-__attribute__((destructor)) static void destructed(void)
-{
-	if (stage() == NP_AWAKE)
-		np_segment_ended();
+	return atomic_load_explicit(&np_pools[slot], memory_order_acquire);
 }
 
 /* --- without a cache -------------------------------------------------- */
 
-/* The caller's cache; NULL: it has to do without. */
-static struct np_cache *my_cache(void)
+struct np_cache *np_pool_cache(struct np_pool *pool)
 {
-	if (!np_pool_wake() || !np_pool.caching)
+	if (pool == &np_pool && !np_start())
 		return NULL;
-	return np_thread_cache(&np_pool.nodes);
+	return pool->caching ? np_thread_cache(&pool->nodes) : NULL;
 }
 
-static struct np_arena *any_arena(void)
+np_home_t np_pool_home_of_caller(struct np_pool *pool)
 {
-	unsigned cpu = np_os_cpu();
-	np_home_t home;
-
-	if (stage() != NP_AWAKE)
-		return &np_pool.first;
-	home = np_topology_home(&np_pool.topology, cpu);
-	return np_node_any_arena(&np_pool.nodes.node[home], cpu);
+	return np_thread_home(&pool->nodes);
 }
 
-/* --- allocating ------------------------------------------------------- */
-
-static void *alloc_huge(const struct np_cache *c, size_t size, size_t align)
+static void count_early(unsigned class, bool is_free, unsigned n)
 {
-	const struct np_arena *a = c ? c->arena : any_arena();
-	void *p = np_huge_alloc(a->home, a->bind_node, size, align);
+	while (n--)
+		np_start_count(class, is_free);
+}
 
-	if (!p && np_pool_trim() > 0)
-		p = np_huge_alloc(a->home, a->bind_node, size, align);
-	if (!p)
-		return NULL;
-	if (c) {
-		np_count_add(&c->count->class[0].allocs, 1);
-		np_count_add(&c->count->misses, 1);
-	} else {
-		count_shared(0, false);
+void np_pool_count_taken(struct np_pool *pool, unsigned class, unsigned n)
+{
+	struct np_block *b;
+
+	if (np_pool_stage(pool) != NP_AWAKE) {
+		count_early(class, false, n);
+		return;
 	}
-	return p;
+	b = np_block_shared(&pool->segment);
+	np_count_add_shared(&b->class[class].allocs, n);
+	np_count_add_shared(&b->misses, n);
+	if (class)
+		np_count_add_shared(&b->in_bytes,
+				    n * (uint64_t)pool->classes.row[class].size);
 }
 
-/* Gives back what nobody uses, and looks for a piece in every arena. align:
- * 0, or that of a run. */
-static void *alloc_elsewhere(unsigned class, size_t align, bool *zero)
+void np_pool_count_given(struct np_pool *pool, unsigned class, unsigned n)
 {
-	struct np_nodes *nodes = &np_pool.nodes;
-	void *p = NULL;
+	struct np_block *b;
 
-	if (stage() != NP_AWAKE)
-		return NULL;
-	np_pool_trim();
-	for (unsigned i = 0; !p && i < nodes->n; i++)
-		for (unsigned k = 0; !p && k < nodes->node[i].narenas; k++) {
-			struct np_arena *a = nodes->node[i].arenas[k];
+	if (np_pool_stage(pool) != NP_AWAKE) {
+		count_early(class, true, n);
+		return;
+	}
+	b = np_block_shared(&pool->segment);
+	np_count_add_shared(&b->class[class].frees, n);
+	if (class)
+		np_count_add_shared(&b->out_bytes,
+				    n * (uint64_t)pool->classes.row[class].size);
+}
 
-			if (align)
-				p = np_arena_take_run(a, class, align, zero);
-			else if (np_arena_take(a, class, 1, &p) != 1)
-				p = NULL;
+void np_pool_count_refused(struct np_pool *pool)
+{
+	if (np_pool_stage(pool) == NP_AWAKE)
+		np_count_add_shared(&pool->segment.header->refused, 1);
+}
+
+/* --- which pools there are -------------------------------------------- */
+
+static void call_locked(unsigned slot, np_pool_call *call, void *arg)
+{
+	struct np_pool *pool = pool_in(slot);
+
+	if (pool && np_pool_stage(pool) == NP_AWAKE)
+		call(pool, arg);
+}
+
+static void each_locked(np_pool_call *call, void *arg)
+{
+	for (unsigned i = 0; i < NP_MAX_POOLS; i++)
+		call_locked(i, call, arg);
+}
+
+void np_pools_each(np_pool_call *call, void *arg)
+{
+	np_lock(&pools_lock);
+	each_locked(call, arg);
+	np_unlock(&pools_lock);
+}
+
+void np_pools_at(unsigned slot, np_pool_call *call, void *arg)
+{
+	np_lock(&pools_lock);
+	call_locked(slot, call, arg);
+	np_unlock(&pools_lock);
+}
+
+void np_pools_try(unsigned slot, np_pool_call *call, void *arg)
+{
+	if (!np_trylock(&pools_lock))
+		return;
+	call_locked(slot, call, arg);
+	np_unlock(&pools_lock);
+}
+
+/* A slot that no pool uses, or 0. The pools' lock is held. */
+static unsigned free_slot(void)
+{
+	for (unsigned i = 1; i < NP_MAX_POOLS; i++) {
+		const struct np_pool *pool = pool_in(i);
+
+		if (!pool || np_pool_stage(pool) == NP_ASLEEP)
+			return i;
+	}
+	return 0;
+}
+
+/* --- the set of nodes ------------------------------------------------- */
+
+/* Reads a number at *at and moves on. Returns -1 if there is none. */
+static int read_number(const char **at)
+{
+	char *end;
+	long n;
+
+	if (**at < '0' || **at > '9')
+		return -1;
+	n = strtol(*at, &end, 10);
+	*at = end;
+	return n < NP_MAX_NODES ? (int)n : -1;
+}
+
+static bool read_range(const char **at, int *first, int *last)
+{
+	*first = *last = read_number(at);
+	if (**at == '-') {
+		++*at;
+		*last = read_number(at);
+	}
+	return *first >= 0 && *last >= *first;
+}
+
+bool np_pool_read_nodes(const char *list, bool in_set[NP_MAX_NODES])
+{
+	int first, last;
+
+	memset(in_set, 0, NP_MAX_NODES * sizeof *in_set);
+	do {
+		if (!read_range(&list, &first, &last))
+			return false;
+		for (int n = first; n <= last; n++) {
+			np_home_t home = np_topology_find(&np_topology, n);
+
+			if (home == NP_NO_NODE)
+				return false;
+			in_set[home] = true;
 		}
-	if (p)
-		count_shared(class, false);
-	return p;
+	} while ((*list == ',' || *list == '+') && list++);
+	return !*list;
 }
 
-static void *alloc_class(struct np_cache *c, unsigned class)
+/* Tells the kernel's policy which nodes an interleaved pool has. */
+static void interleave(const struct np_pool *pool, const bool *in_set)
 {
-	void *p;
+	struct np_os_nodes nodes = { { 0 } };
 
-	if (c)
-		p = np_cache_take(c, class);
-	else if (np_arena_take(any_arena(), class, 1, &p) == 1)
-		count_shared(class, false);
-	else
-		p = NULL;
-	return p ? p : alloc_elsewhere(class, 0, NULL);
+	for (unsigned i = 0; i < np_topology.nnodes; i++)
+		if (np_topology.kernel_node[i] >= 0 && (!in_set || in_set[i]))
+			np_os_nodes_add(&nodes,
+					(unsigned)np_topology.kernel_node[i]);
+	np_os_interleave(pool->slot, &nodes);
 }
 
-static void *alloc_run(struct np_cache *c, unsigned class, size_t align,
-		       bool *zero)
-{
-	void *p;
+/* --- the start -------------------------------------------------------- */
 
-	if (c) {
-		p = np_cache_take_run(c, class, align, zero);
-	} else {
-		p = np_arena_take_run(any_arena(), class, align, zero);
-		if (p)
-			count_shared(class, false);
+static void set_limits(struct np_limit *limit, int64_t soft, int64_t hard)
+{
+	atomic_store_explicit(&limit->soft, (size_t)soft,
+			      memory_order_relaxed);
+	atomic_store_explicit(&limit->hard, (size_t)hard,
+			      memory_order_relaxed);
+}
+
+static void set_arena_decay(struct np_arena *arena, void *decay_ms)
+{
+	np_arena_set_decay(arena, *(int64_t *)decay_ms);
+}
+
+/* Makes the live options true. */
+static void apply_config(struct np_pool *pool)
+{
+	const struct np_config *k = &pool->config;
+	int64_t decay_ms = k->decay_ms;
+
+	atomic_store_explicit(&pool->nodes.cache_bytes,
+			      (size_t)k->cache_bytes, memory_order_relaxed);
+	np_huge_set(&pool->huge, (size_t)k->huge_bytes, decay_ms >= 0);
+	set_limits(&pool->limit, k->soft_limit, k->hard_limit);
+	/* An interleaved pool is on no node: it has the pool's limit alone. */
+	for (unsigned i = 0; i < pool->nodes.n && !pool->interleaved; i++)
+		set_limits(&pool->nodes.node[i].limit, k->node_soft_limit,
+			   k->node_hard_limit);
+	/* They may be passed already. */
+	for (unsigned i = 0; i < pool->nodes.n; i++)
+		np_limits_force(&pool->nodes.node[i].owner.limits, 0);
+	np_nodes_each_arena(&pool->nodes, set_arena_decay, &decay_ms);
+	np_tick_set(pool, decay_ms);
+}
+
+static int make_nodes(struct np_pool *pool, struct np_arena *first,
+		      const bool *in_set)
+{
+	const struct np_config *k = &pool->config;
+	struct np_nodes_plan plan = {
+		.topology = &np_topology,
+		.classes = &pool->classes,
+		.segment = &pool->segment,
+		.limit = &pool->limit,
+		.name = pool->name,
+		.slot = pool->slot,
+		.arenas = (unsigned)k->arenas,
+		.policies = NP_ALL_POLICIES,
+		.decay_ms = k->decay_ms,
+		.pinned = k->pinned,
+		.interleaved = pool->interleaved,
+		.in_set = in_set,
+		.first = first,
+	};
+	struct np_segment_pool shown = {
+		.name = pool->name,
+		.slot = pool->slot,
+		.config = k,
+		.classes = &pool->classes,
+		.topology = &np_topology,
+	};
+	int error;
+
+	plan.first_home = np_nodes_home_of(&plan, np_os_cpu());
+	shown.narenas = np_nodes_count_arenas(&plan);
+	error = np_segment_create(&pool->segment, np_pool.config.segment,
+				  &shown);
+	return error ? error : np_nodes_create(&pool->nodes, &plan);
+}
+
+int np_pool_wake_up(struct np_pool *pool, struct np_arena *first)
+{
+	const struct np_config *k = &pool->config;
+	bool set[NP_MAX_NODES];
+	const bool *in_set = *k->node_set ? set : NULL;
+	int error;
+
+	if (in_set && !np_pool_read_nodes(k->node_set, set)) {
+		np_warn("pool %s: '%s' is no list of nodes of this machine "
+			"(as 0-3+8)", pool->name, k->node_set);
+		if (!first)
+			return EINVAL;
+		in_set = NULL;
 	}
-	return p ? p : alloc_elsewhere(class, align, zero);
+	pool->interleaved = k->policy == NP_INTERLEAVE;
+	pool->zero_on_free = k->zero_on_free;
+	pool->check = np_pool.config.check;
+	pool->caching = k->cache_pieces && !pool->check;
+	pool->nodes.cache_pieces = (uint32_t)k->cache_pieces;
+	pool->nodes.no_fast_path = pool->zero_on_free;
+	interleave(pool, in_set);
+	error = make_nodes(pool, first, in_set);
+	if (!error)
+		apply_config(pool);
+	return error;
 }
 
-/* The class that serves a request of size bytes; 0: huge. No request is
- * served by Netty's class of zero bytes here. */
-static unsigned class_for(size_t size)
+static void set_up(struct np_pool *pool, unsigned slot,
+		   const struct np_config *config,
+		   const struct npool_attr *attr)
 {
-	return np_class_of(&np_pool.classes, size ? size : 1);
+	memset(pool, 0, sizeof *pool);
+	pool->slot = slot;
+	pool->config = *config;
+	strncpy(pool->name, attr->name ? attr->name : "pool",
+		sizeof pool->name - 1);
+	pool->pressure = attr->pressure;
+	pool->pressure_arg = attr->pressure_arg;
+	np_lock_init(&pool->lock, NP_RANK_POOL);
+	np_huge_init(&pool->huge, (size_t)config->huge_bytes,
+		     config->decay_ms >= 0);
+	np_classes_init(&pool->classes,
+			(enum np_class_table)config->class_table,
+			np_log2((size_t)config->page_size),
+			(unsigned)config->max_order);
 }
 
-void *np_pool_alloc(size_t size)
+/* What np_pool_wake_up made, or as far as it came. */
+static void tear_down(struct np_pool *pool)
 {
-	struct np_cache *c = my_cache();
-	unsigned class;
-
-	if (stage() == NP_ASLEEP)
-		return errno = ENOMEM, NULL;
-	class = class_for(size);
-	return class ? alloc_class(c, class)
-		     : alloc_huge(c, size, NP_SLOT_SIZE);
+	np_huge_fini(&pool->huge);
+	np_nodes_destroy(&pool->nodes);
+	if (pool->segment.header)
+		np_segment_destroy(&pool->segment);
 }
 
-void *np_pool_alloc_zero(size_t size)
+static int create_in(unsigned slot, const struct np_config *config,
+		     const struct npool_attr *attr, struct np_pool **out)
 {
-	struct np_cache *c = my_cache();
-	bool zero = false;
-	unsigned class;
-	void *p;
+	struct np_pool *pool = pool_in(slot);
+	int error;
 
-	if (stage() == NP_ASLEEP)
-		return errno = ENOMEM, NULL;
-	class = class_for(size);
-	if (!class)
-		return alloc_huge(c, size, NP_SLOT_SIZE);
-	/* A large run that nobody has touched need not be cleared. */
-	if (np_pool.classes.row[class].nelems || size <= NP_SMALL_MAX ||
-	    (c && c->second[class]->n))
-		p = alloc_class(c, class);
-	else
-		p = alloc_run(c, class, 1, &zero);
-	return p && !zero ? memset(p, 0, size) : p;
-}
-
-/* A run whose place is chosen for its alignment. */
-static void *alloc_placed(struct np_cache *c, size_t size, size_t align)
-{
-	size_t page = (size_t)1 << np_pool.classes.page_shift;
-	unsigned class;
-	bool zero;
-
-	if (align < page)
-		align = page;
-	if (size > np_pool.classes.chunk_size ||
-	    align > np_pool.classes.chunk_size)
-		return alloc_huge(c, size + !size, align);
-	/* The smallest run that holds size: pages are taken whole. */
-	class = class_for(np_round_up(size ? size : 1, page));
-	while (np_pool.classes.row[class].nelems)
-		class++;
-	return alloc_run(c, class, align, &zero);
-}
-
-void *np_pool_alloc_aligned(size_t size, size_t align)
-{
-	struct np_cache *c = my_cache();
-	unsigned class;
-
-	if (stage() == NP_ASLEEP)
-		return errno = ENOMEM, NULL;
-	class = np_class_aligned(&np_pool.classes, size, align);
-	return class ? alloc_class(c, class) : alloc_placed(c, size, align);
-}
-
-/* --- freeing ---------------------------------------------------------- */
-
-static void free_huge(struct np_cache *c, struct np_region *r, const void *p)
-{
-	struct np_place place = { .region = r,
-				  .offset = (uintptr_t)p - r->base };
-
-	if (place.offset)
-		np_place_die(p, &place, "free");
-	if (c)
-		np_count_add(&c->count->class[0].frees, 1);
-	else
-		count_shared(0, true);
-	np_huge_free(r);
-}
-
-void np_pool_free(void *p)
-{
-	struct np_region *r = np_map_find(p);
-	int saved = errno;
-	struct np_cache *c;
-	unsigned class;
-
-	if (!r || np_pool.check)
-		np_arena_check(p, "free");
-	c = my_cache();
-	class = np_region_entry(r, p) & NP_PAGE_CLASS;
-	if (r->is_huge) {
-		free_huge(c, r, p);
-	} else if (!class) {
-		np_arena_check(p, "free"); /* a free page: says so and ends */
-	} else if (c) {
-		np_cache_give(c, p, class, r);
-	} else {
-		count_shared(class, true);
-		np_arena_put(r->arena, &p, 1);
+	if (!pool)
+		pool = np_meta_alloc(0, sizeof *pool);
+	if (!pool)
+		return ENOMEM;
+	set_up(pool, slot, config, attr);
+	/* Release: who finds it finds a pool that is asleep. */
+	atomic_store_explicit(&np_pools[slot], pool, memory_order_release);
+	error = np_pool_wake_up(pool, NULL);
+	if (error) {
+		tear_down(pool);
+		return error;
 	}
-	errno = saved;
+	np_pool_set_stage(pool, NP_AWAKE);
+	*out = pool;
+	return 0;
 }
 
-/* --- sizes ------------------------------------------------------------ */
-
-/* `what` wants to know: its name stands in the message if p is none. */
-static size_t usable_for(const void *p, const char *what)
+int np_pool_create(struct np_pool **pool, const struct np_config *config,
+		   const struct npool_attr *attr)
 {
-	struct np_place place = np_place_of(p);
+	unsigned slot;
+	int error = EAGAIN;
 
-	if (np_pool.check)
-		np_arena_check(p, what);
-	if (place.region && place.region->is_huge && !place.offset)
-		return place.region->block_size;
-	if (!place.chunk || !place.entry || place.offset)
-		np_place_die(p, &place, what);
-	return np_pool.classes.row[place.class].size;
+	np_lock(&pools_lock);
+	slot = free_slot();
+	if (slot)
+		error = create_in(slot, config, attr, pool);
+	np_unlock(&pools_lock);
+	return error;
 }
 
-size_t np_pool_usable(const void *p)
+/* --- the end ---------------------------------------------------------- */
+
+void np_pool_destroy(struct np_pool *pool)
 {
-	return usable_for(p, "usable_size");
+	np_lock(&pools_lock);
+	np_threads_forget(&pool->nodes);
+	np_pool_set_stage(pool, NP_ASLEEP);
+	tear_down(pool);
+	np_unlock(&pools_lock);
 }
 
-size_t np_pool_good_size(size_t size)
+static void reset_arena(struct np_arena *arena, void *unused)
 {
-	unsigned class;
-
-	if (stage() == NP_ASLEEP && !start_early())
-		return size;
-	class = class_for(size);
-	return class ? np_pool.classes.row[class].size
-		     : np_round_up(size, np_os_page_size());
+	(void)unused;
+	np_arena_reset(arena);
 }
 
-/* A huge block that stays huge. */
-static bool resize_huge(struct np_region *r, size_t size, void **moved)
+static void clear_arena(struct np_arena *arena, void *unused)
 {
-	int bind_node = stage() == NP_AWAKE
-		? np_pool.nodes.node[np_region_home(r)].bind_node : -1;
-
-	if (class_for(size))
-		return false;
-	*moved = np_huge_resize(r, bind_node, size);
-	return *moved != NULL;
+	(void)unused;
+	np_arena_clear(arena);
 }
 
-bool np_pool_resize(void *p, size_t size, void **moved)
+void np_pool_reset(struct np_pool *pool)
 {
-	size_t usable = usable_for(p, "realloc"); /* checks p */
-	struct np_region *r = np_map_find(p);
-
-	if (r->is_huge)
-		return resize_huge(r, size, moved);
-	*moved = p;
-	/* In place while it fits, and at least half of it is used. */
-	return size <= usable && (size > usable / 2 || usable <= NP_LINE);
+	np_lock(&pools_lock);
+	np_lock(&pool->lock);
+	np_threads_forget(&pool->nodes);
+	for (unsigned i = 0; i < pool->nodes.n; i++)
+		if (pool->nodes.node[i].depot)
+			np_depot_forget(pool->nodes.node[i].depot);
+	np_huge_fini(&pool->huge);
+	np_nodes_each_arena(&pool->nodes, reset_arena, NULL);
+	if (pool->zero_on_free)
+		np_nodes_each_arena(&pool->nodes, clear_arena, NULL);
+	np_segment_forget(&pool->segment, &pool->classes);
+	np_unlock(&pool->lock);
+	np_unlock(&pools_lock);
 }
 
 /* --- giving back ------------------------------------------------------ */
 
-/* Frees magazines that are in nobody's cache. */
-static void put_mags(np_home_t home, struct np_mag *mag)
-{
-	while (mag) {
-		struct np_mag *next = mag->next;
-
-		np_arenas_put(mag->slot, mag->n);
-		np_mag_destroy(home, mag);
-		mag = next;
-	}
-}
-
-static size_t bytes_in(const struct np_mag *mag)
+static size_t bytes_in(const struct np_classes *t, const struct np_mag *mag)
 {
 	size_t bytes = 0;
 
 	for (; mag; mag = mag->next)
 		for (uint32_t i = 0; i < mag->n; i++)
-			bytes += np_pool_usable(mag->slot[i]);
+			bytes += t->row[np_place_of(mag->slot[i]).class].size;
 	return bytes;
 }
 
-static void empty_depot(struct np_depot *d)
+void np_pool_empty_inbox(struct np_pool *pool, struct np_depot *depot)
 {
-	struct np_mag *mail = np_depot_receive(d);
-	size_t bytes = bytes_in(mail);
+	struct np_mag *mail = np_depot_receive(depot);
+	size_t bytes = bytes_in(&pool->classes, mail);
 
-	put_mags(d->home, mail);
-	np_depot_received(d, bytes);
-	for (unsigned class = 1; class < d->nclasses; class++)
-		put_mags(d->home, np_depot_drain(d, class));
+	np_mags_to_arenas(mail);
+	np_depot_received(depot, bytes);
 }
 
-size_t np_pool_trim(void)
+static void trim_arena(struct np_arena *arena, void *bytes)
+{
+	*(size_t *)bytes += np_arena_trim(arena);
+}
+
+size_t np_pool_trim(struct np_pool *pool)
 {
 	size_t bytes = 0;
 
-	if (!np_pool_wake())
-		return stage() == NP_EARLY ? np_arena_trim(&np_pool.first) : 0;
-	np_thread_flush(false, false);
-	np_lock(&pool_lock);
-	for (unsigned i = 0; i < np_pool.nodes.n; i++) {
-		struct np_node *node = &np_pool.nodes.node[i];
+	if (np_pool_stage(pool) != NP_AWAKE)
+		return pool == &np_pool && np_pool_stage(pool) == NP_EARLY
+			? np_arena_trim(&pool->first) : 0;
+	np_thread_flush(pool->slot, false);
+	np_lock(&pool->lock);
+	np_count_add(&pool->segment.header->reclaims,
+		     np_threads_reclaim(&pool->nodes, false));
+	for (unsigned i = 0; i < pool->nodes.n; i++) {
+		struct np_depot *d = pool->nodes.node[i].depot;
 
-		empty_depot(node->depot);
-		for (unsigned k = 0; k < node->narenas; k++)
-			bytes += np_arena_trim(node->arenas[k]);
+		if (!d)
+			continue;
+		np_pool_empty_inbox(pool, d);
+		for (unsigned class = 1; class < d->nclasses; class++)
+			np_mags_to_arenas(np_depot_drain(d, class));
 	}
-	np_unlock(&pool_lock);
+	bytes = np_huge_trim(&pool->huge, true);
+	np_nodes_each_arena(&pool->nodes, trim_arena, &bytes);
+	np_unlock(&pool->lock);
 	return bytes;
+}
+
+/* --- reserving -------------------------------------------------------- */
+
+int np_pool_reserve(struct np_pool *pool, np_home_t home, size_t bytes,
+		    unsigned flags)
+{
+	const struct np_node *node = &pool->nodes.node[home];
+	const struct np_cache *c = np_pool_cache(pool);
+	size_t chunk = pool->classes.chunk_size;
+	unsigned i = 0;
+	int error = 0;
+
+	/* The caller's arena comes first: he will use it. */
+	while (c && i < node->narenas && node->arenas[i] != c->arena)
+		i++;
+	for (; !error && bytes; i++) {
+		error = np_arena_reserve(node->arenas[i % node->narenas],
+					 flags & NPOOL_POPULATE,
+					 flags & NPOOL_LOCK);
+		bytes -= bytes < chunk ? bytes : chunk;
+	}
+	return error;
+}
+
+/* --- options ---------------------------------------------------------- */
+
+static bool of_process(const struct np_option *o)
+{
+	return o->scope == NP_OPT_PROCESS || o->scope == NP_OPT_PROCESS_LIVE;
+}
+
+int np_pool_set_option(struct np_pool *pool, const char *name,
+		       const char *value)
+{
+	const struct np_option *o = np_config_find(name);
+	bool good;
+
+	if (!o)
+		return ENOENT;
+	if (o->scope == NP_OPT_FIXED || o->scope == NP_OPT_PROCESS)
+		return EPERM;
+	if (of_process(o))
+		pool = &np_pool;
+	np_lock(&pool->lock);
+	good = np_config_set(&pool->config, o, value);
+	if (good)
+		apply_config(pool);
+	np_unlock(&pool->lock);
+	if (good && of_process(o))
+		np_background_set(pool->config.background);
+	return good ? 0 : EINVAL;
+}
+
+int np_pool_get_option(struct np_pool *pool, const char *name, char *text,
+		       size_t size)
+{
+	const struct np_option *o = np_config_find(name);
+	char value[NP_CONFIG_PATH_MAX];
+
+	if (!o)
+		return ENOENT;
+	if (of_process(o))
+		pool = &np_pool;
+	np_lock(&pool->lock);
+	np_config_show(&pool->config, o, value, sizeof value);
+	np_unlock(&pool->lock);
+	if (strlen(value) >= size)
+		return ERANGE;
+	strcpy(text, value);
+	return 0;
 }
 
 /* --- fork ------------------------------------------------------------- */
 
-static void for_each_arena(void (*call)(struct np_lock *lock))
+typedef void lock_call(struct np_lock *lock);
+
+static void arena_lock(struct np_arena *arena, void *call)
 {
-	if (stage() != NP_AWAKE) {
-		call(&np_pool.first.lock);
-		return;
-	}
-	for (unsigned i = 0; i < np_pool.nodes.n; i++)
-		for (unsigned k = 0; k < np_pool.nodes.node[i].narenas; k++)
-			call(&np_pool.nodes.node[i].arenas[k]->lock);
+	(*(lock_call **)call)(&arena->lock);
 }
 
-static void for_each_depot(void (*call)(struct np_depot *depot))
+static void pool_lock(struct np_pool *pool, void *call)
 {
-	if (stage() == NP_AWAKE)
-		for (unsigned i = 0; i < np_pool.nodes.n; i++)
-			call(np_pool.nodes.node[i].depot);
+	(*(lock_call **)call)(&pool->lock);
 }
 
-void np_pool_lock(void)
+static void huge_lock(struct np_pool *pool, void *call)
 {
-	np_lock_for_fork(&pool_lock);
+	(*(lock_call **)call)(&pool->huge.lock);
+}
+
+static void segment_lock(struct np_pool *pool, void *call)
+{
+	(*(lock_call **)call)(&pool->segment.lock);
+}
+
+static void arena_locks(struct np_pool *pool, void *call)
+{
+	np_nodes_each_arena(&pool->nodes, arena_lock, call);
+}
+
+static void depot_locks(struct np_pool *pool, void *call)
+{
+	for (unsigned i = 0; i < pool->nodes.n; i++)
+		if (pool->nodes.node[i].depot)
+			(*(void (**)(struct np_depot *))call)(
+				pool->nodes.node[i].depot);
+}
+
+/* The default pool before it is awake has these. */
+static bool is_early(void)
+{
+	return np_pool_stage(&np_pool) == NP_EARLY;
+}
+
+void np_pools_lock(void)
+{
+	lock_call *call = np_lock_for_fork;
+	void (*depot)(struct np_depot *) = np_depot_lock_all;
+
+	np_lock_for_fork(&pools_lock);
+	if (np_pool_stage(&np_pool) != NP_AWAKE)
+		np_lock_for_fork(&np_pool.lock);
+	each_locked(pool_lock, &call);
 	np_threads_lock();
-	for_each_depot(np_depot_lock_all);
-	for_each_arena(np_lock_for_fork);
+	each_locked(depot_locks, &depot);
+	if (is_early())
+		np_lock_for_fork(&np_pool.huge.lock);
+	each_locked(huge_lock, &call);
+	if (is_early())
+		np_lock_for_fork(&np_pool.first.lock);
+	each_locked(arena_locks, &call);
 	np_map_lock();
-	np_segment_lock();
+	each_locked(segment_lock, &call);
 	np_meta_lock_all();
+	np_background_lock();
 }
 
-void np_pool_unlock(void)
+void np_pools_unlock(void)
 {
+	lock_call *call = np_unlock_for_fork;
+	void (*depot)(struct np_depot *) = np_depot_unlock_all;
+
+	np_background_unlock();
 	np_meta_unlock_all();
-	np_segment_unlock();
+	each_locked(segment_lock, &call);
 	np_map_unlock();
-	for_each_arena(np_unlock_for_fork);
-	for_each_depot(np_depot_unlock_all);
+	each_locked(arena_locks, &call);
+	if (is_early())
+		np_unlock_for_fork(&np_pool.first.lock);
+	each_locked(huge_lock, &call);
+	if (is_early())
+		np_unlock_for_fork(&np_pool.huge.lock);
+	each_locked(depot_locks, &depot);
 	np_threads_unlock();
-	np_unlock_for_fork(&pool_lock);
+	each_locked(pool_lock, &call);
+	if (np_pool_stage(&np_pool) != NP_AWAKE)
+		np_unlock_for_fork(&np_pool.lock);
+	np_unlock_for_fork(&pools_lock);
 }
 
-void np_pool_forked(void)
+static void fork_begins(struct np_pool *pool, void *unused)
 {
-	unsigned abandoned;
+	(void)unused;
+	np_segment_fork_begins(&pool->segment);
+}
 
-	if (stage() == NP_AWAKE) {
-		np_segment_forked();
-		abandoned = np_threads_forked(&np_pool.nodes);
-		np_count_add(&np_segment.header->abandoned, abandoned);
-		return;
-	}
-	/* The thread that was waking the pool is not here: from the start. */
-	np_segment.header = NULL;
-	np_pool.first.count = &np_pool.first.early;
-	np_pool.first.node = NULL;
-	atomic_store_explicit(&waking, false, memory_order_relaxed);
+static void fork_ends(struct np_pool *pool, void *unused)
+{
+	(void)unused;
+	np_segment_fork_ends(&pool->segment);
+}
+
+void np_pools_fork_begins(void)
+{
+	each_locked(fork_begins, NULL);
+}
+
+void np_pools_fork_ends(void)
+{
+	each_locked(fork_ends, NULL);
+}
+
+static void forked(struct np_pool *pool, void *unused)
+{
+	(void)unused;
+	np_segment_forked(&pool->segment);
+	np_count_add(&pool->segment.header->abandoned,
+		     np_threads_abandon(&pool->nodes));
+}
+
+void np_pools_forked(void)
+{
+	np_threads_forked();
+	np_background_forked();
+	each_locked(forked, NULL);
+	if (np_pool_stage(&np_pool) != NP_AWAKE)
+		np_start_forked();
 }

@@ -1,28 +1,37 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * pool: the default pool: its start, and the ways a call can take when the
- * loaded magazine does not serve it.
+ * pool: what a pool is, how it is made and how it ends; which pools there are;
+ * and what is done to a pool as a whole.
  *
- * It starts in two steps, because the first call may come before anybody can
- * say which nodes there are (the malloc face is called before libnuma's
- * constructor, and by it):
+ *	stage      NP_ASLEEP  nothing is there (yet, or any more)
+ *	           NP_EARLY   the default pool only: one arena, bound to
+ *	                      nothing; no caches (start.h)
+ *	           NP_AWAKE   nodes, arenas, depots; threads get caches
  *
- *	NP_ASLEEP  nothing is there yet
- *	NP_EARLY   one arena, bound to nothing; no caches. What it hands out is
- *	           in every other respect like any piece
- *	NP_AWAKE   the nodes are known: that arena now belongs to the node that
- *	           the process started on, the others are made, threads get
- *	           caches
+ *	np_pools[slot]   slot 0 is the default pool. A pool's struct is not
+ *	                 freed when the pool is destroyed: the next pool of the
+ *	                 slot uses it
  *
- * Source: npool(7); HACKING, section 9.
+ * A piece says by its region's tag whose it is (base.h), and so leads to its
+ * pool: np_pool_of.
+ *
+ * Owner: see the fields. Whoever goes through np_pools holds the pools' lock,
+ * so that none ends meanwhile; a caller's own pool does not end during the
+ * call, by contract.
+ *
+ * Source: npool(7), npool_create(3); HACKING, section 9.
  */
 #ifndef NP_POOL_H
 #define NP_POOL_H
 
 #include "base.h"
 #include "config.h"
+#include "huge.h"
+#include "limit.h"
 #include "node.h"
+#include "npool.h"
+#include "segment.h"
 #include "sizeclass.h"
 #include "thread.h"
 #include "topology.h"
@@ -33,52 +42,128 @@ struct np_pool {
 	_Atomic int stage;	/* enum np_pool_stage; release when it rises,
 				   acquire by who looks: the fields below are
 				   then written */
+	unsigned slot;
+	char name[NP_POOL_NAME_SIZE];
 	bool caching;		/* threads get caches */
 	bool check;		/* every free is checked at the call */
+	bool zero_on_free;
+	bool interleaved;
 	struct np_classes classes;
-	struct np_config config;
-	struct np_topology topology;
 	struct np_nodes nodes;
-	struct np_arena first;	/* arena 0: there from NP_EARLY on */
+	struct np_huge huge;
+	struct np_limit limit;
+	struct np_segment segment;
+	npool_pressure_fn *pressure;
+	void *pressure_arg;
+	struct np_lock lock;	/* options, ticks, trims: one at a time */
+	struct np_config config; /* guarded by lock, once awake */
+	unsigned quiet_ticks;	/* that gave nothing back, one after the
+				   other; the thread of background.c's own */
+	_Atomic uint32_t tick_ms; /* between two ticks; 0: none. Relaxed */
+	_Atomic uint64_t next_tick_ms; /* relaxed: who moves it on ticks */
+	_Atomic uint64_t no_soft_trim_before_ms; /* pressure.c; relaxed */
+	struct np_arena first;	/* the default pool's arena 0: there from
+				   NP_EARLY on */
 };
 
+/* The default pool, and all of them by slot (NULL: never used). */
 extern struct np_pool np_pool;
+extern struct np_pool *_Atomic np_pools[NP_MAX_POOLS];
 
-/* A piece of size bytes, with whatever start or help that needs.
- * Returns NULL with ENOMEM. */
-void *np_pool_alloc(size_t size);
+/* The nodes of the machine: written when the default pool wakes. */
+extern struct np_topology np_topology;
 
-/* The same, zero. */
-void *np_pool_alloc_zero(size_t size);
+static inline int np_pool_stage(const struct np_pool *pool)
+{
+	return atomic_load_explicit(&pool->stage, memory_order_acquire);
+}
 
-/* The same, at a multiple of align, a power of two. */
-void *np_pool_alloc_aligned(size_t size, size_t align);
+static inline void np_pool_set_stage(struct np_pool *pool,
+				     enum np_pool_stage stage)
+{
+	atomic_store_explicit(&pool->stage, stage, memory_order_release);
+}
 
-/* Takes p back, whatever it is; ends the process if it is nobody's. */
-void np_pool_free(void *p);
+/* The pool that the region belongs to. Its owner holds a piece of it. */
+static inline struct np_pool *np_pool_of(const struct np_region *region)
+{
+	return atomic_load_explicit(
+		&np_pools[np_tag_slot(np_region_tag(region))],
+		memory_order_acquire);
+}
 
-/* Makes p hold size bytes in place, or returns false. Huge blocks may move:
- * *moved is where p is now. */
-bool np_pool_resize(void *p, size_t size, void **moved);
+/* The caller's cache in the pool; NULL: it has to do without. Wakes the
+ * default pool if it can. */
+struct np_cache *np_pool_cache(struct np_pool *pool);
 
-/* Bytes usable at p (a piece of the pool, or the process ends). */
-size_t np_pool_usable(const void *p);
+/* The home of the pool that the caller is served by. */
+np_home_t np_pool_home_of_caller(struct np_pool *pool);
 
-/* Bytes that a request of size gets; size at most PTRDIFF_MAX. */
-size_t np_pool_good_size(size_t size);
+/* Counts pieces of a class that were handed out, or came back, to somebody
+ * without a cache; and a request that was refused. */
+void np_pool_count_taken(struct np_pool *pool, unsigned class, unsigned n);
+void np_pool_count_given(struct np_pool *pool, unsigned class, unsigned n);
+void np_pool_count_refused(struct np_pool *pool);
 
-/* Empties the caller's caches, the depots and inboxes, and trims the arenas.
+/* Makes pool->nodes and what goes with it, of pool->config, ->name, ->slot,
+ * ->classes. first: the arena that is there already, or NULL. Then the pool
+ * is awake. Returns 0 or a positive errno. */
+int np_pool_wake_up(struct np_pool *pool, struct np_arena *first);
+
+/* Makes a pool of these options. Returns 0, EAGAIN, EINVAL or ENOMEM, as
+ * npool_create. */
+int np_pool_create(struct np_pool **pool, const struct np_config *config,
+		   const struct npool_attr *attr);
+
+/* As npool_destroy and npool_reset. Not the default pool. */
+void np_pool_destroy(struct np_pool *pool);
+void np_pool_reset(struct np_pool *pool);
+
+/* Empties the caller's caches, the shared parts of everyone's, the depots and
+ * inboxes, unmaps kept huge blocks and trims the arenas.
  * Returns the bytes given back to the kernel. */
-size_t np_pool_trim(void);
+size_t np_pool_trim(struct np_pool *pool);
 
-/* Is the pool awake? Wakes it if it can. */
-bool np_pool_wake(void);
+/* The pieces that other homes sent go on to their arenas. The pool's lock must
+ * be held. */
+void np_pool_empty_inbox(struct np_pool *pool, struct np_depot *depot);
 
-/* Fork: every lock of the pool but fork.c's own, in the order of the ranks. */
-void np_pool_lock(void);
-void np_pool_unlock(void);
+/* Reserves chunks for so many bytes: npool_reserve. home: the topology's. */
+int np_pool_reserve(struct np_pool *pool, np_home_t home, size_t bytes,
+		    unsigned flags);
 
-/* In the child: counts for itself, without the threads that are not there. */
-void np_pool_forked(void);
+/* As npool_option_set and _get. */
+int np_pool_set_option(struct np_pool *pool, const char *name,
+		       const char *value);
+int np_pool_get_option(struct np_pool *pool, const char *name, char *text,
+		       size_t size);
+
+/* Which homes a list of the kernel's numbers names: "0-3+8", or with commas.
+ * Returns false if it cannot be read or names a node that is not there. */
+bool np_pool_read_nodes(const char *list, bool in_set[NP_MAX_NODES]);
+
+/* Calls call(pool, arg) for every pool that is awake, with the pools' lock
+ * held. */
+typedef void np_pool_call(struct np_pool *pool, void *arg);
+void np_pools_each(np_pool_call *call, void *arg);
+
+/* The same for the pool of one slot, if there is one. _try does nothing where
+ * it would have to wait. */
+void np_pools_at(unsigned slot, np_pool_call *call, void *arg);
+void np_pools_try(unsigned slot, np_pool_call *call, void *arg);
+
+/* Before a fork, with all locks held, and behind it: np_segment_fork_begins
+ * for every pool. */
+void np_pools_fork_begins(void);
+void np_pools_fork_ends(void);
+
+/* Fork: every lock of all pools but fork.c's own, in the order of the ranks.
+ */
+void np_pools_lock(void);
+void np_pools_unlock(void);
+
+/* In the child: pools count for themselves, without the threads that are not
+ * there. */
+void np_pools_forked(void);
 
 #endif

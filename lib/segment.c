@@ -5,7 +5,6 @@
  */
 #include "segment.h"
 #include "config.h"
-#include "lock.h"
 #include "meta.h"
 #include "os.h"
 #include "sizeclass.h"
@@ -18,42 +17,39 @@
 #include <sys/mman.h> /* MAP_*, MREMAP_* */
 #include <unistd.h>
 
-#define NBLOCKS 4096 /* threads that can be told apart */
-#define NCHUNKS 2048 /* 32 GiB of 16 MiB chunks */
 #define FEW 64	     /* of both where address space is scarce */
-#define NAMES_MAX 1000 /* programs that one process id may run */
+#define NAMES_MAX 1000 /* segments that one process id may make */
+#define PATH_SIZE (NP_CONFIG_PATH_MAX + 32)
 
-struct np_segment np_segment;
-
-/* Guards what follows, and the segment's lists of free entries. */
-static struct np_lock segment_lock = NP_LOCK_INIT(NP_RANK_SEGMENT);
-static uint16_t free_blocks[NBLOCKS], free_chunks[NCHUNKS];
-static unsigned nfree_blocks, nfree_chunks;
+/* Of all segments: written when the first is made. */
 static char directory[NP_CONFIG_PATH_MAX];
 
-static void *entry_of(const struct np_segment_part *part, unsigned i)
+static void *entry_of(const struct np_segment *s,
+		      const struct np_segment_part *part, unsigned i)
 {
-	return np_segment.base + part->offset + (size_t)part->stride * i;
+	return s->base + part->offset + (size_t)part->stride * i;
 }
 
-struct np_segment_node *np_segment_node(unsigned home)
+struct np_segment_node *np_segment_node(const struct np_segment *s,
+					unsigned home)
 {
-	return entry_of(&np_segment.layout.nodes, home);
+	return entry_of(s, &s->layout.nodes, home);
 }
 
-struct np_segment_arena *np_segment_arena(unsigned index)
+struct np_segment_arena *np_segment_arena(const struct np_segment *s,
+					  unsigned index)
 {
-	return entry_of(&np_segment.layout.arenas, index);
+	return entry_of(s, &s->layout.arenas, index);
 }
 
-struct np_block *np_segment_block(unsigned i)
+struct np_block *np_segment_block(const struct np_segment *s, unsigned i)
 {
-	return entry_of(&np_segment.layout.blocks, i);
+	return entry_of(s, &s->layout.blocks, i);
 }
 
-struct np_block *np_block_shared(void)
+struct np_block *np_block_shared(const struct np_segment *s)
 {
-	return np_segment_block(0);
+	return np_segment_block(s, 0);
 }
 
 /* --- layout ----------------------------------------------------------- */
@@ -79,7 +75,7 @@ static void lay_out(struct np_segment_header *h, const struct np_classes *t,
 		    const struct np_topology *topology, unsigned narenas,
 		    bool few)
 {
-	unsigned nchunks = few ? FEW : NCHUNKS;
+	unsigned nchunks = few ? FEW : NP_NCHUNKS;
 
 	h->size = np_round_up(sizeof *h, np_os_page_size());
 	add_part(h, &h->classes, sizeof(struct np_segment_class), t->n + 2u);
@@ -87,26 +83,38 @@ static void lay_out(struct np_segment_header *h, const struct np_classes *t,
 		 topology->nnodes);
 	add_part(h, &h->arenas, sizeof(struct np_segment_arena), narenas);
 	add_part(h, &h->before, block_stride(t), 1);
-	add_part(h, &h->blocks, block_stride(t), few ? FEW : NBLOCKS);
+	add_part(h, &h->blocks, block_stride(t), few ? FEW : NP_NBLOCKS);
 	add_part(h, &h->chunks, sizeof(struct np_segment_chunk), nchunks);
 	add_part(h, &h->maps, (size_t)1 << t->max_order, nchunks);
 }
 
 /* --- mappings --------------------------------------------------------- */
 
-/* The file that was made last. */
-static char file_path[NP_CONFIG_PATH_MAX + 32];
+/* The file of this number, of this process. */
+static void name_file(char path[PATH_SIZE], unsigned number)
+{
+	snprintf(path, PATH_SIZE, "%s/%d.%u", directory, (int)getpid(),
+		 number);
+}
+
+static void remove_file(const struct np_segment *s)
+{
+	char path[PATH_SIZE];
+
+	name_file(path, s->number);
+	unlink(path);
+}
 
 /* Makes DIR/PID.N for the first N that is free. Returns a descriptor, or -1
  * and errno. */
-static int create_file(void)
+static int create_file(struct np_segment *s)
 {
-	for (unsigned n = 0; n < NAMES_MAX; n++) {
+	for (s->number = 0; s->number < NAMES_MAX; s->number++) {
+		char path[PATH_SIZE];
 		int fd;
 
-		snprintf(file_path, sizeof file_path, "%s/%d.%u", directory,
-			 (int)getpid(), n);
-		fd = open(file_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC |
+		name_file(path, s->number);
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC |
 			  O_NOFOLLOW, 0600);
 		if (fd >= 0 || errno != EEXIST)
 			return fd;
@@ -123,14 +131,14 @@ static int allocate_ahead(int fd, void *p, size_t size)
 }
 
 /* A mapping of a new file, or NULL with errno: there is no file then. */
-static void *map_file(size_t size)
+static void *map_file(struct np_segment *s, size_t size)
 {
 	void *p = NULL;
 	int error = 0, fd;
 
 	if (size > np_os_file_limit())
 		return errno = EFBIG, NULL;
-	fd = create_file();
+	fd = create_file(s);
 	if (fd < 0)
 		return NULL;
 	if (ftruncate(fd, (off_t)size) != 0)
@@ -141,16 +149,16 @@ static void *map_file(size_t size)
 		np_os_release(p, size);
 	close(fd);
 	if (error)
-		unlink(file_path);
+		remove_file(s);
 	return error ? (errno = error, NULL) : p;
 }
 
 /* It was mapped, but the disk is full. */
-static void drop_file(void *p, size_t size)
+static void drop_file(struct np_segment *s, void *p, size_t size)
 {
 	np_os_release(p, size);
-	unlink(file_path);
-	np_segment.is_file = false;
+	remove_file(s);
+	s->is_file = false;
 }
 
 static void *map_private(size_t size)
@@ -166,23 +174,23 @@ static void *map_private(size_t size)
 }
 
 /* Maps a file if there is a directory for it, else memory. */
-static void *map_segment(size_t size, bool *is_file)
+static void *map_segment(struct np_segment *s, size_t size)
 {
-	void *p = *directory ? map_file(size) : NULL;
+	void *p = *directory ? map_file(s, size) : NULL;
 
-	*is_file = p != NULL;
+	s->is_file = p != NULL;
 	return p ? p : map_private(size);
 }
 
 /* Makes sure that writing to [p, p + size) cannot fault. */
-static bool make_sure(void *p, size_t size)
+static bool make_sure(const struct np_segment *s, void *p, size_t size)
 {
 	size_t page = np_os_page_size();
 	uintptr_t start = (uintptr_t)p & ~(page - 1);
 	uintptr_t end = np_round_up((uintptr_t)p + size, page);
 	int error;
 
-	if (!np_segment.is_file)
+	if (!s->is_file)
 		return true;
 	error = np_os_populate((void *)start, end - start);
 	return !error || error == EINVAL;
@@ -190,11 +198,12 @@ static bool make_sure(void *p, size_t size)
 
 /* --- the start -------------------------------------------------------- */
 
-static void describe_classes(const struct np_classes *t)
+static void describe_classes(struct np_segment *s,
+			     const struct np_classes *t)
 {
 	for (unsigned c = 1; c <= t->n + 1u; c++) {
 		struct np_segment_class *d =
-			entry_of(&np_segment.layout.classes, c);
+			entry_of(s, &s->layout.classes, c);
 
 		d->size = t->row[c].size;
 		d->npages = t->row[c].npages;
@@ -230,76 +239,93 @@ static void read_program(char *name, size_t size)
 	name[strcspn(name, "\n")] = '\0';
 }
 
-static void describe_process(struct np_segment_header *h,
-			     const struct np_config *config,
-			     const struct np_classes *t,
-			     const struct np_topology *topology)
+static void describe_pool(struct np_segment_header *h,
+			  const struct np_segment_pool *pool)
 {
+	const struct np_classes *t = pool->classes;
+
 	h->version = NP_SEGMENT_VERSION;
 	h->header_size = sizeof *h;
 	h->pid = (uint32_t)getpid();
 	h->page_size = 1u << t->page_shift;
 	h->max_order = t->max_order;
-	h->class_table = (uint32_t)config->class_table;
-	snprintf(h->topology, sizeof h->topology, "%s", topology->note);
+	h->class_table = (uint32_t)pool->config->class_table;
+	h->pool_slot = pool->slot;
+	snprintf(h->pool, sizeof h->pool, "%s", pool->name);
+	snprintf(h->topology, sizeof h->topology, "%s", pool->topology->note);
 	read_program(h->program, sizeof h->program);
-	describe_options(config, h->options, sizeof h->options);
+	describe_options(pool->config, h->options, sizeof h->options);
 	np_count_set(&h->blocks_used, 1);
-	atomic_init(&np_segment.blocks_used, 1);
 	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
 			      memory_order_relaxed);
 }
 
-static void describe_nodes(const struct np_topology *topology)
+static void describe_nodes(struct np_segment *s,
+			   const struct np_topology *topology)
 {
 	for (unsigned i = 0; i < topology->nnodes; i++) {
-		struct np_segment_node *node = np_segment_node(i);
+		struct np_segment_node *node = np_segment_node(s, i);
 
 		node->kernel_node = topology->kernel_node[i];
 		node->cpus = topology->cpus_of[i];
 	}
 }
 
-int np_segment_create(const struct np_config *config,
-		      const struct np_classes *classes,
-		      const struct np_topology *topology, unsigned narenas)
+/* Maps room for the layout, in a file if there can be one. */
+static bool map_layout(struct np_segment *s, struct np_segment_header *h,
+		       const struct np_segment_pool *pool)
+{
+	lay_out(h, pool->classes, pool->topology, pool->narenas, false);
+	errno = 0;
+	s->base = map_segment(s, h->size);
+	if (*directory && !s->is_file)
+		np_warn("no segment of counters in %s: %s; npool-stat will "
+			"not see pool %s of this process", directory,
+			strerrordesc_np(errno), pool->name);
+	if (!s->base) {
+		lay_out(h, pool->classes, pool->topology, pool->narenas, true);
+		s->base = map_private(h->size);
+	}
+	if (!s->base)
+		return false;
+	/* All that the start writes, up to block 0. */
+	if (make_sure(s, s->base, h->blocks.offset + h->blocks.stride))
+		return true;
+	drop_file(s, s->base, h->size);
+	s->base = map_private(h->size);
+	return s->base != NULL;
+}
+
+int np_segment_create(struct np_segment *s, const char *dir,
+		      const struct np_segment_pool *pool)
 {
 	struct np_segment_header h = { 0 };
-	void *p;
 
-	memcpy(directory, config->segment, sizeof directory);
-	lay_out(&h, classes, topology, narenas, false);
-	errno = 0;
-	p = map_segment(h.size, &np_segment.is_file);
-	if (*directory && !np_segment.is_file)
-		np_warn("no segment of counters in %s: %s; npool-stat will "
-			"not see this process", directory,
-			strerrordesc_np(errno));
-	if (!p) {
-		lay_out(&h, classes, topology, narenas, true);
-		p = map_private(h.size);
-	}
-	if (!p)
+	snprintf(directory, sizeof directory, "%s", dir);
+	np_lock_init(&s->lock, NP_RANK_SEGMENT);
+	s->nfree_blocks = s->nfree_chunks = 0;
+	atomic_store_explicit(&s->blocks_used, 1, memory_order_relaxed);
+	atomic_store_explicit(&s->chunks_used, 0, memory_order_relaxed);
+	if (!map_layout(s, &h, pool))
 		return ENOMEM;
-	np_segment.base = p;
-	/* All that the start writes, up to block 0. */
-	if (!make_sure(p, h.blocks.offset + h.blocks.stride)) {
-		drop_file(p, h.size);
-		p = map_private(h.size);
-		if (!p)
-			return ENOMEM;
-		np_segment.base = p;
-	}
-	describe_process(&h, config, classes, topology);
-	memcpy(&np_segment.layout, &h, sizeof h);
-	memcpy(p, &h, sizeof h);
-	describe_classes(classes);
-	describe_nodes(topology);
-	np_segment.header = p;
+	describe_pool(&h, pool);
+	memcpy(&s->layout, &h, sizeof h);
+	memcpy(s->base, &h, sizeof h);
+	describe_classes(s, pool->classes);
+	describe_nodes(s, pool->topology);
+	s->header = (struct np_segment_header *)(void *)s->base;
 	/* Last: a reader that sees the magic sees the rest. */
 	atomic_thread_fence(memory_order_release);
-	np_segment.header->magic = NP_SEGMENT_MAGIC;
+	s->header->magic = NP_SEGMENT_MAGIC;
 	return 0;
+}
+
+void np_segment_destroy(struct np_segment *s)
+{
+	if (s->is_file)
+		remove_file(s);
+	np_os_release(s->base, s->layout.size);
+	s->header = NULL;
 }
 
 /* --- blocks ----------------------------------------------------------- */
@@ -307,7 +333,8 @@ int np_segment_create(const struct np_config *config,
 /* An entry that is free, or one that was never used and can be written to;
  * -1: none. more: a second part that goes with it, or NULL; shown: where
  * readers see how many are used. */
-static int take_entry(const struct np_segment_part *part,
+static int take_entry(const struct np_segment *s,
+		      const struct np_segment_part *part,
 		      const struct np_segment_part *more,
 		      _Atomic unsigned *used, np_count_t *shown,
 		      uint16_t *free_list, unsigned *nfree)
@@ -316,58 +343,59 @@ static int take_entry(const struct np_segment_part *part,
 
 	if (*nfree)
 		return free_list[--*nfree];
-	if (i >= part->n || !make_sure(entry_of(part, i), part->stride) ||
-	    (more && !make_sure(entry_of(more, i), more->stride)))
+	if (i >= part->n || !make_sure(s, entry_of(s, part, i), part->stride) ||
+	    (more && !make_sure(s, entry_of(s, more, i), more->stride)))
 		return -1;
 	atomic_store_explicit(used, i + 1, memory_order_relaxed);
 	np_count_set(shown, i + 1);
 	return (int)i;
 }
 
-static bool in_segment(const void *p)
+static bool in_segment(const struct np_segment *s, const void *p)
 {
-	return (uintptr_t)p - (uintptr_t)np_segment.base <
-	       np_segment.layout.size;
+	return (uintptr_t)p - (uintptr_t)s->base < s->layout.size;
 }
 
 /* Others may be reading its counts. */
-static void clear_block(struct np_block *b)
+static void clear_block(const struct np_segment *s, struct np_block *b)
 {
 	np_count_t *counts[] = {
 		&b->misses, &b->depot_gets, &b->depot_puts, &b->fills,
 		&b->flushes, &b->in_bytes, &b->out_bytes, &b->foreign_frees,
-		&b->foreign_bytes, &b->outgoing_bytes, &b->rehomes,
+		&b->foreign_bytes, &b->outgoing_bytes, &b->reclaimed_bytes,
+		&b->rehomes,
 	};
 
 	atomic_store_explicit(&b->live, 0, memory_order_relaxed);
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
 		np_count_set(counts[i], 0);
-	for (size_t c = 0; c < np_segment.layout.classes.n; c++) {
+	for (size_t c = 0; c < s->layout.classes.n; c++) {
 		np_count_set(&b->class[c].allocs, 0);
 		np_count_set(&b->class[c].frees, 0);
 	}
 }
 
-struct np_block *np_block_get(unsigned home, unsigned arena)
+struct np_block *np_block_get(struct np_segment *s, unsigned home,
+			      unsigned arena)
 {
-	struct np_segment_header *h = np_segment.header;
-	const struct np_segment_part *part = &np_segment.layout.blocks;
+	const struct np_segment_part *part = &s->layout.blocks;
 	struct np_block *b;
 	int i;
 
-	np_lock(&segment_lock);
-	i = take_entry(part, NULL, &np_segment.blocks_used, &h->blocks_used,
-		       free_blocks, &nfree_blocks);
-	np_unlock(&segment_lock);
+	np_lock(&s->lock);
+	i = take_entry(s, part, NULL, &s->blocks_used,
+		       &s->header->blocks_used, s->free_blocks,
+		       &s->nfree_blocks);
+	np_unlock(&s->lock);
 	if (i >= 0) {
-		b = entry_of(part, (unsigned)i);
+		b = entry_of(s, part, (unsigned)i);
 	} else {
 		b = np_meta_alloc((np_home_t)home, part->stride);
-		np_count_add_shared(&h->caches_unseen, 1);
+		np_count_add_shared(&s->header->caches_unseen, 1);
 	}
 	if (!b)
 		return NULL;
-	clear_block(b);
+	clear_block(s, b);
 	b->tid = (uint32_t)gettid();
 	b->home = home;
 	b->arena = arena;
@@ -376,9 +404,10 @@ struct np_block *np_block_get(unsigned home, unsigned arena)
 }
 
 /* Adds the counters of one block to another's, which others may add to. */
-static void add_counts(struct np_block *to, const struct np_block *from)
+static void add_counts(const struct np_segment *s, struct np_block *to,
+		       const struct np_block *from)
 {
-	size_t nclasses = np_segment.layout.classes.n;
+	size_t nclasses = s->layout.classes.n;
 
 	np_count_add_shared(&to->misses, np_count_get(&from->misses));
 	np_count_add_shared(&to->depot_gets, np_count_get(&from->depot_gets));
@@ -393,6 +422,8 @@ static void add_counts(struct np_block *to, const struct np_block *from)
 			    np_count_get(&from->foreign_bytes));
 	np_count_add_shared(&to->outgoing_bytes,
 			    np_count_get(&from->outgoing_bytes));
+	np_count_add_shared(&to->reclaimed_bytes,
+			    np_count_get(&from->reclaimed_bytes));
 	np_count_add_shared(&to->rehomes, np_count_get(&from->rehomes));
 	for (size_t c = 0; c < nclasses; c++) {
 		np_count_add_shared(&to->class[c].allocs,
@@ -402,56 +433,80 @@ static void add_counts(struct np_block *to, const struct np_block *from)
 	}
 }
 
-void np_block_put(struct np_block *b)
+void np_block_put(struct np_segment *s, struct np_block *b)
 {
-	const struct np_segment_part *part = &np_segment.layout.blocks;
-	uintptr_t first = (uintptr_t)np_segment.base + part->offset;
+	const struct np_segment_part *part = &s->layout.blocks;
+	uintptr_t first = (uintptr_t)s->base + part->offset;
 
-	add_counts(np_block_shared(), b);
-	if (!in_segment(b)) {
+	add_counts(s, np_block_shared(s), b);
+	if (!in_segment(s, b)) {
 		np_meta_free((np_home_t)b->home, b, part->stride);
 		return;
 	}
-	clear_block(b);
-	np_lock(&segment_lock);
-	free_blocks[nfree_blocks++] =
+	clear_block(s, b);
+	np_lock(&s->lock);
+	s->free_blocks[s->nfree_blocks++] =
 		(uint16_t)(((uintptr_t)b - first) / part->stride);
-	np_unlock(&segment_lock);
+	np_unlock(&s->lock);
+}
+
+int64_t np_block_cached(const struct np_segment *s,
+			const struct np_classes *t, const struct np_block *b)
+{
+	int64_t bytes = 0; /* of frees, less those of allocs */
+
+	for (unsigned c = 1; c < s->layout.classes.n; c++)
+		bytes += (int64_t)(np_count_get(&b->class[c].frees) -
+				   np_count_get(&b->class[c].allocs)) *
+			 (int64_t)t->row[c].size;
+	return bytes + (int64_t)(np_count_get(&b->in_bytes) -
+				 np_count_get(&b->out_bytes) -
+				 np_count_get(&b->foreign_bytes) +
+				 np_count_get(&b->outgoing_bytes) -
+				 np_count_get(&b->reclaimed_bytes));
+}
+
+void np_segment_forget(struct np_segment *s, const struct np_classes *t)
+{
+	struct np_block *b = np_block_shared(s);
+
+	for (unsigned c = 0; c < s->layout.classes.n; c++)
+		np_count_set(&b->class[c].frees,
+			     np_count_get(&b->class[c].allocs));
+	np_count_add(&b->out_bytes, (uint64_t)np_block_cached(s, t, b));
 }
 
 /* --- chunks ----------------------------------------------------------- */
 
 /* A number for a chunk, or -1: there is no segment yet, or no room. */
-static int number_chunk(void)
+static int number_chunk(struct np_segment *s)
 {
-	struct np_segment_header *h = np_segment.header;
+	struct np_segment_header *h = s ? s->header : NULL;
 	int i;
 
 	if (!h)
 		return -1;
-	np_lock(&segment_lock);
-	i = take_entry(&np_segment.layout.chunks, &np_segment.layout.maps,
-		       &np_segment.chunks_used, &h->chunks_used, free_chunks,
-		       &nfree_chunks);
-	np_unlock(&segment_lock);
+	np_lock(&s->lock);
+	i = take_entry(s, &s->layout.chunks, &s->layout.maps, &s->chunks_used,
+		       &h->chunks_used, s->free_chunks, &s->nfree_chunks);
+	np_unlock(&s->lock);
 	if (i < 0)
 		np_count_add_shared(&h->chunks_unseen, 1);
 	return i;
 }
 
-int np_segment_enter(const void *base, size_t size, unsigned home,
-		     unsigned arena, uint8_t **map)
+int np_segment_enter(struct np_segment *s, const void *base, size_t size,
+		     unsigned home, unsigned arena, uint8_t **map)
 {
-	const struct np_segment_header *l = &np_segment.layout;
-	int i = number_chunk();
+	int i = number_chunk(s);
 	struct np_segment_chunk *c;
 
 	*map = NULL;
 	if (i < 0)
 		return -1;
-	c = entry_of(&l->chunks, (unsigned)i);
-	*map = entry_of(&l->maps, (unsigned)i);
-	memset(*map, 0, l->maps.stride);
+	c = entry_of(s, &s->layout.chunks, (unsigned)i);
+	*map = entry_of(s, &s->layout.maps, (unsigned)i);
+	memset(*map, 0, s->layout.maps.stride);
 	np_count_set(&c->size, size);
 	atomic_store_explicit(&c->home, home, memory_order_relaxed);
 	atomic_store_explicit(&c->arena, arena, memory_order_relaxed);
@@ -459,27 +514,27 @@ int np_segment_enter(const void *base, size_t size, unsigned home,
 	return i;
 }
 
-void np_segment_resize(int i, size_t size)
+void np_segment_resize(struct np_segment *s, int i, size_t size)
 {
 	struct np_segment_chunk *c;
 
 	if (i < 0)
 		return;
-	c = entry_of(&np_segment.layout.chunks, (unsigned)i);
+	c = entry_of(s, &s->layout.chunks, (unsigned)i);
 	np_count_set(&c->size, size);
 }
 
-void np_segment_leave(int i)
+void np_segment_leave(struct np_segment *s, int i)
 {
 	struct np_segment_chunk *c;
 
 	if (i < 0)
 		return;
-	c = entry_of(&np_segment.layout.chunks, (unsigned)i);
+	c = entry_of(s, &s->layout.chunks, (unsigned)i);
 	np_count_set(&c->base, 0);
-	np_lock(&segment_lock);
-	free_chunks[nfree_chunks++] = (uint16_t)i;
-	np_unlock(&segment_lock);
+	np_lock(&s->lock);
+	s->free_chunks[s->nfree_chunks++] = (uint16_t)i;
+	np_unlock(&s->lock);
 }
 
 /* --- fork ------------------------------------------------------------- */
@@ -492,11 +547,11 @@ struct stretch {
 #define USED 4 /* stretches: up to the blocks, blocks, chunks, maps */
 
 /* What of the segment is in use, in its order; each begins with a page. */
-static void find_used(struct stretch used[USED])
+static void find_used(const struct np_segment *s, struct stretch used[USED])
 {
-	const struct np_segment_header *h = &np_segment.layout;
-	size_t nblocks = np_segment.blocks_used;
-	size_t nchunks = np_segment.chunks_used;
+	const struct np_segment_header *h = &s->layout;
+	size_t nblocks = s->blocks_used;
+	size_t nchunks = s->chunks_used;
 
 	used[0] = (struct stretch){ 0, h->blocks.offset };
 	used[1] = (struct stretch){ h->blocks.offset,
@@ -508,53 +563,48 @@ static void find_used(struct stretch used[USED])
 }
 
 /* Can the used part of a segment at p be written to? */
-static bool make_used_sure(char *p)
+static bool make_used_sure(const struct np_segment *s, char *p)
 {
 	struct stretch used[USED];
 
-	find_used(used);
+	find_used(s, used);
 	for (size_t i = 0; i < USED; i++)
-		if (!make_sure(p + used[i].offset, used[i].size))
+		if (!make_sure(s, p + used[i].offset, used[i].size))
 			return false;
 	return true;
 }
 
-static void copy_used(char *to, const char *from)
+static void copy_used(const struct np_segment *s, char *to, const char *from)
 {
 	struct stretch used[USED];
 
-	find_used(used);
+	find_used(s, used);
 	for (size_t i = 0; i < USED; i++)
 		memcpy(to + used[i].offset, from + used[i].offset,
 		       used[i].size);
 }
 
-/* The file as it was when the fork began: when the child comes to look, its
- * parent has counted on. NULL: it is no file, or there was no memory for it.
- * Guarded by the fork lock. */
-static char *snapshot;
-
-void np_segment_fork_begins(void)
+void np_segment_fork_begins(struct np_segment *s)
 {
-	if (!np_segment.header || !np_segment.is_file)
+	if (!s->header || !s->is_file)
 		return;
-	snapshot = map_private(np_segment.layout.size);
-	if (snapshot)
-		copy_used(snapshot, np_segment.base);
+	s->snapshot = map_private(s->layout.size);
+	if (s->snapshot)
+		copy_used(s, s->snapshot, s->base);
 }
 
-void np_segment_fork_ends(void)
+void np_segment_fork_ends(struct np_segment *s)
 {
-	if (snapshot)
-		np_os_release(snapshot, np_segment.layout.size);
-	snapshot = NULL;
+	if (s->snapshot)
+		np_os_release(s->snapshot, s->layout.size);
+	s->snapshot = NULL;
 }
 
 /* Private memory takes the place of these bytes of the segment, and reads as
  * zero. */
-static bool replace(struct stretch part)
+static bool replace(const struct np_segment *s, struct stretch part)
 {
-	char *at = np_segment.base + part.offset;
+	char *at = s->base + part.offset;
 
 	return !part.size ||
 	       np_os->mmap(at, part.size, PROT_READ | PROT_WRITE,
@@ -563,7 +613,7 @@ static bool replace(struct stretch part)
 }
 
 /* The same, with what stands there: by way of a buffer, piece by piece. */
-static bool replace_used(struct stretch part)
+static bool replace_used(const struct np_segment *s, struct stretch part)
 {
 	static char buffer[64 * NP_KIB]; /* the child has one thread */
 
@@ -571,10 +621,10 @@ static bool replace_used(struct stretch part)
 		struct stretch now = { part.offset, part.size < sizeof buffer
 						    ? part.size
 						    : sizeof buffer };
-		char *at = np_segment.base + now.offset;
+		char *at = s->base + now.offset;
 
 		memcpy(buffer, at, now.size);
-		if (!replace(now))
+		if (!replace(s, now))
 			return false;
 		memcpy(at, buffer, now.size);
 		part.offset += now.size;
@@ -584,74 +634,78 @@ static bool replace_used(struct stretch part)
 }
 
 /* Where there is no room for a second segment beside this one (RLIMIT_AS). */
-static bool become_private(void)
+static bool become_private(const struct np_segment *s)
 {
 	size_t page = np_os_page_size(), done = 0;
 	struct stretch used[USED];
 
-	find_used(used);
+	find_used(s, used);
 	for (size_t i = 0; i < USED; i++) {
 		struct stretch gap = { done, used[i].offset - done };
 
 		used[i].size = np_round_up(used[i].size, page);
-		if (!replace(gap) || !replace_used(used[i]))
+		if (!replace(s, gap) || !replace_used(s, used[i]))
 			return false;
 		done = used[i].offset + used[i].size;
 	}
-	return replace((struct stretch){ done,
-					 np_segment.layout.size - done });
+	return replace(s, (struct stretch){ done,
+					 s->layout.size - done });
 }
 
 /* Moves a segment to where the parent's is mapped. */
-static bool move_to_base(char *p)
+static bool move_to_base(const struct np_segment *s, char *p)
 {
-	size_t size = np_segment.layout.size;
+	size_t size = s->layout.size;
 
 	return np_os->mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
-			     np_segment.base) != MAP_FAILED;
+			     s->base) != MAP_FAILED;
 }
 
-static bool go_on_in_file(void)
+static bool go_on_in_file(struct np_segment *s)
 {
-	size_t size = np_segment.layout.size;
-	char *p = map_file(size);
+	size_t size = s->layout.size;
+	char *p = map_file(s, size);
 
 	if (!p)
 		return false;
-	if (make_used_sure(p)) {
-		copy_used(p, snapshot ? snapshot : np_segment.base);
-		if (move_to_base(p))
+	if (make_used_sure(s, p)) {
+		copy_used(s, p, s->snapshot ? s->snapshot : s->base);
+		if (move_to_base(s, p))
 			return true;
 	}
-	drop_file(p, size);
+	drop_file(s, p, size);
 	return false;
 }
 
-static bool go_on_in_memory(void)
+static bool go_on_in_memory(struct np_segment *s)
 {
-	char *p = snapshot;
+	char *p = s->snapshot;
 
-	np_segment.is_file = false;
-	snapshot = NULL;
-	return p ? move_to_base(p) : become_private();
+	s->is_file = false;
+	s->snapshot = NULL;
+	return p ? move_to_base(s, p) : become_private(s);
 }
 
 /* The parent's file must not see the child's counts. */
-static void leave_parents_file(void)
+static void leave_parents_file(struct np_segment *s)
 {
-	if (!go_on_in_file() && !go_on_in_memory())
+	if (!go_on_in_file(s) && !go_on_in_memory(s))
 		np_die("a forked child found no memory for its counters");
 }
 
 /* Sums over processes must not count the parent's events again. */
-static void forget_events(struct np_segment_header *h)
+static void forget_events(struct np_segment *s)
 {
-	np_count_set(&h->forks, 0);
-	np_count_set(&h->abandoned, 0);
-	np_count_set(&h->chunks_unseen, 0);
-	np_count_set(&h->caches_unseen, 0);
-	for (unsigned i = 0; i < np_segment.layout.arenas.n; i++) {
-		struct np_segment_arena *a = np_segment_arena(i);
+	struct np_segment_header *h = s->header;
+	np_count_t *events[] = {
+		&h->forks, &h->abandoned, &h->chunks_unseen,
+		&h->caches_unseen, &h->refused, &h->pressures, &h->reclaims,
+	};
+
+	for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+		np_count_set(events[i], 0);
+	for (unsigned i = 0; i < s->layout.arenas.n; i++) {
+		struct np_segment_arena *a = np_segment_arena(s, i);
 
 		np_count_set(&a->purged, 0);
 		for (unsigned kind = 0; kind < NP_KINDS; kind++) {
@@ -661,23 +715,23 @@ static void forget_events(struct np_segment_header *h)
 	}
 }
 
-void np_segment_forked(void)
+void np_segment_forked(struct np_segment *s)
 {
-	struct np_segment_header *h = np_segment.header;
-	struct np_segment_header *l = &np_segment.layout;
+	struct np_segment_header *h = s->header;
+	struct np_segment_header *l = &s->layout;
 	struct np_block *before;
 
 	if (!h)
 		return;
-	if (np_segment.is_file)
-		leave_parents_file();
-	before = entry_of(&l->before, 0);
+	if (s->is_file)
+		leave_parents_file(s);
+	before = entry_of(s, &l->before, 0);
 	memset(before, 0, l->before.stride);
-	for (unsigned i = 0; i < np_segment.blocks_used; i++)
-		add_counts(before, np_segment_block(i));
+	for (unsigned i = 0; i < s->blocks_used; i++)
+		add_counts(s, before, np_segment_block(s, i));
 	h->parent = l->pid;
 	h->pid = l->pid = (uint32_t)getpid();
-	forget_events(h);
+	forget_events(s);
 	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
 			      memory_order_relaxed);
 }
@@ -687,9 +741,10 @@ void np_segment_forked(void)
 #define SAMPLE 64 /* pages looked at in each chunk */
 
 /* Asks where up to SAMPLE pages of the chunk are, evenly spread. */
-static void sample_chunk(const struct np_segment_chunk *c)
+static void sample_chunk(struct np_segment *s,
+			 const struct np_segment_chunk *c)
 {
-	struct np_segment_header *h = np_segment.header;
+	struct np_segment_header *h = s->header;
 	unsigned home = atomic_load_explicit(&c->home, memory_order_relaxed);
 	size_t size = np_count_get(&c->size), page = np_os_page_size();
 	size_t step = np_round_up(size / SAMPLE, page);
@@ -699,42 +754,31 @@ static void sample_chunk(const struct np_segment_chunk *c)
 
 	for (size_t at = 0; at < size && n < SAMPLE; at += step ? step : page)
 		pages[n++] = (char *)np_count_get(&c->base) + at;
-	if (home >= np_segment.layout.nodes.n ||
+	if (home >= s->layout.nodes.n ||
 	    np_os->move_pages(0, n, pages, NULL, status, 0) != 0)
 		return;
 	np_count_add(&h->pages_asked, n);
 	for (unsigned i = 0; i < n; i++) {
 		np_count_add(&h->pages_resident, status[i] >= 0);
 		np_count_add(&h->pages_local,
-			     status[i] >= 0 &&
-			     status[i] == np_segment_node(home)->kernel_node);
+			     status[i] >= 0 && status[i] ==
+			     np_segment_node(s, home)->kernel_node);
 	}
 }
 
-void np_segment_ended(void)
+void np_segment_ended(struct np_segment *s)
 {
-	struct np_segment_header *h = np_segment.header;
+	struct np_segment_header *h = s->header;
 
-	if (!h || !np_segment.is_file ||
-	    np_segment.layout.pid != (uint32_t)getpid())
+	if (!h || !s->is_file || s->layout.pid != (uint32_t)getpid())
 		return;
-	for (unsigned i = 0; i < np_segment.chunks_used; i++) {
+	for (unsigned i = 0; i < s->chunks_used; i++) {
 		struct np_segment_chunk *c =
-			entry_of(&np_segment.layout.chunks, i);
+			entry_of(s, &s->layout.chunks, i);
 
 		if (np_count_get(&c->base))
-			sample_chunk(c);
+			sample_chunk(s, c);
 	}
 	atomic_store_explicit(&h->state, NP_SEGMENT_ENDED,
 			      memory_order_relaxed);
-}
-
-void np_segment_lock(void)
-{
-	np_lock_for_fork(&segment_lock);
-}
-
-void np_segment_unlock(void)
-{
-	np_unlock_for_fork(&segment_lock);
 }

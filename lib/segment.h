@@ -2,11 +2,13 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * segment: where a pool counts, laid out so that another process can read it.
+ * Each pool has one.
  *
  * Without the option `segment` it is a private mapping; with it, a file
- * DIR/PID.N (N = 0, 1, ... for each program that this process id has run)
- * that the process maps shared. What happened stays in the file when the
- * process is killed. A forked child goes on in a file of its own.
+ * DIR/PID.N (N = 0, 1, ... for each program that this process id has run, and
+ * for each pool) that the process maps shared. What happened stays in the file
+ * when the process is killed. A forked child goes on in files of its own; the
+ * file of a pool that is destroyed is removed.
  *
  *	header | classes | nodes | arenas | blocks | chunks | page maps
  *
@@ -23,7 +25,7 @@
  *	used bytes of the pool = taken (arenas, huge) - cached
  *	cached by a block = in_bytes - out_bytes
  *	                  + bytes of frees - foreign_bytes - bytes of allocs
- *	                  + outgoing_bytes
+ *	                  + outgoing_bytes - reclaimed_bytes
  *	hits = allocs - misses
  *
  * Owner: see each struct. This header is all that a reader needs.
@@ -32,11 +34,14 @@
 #define NP_SEGMENT_H
 
 #include "base.h"
+#include "lock.h"
 
 #include <stdatomic.h>
 
 #define NP_SEGMENT_MAGIC UINT64_C(0x31676573706e0a0d) /* "\r\nnpseg1" */
-#define NP_SEGMENT_VERSION 1
+#define NP_SEGMENT_VERSION 2
+
+#define NP_POOL_NAME_SIZE 32 /* bytes, with the final NUL */
 
 typedef _Atomic uint64_t np_count_t; /* atomic, relaxed: a statistic */
 
@@ -65,9 +70,11 @@ struct np_segment_header {
 	uint32_t class_table; /* enum np_class_table */
 	struct np_segment_part classes, nodes, arenas, blocks, chunks, maps;
 	struct np_segment_part before; /* one block: see struct np_block */
+	uint32_t pool_slot;   /* 0: the default pool */
+	char pool[NP_POOL_NAME_SIZE]; /* its name */
 	char program[32];     /* as in /proc/self/comm */
 	char topology[96];    /* a sentence */
-	char options[256];    /* "key:value,..." as in force */
+	char options[1024];   /* "key:value,..." as they were at the start */
 	np_count_t blocks_used;	  /* blocks handed out at some time: 0..n-1 */
 	np_count_t chunks_used;	  /* likewise */
 	np_count_t chunks_unseen; /* chunks for which there was no entry */
@@ -75,6 +82,11 @@ struct np_segment_header {
 	np_count_t threads, peak_threads;     /* with a thread cache */
 	np_count_t forks;	  /* children made */
 	np_count_t abandoned;	  /* caches of threads that a fork left */
+	np_count_t charged;	  /* bytes: what limits count, at the last
+				     tick */
+	np_count_t refused;	  /* requests that a hard limit refused */
+	np_count_t pressures;	  /* calls of the pressure function */
+	np_count_t reclaims;	  /* idle caches that others emptied */
 	/* Filled in by the process at its exit(): pages looked at by
 	 * move_pages, those in memory, and those on their node. */
 	np_count_t pages_asked, pages_resident, pages_local;
@@ -130,6 +142,9 @@ struct np_block {
 					      from and to depot or arena */
 	np_count_t foreign_frees, foreign_bytes; /* sent to other homes */
 	np_count_t outgoing_bytes;	   /* waiting to be sent */
+	np_count_t reclaimed_bytes; /* taken by others while the thread was
+				       idle; guarded by the lock of the thread
+				       list */
 	np_count_t rehomes;	/* times the thread was found on a new node */
 	_Alignas(NP_LINE) struct np_class_count class[]; /* [0] = huge */
 };
@@ -180,6 +195,9 @@ struct np_config;
 struct np_classes;
 struct np_topology;
 
+#define NP_NBLOCKS 4096 /* threads that can be told apart */
+#define NP_NCHUNKS 2048 /* 32 GiB of 16 MiB chunks */
+
 /* What the process itself goes by: nothing of it stands in the segment, which
  * others might spoil. */
 struct np_segment {
@@ -190,53 +208,83 @@ struct np_segment {
 	_Atomic unsigned chunks_used;	  /* likewise */
 	char *base;
 	bool is_file;
+	unsigned number;		  /* of its file: PID.number */
+	char *snapshot;	/* the file as it was when a fork began: when the child
+			   comes to look, its parent has counted on. NULL: it
+			   is no file, or there was no memory for it. Guarded
+			   by the fork lock */
+	struct np_lock lock;		  /* guards what follows, and entries
+					     that become used or free */
+	unsigned nfree_blocks, nfree_chunks;
+	uint16_t free_blocks[NP_NBLOCKS], free_chunks[NP_NCHUNKS];
 };
 
-extern struct np_segment np_segment;
+/* Whose segment it is. */
+struct np_segment_pool {
+	const char *name;
+	unsigned slot;
+	const struct np_config *config;
+	const struct np_classes *classes;
+	const struct np_topology *topology;
+	unsigned narenas; /* of all nodes */
+};
 
-/* Makes the segment and, if config->segment names a directory, its file;
+/* Makes the segment and, if the option `segment` names a directory, its file;
  * warns and goes on with a private one if that cannot be. Returns 0 or a
- * positive errno. Called by the one thread that wakes the pool. */
-int np_segment_create(const struct np_config *config,
-		      const struct np_classes *classes,
-		      const struct np_topology *topology, unsigned narenas);
+ * positive errno. Called by the one thread that starts the pool. */
+int np_segment_create(struct np_segment *segment, const char *directory,
+		      const struct np_segment_pool *pool);
 
-struct np_segment_node *np_segment_node(unsigned home);
-struct np_segment_arena *np_segment_arena(unsigned index);
+/* Unmaps it, and removes its file. */
+void np_segment_destroy(struct np_segment *segment);
+
+struct np_segment_node *np_segment_node(const struct np_segment *segment,
+					unsigned home);
+struct np_segment_arena *np_segment_arena(const struct np_segment *segment,
+					  unsigned index);
 
 /* A block for a thread cache; never NULL but without memory. */
-struct np_block *np_block_get(unsigned home, unsigned arena);
+struct np_block *np_block_get(struct np_segment *segment, unsigned home,
+			      unsigned arena);
 
 /* Adds the block's counts to block 0 and lets it be used again. */
-void np_block_put(struct np_block *block);
+void np_block_put(struct np_segment *segment, struct np_block *block);
 
-struct np_block *np_segment_block(unsigned i);
+struct np_block *np_segment_block(const struct np_segment *segment,
+				  unsigned i);
 
 /* Block 0. */
-struct np_block *np_block_shared(void);
+struct np_block *np_block_shared(const struct np_segment *segment);
 
-/* Enters a chunk or a huge block. *map: its page map, or NULL. Returns the
- * entry's number for np_segment_leave, or -1: there is no room. */
-int np_segment_enter(const void *base, size_t size, unsigned home,
-		     unsigned arena, uint8_t **map);
-void np_segment_leave(int entry);
+/* Bytes that the block's cache holds, by its counters. */
+int64_t np_block_cached(const struct np_segment *segment,
+			const struct np_classes *classes,
+			const struct np_block *block);
+
+/* All pieces are free, and no cache holds any: the pool was reset, and block
+ * 0 has the counts of all. */
+void np_segment_forget(struct np_segment *segment,
+		       const struct np_classes *classes);
+
+/* Enters a chunk or a huge block. segment: may be NULL or not made yet. *map:
+ * its page map, or NULL. Returns the entry's number for np_segment_leave, or
+ * -1: there is no room. */
+int np_segment_enter(struct np_segment *segment, const void *base, size_t size,
+		     unsigned home, unsigned arena, uint8_t **map);
+void np_segment_leave(struct np_segment *segment, int entry);
 
 /* The block of this entry has another size now. */
-void np_segment_resize(int entry, size_t size);
+void np_segment_resize(struct np_segment *segment, int entry, size_t size);
 
 /* Before a fork, with all locks held, and behind it, in parent and child:
  * keeps what the child shall begin with. */
-void np_segment_fork_begins(void);
-void np_segment_fork_ends(void);
+void np_segment_fork_begins(struct np_segment *segment);
+void np_segment_fork_ends(struct np_segment *segment);
 
 /* In the child: goes on in a file of its own. */
-void np_segment_forked(void);
+void np_segment_forked(struct np_segment *segment);
 
 /* At exit(): looks where the pages are, and says that the process ended. */
-void np_segment_ended(void);
-
-/* Fork: the segment's lock. */
-void np_segment_lock(void);
-void np_segment_unlock(void);
+void np_segment_ended(struct np_segment *segment);
 
 #endif

@@ -8,30 +8,30 @@
 #include "pool.h"
 #include "segment.h"
 
-static void add_block(struct npool_figures *s, const struct np_block *b)
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h> /* snprintf */
+#include <string.h>
+#include <unistd.h> /* write */
+
+/* --- adding up --------------------------------------------------------- */
+
+static void add_block(struct npool_figures *s, const struct np_pool *pool,
+		      const struct np_block *b)
 {
-	uint64_t allocs = 0, frees = 0;
-	int64_t bytes = 0; /* of frees, less those of allocs */
+	uint64_t allocs = 0;
 
-	for (unsigned c = 0; c < np_segment.layout.classes.n; c++) {
-		uint64_t a = np_count_get(&b->class[c].allocs);
-		uint64_t f = np_count_get(&b->class[c].frees);
-		uint32_t size = c ? np_pool.classes.row[c].size : 0;
-
-		allocs += a;
-		frees += f;
-		bytes += (int64_t)(f - a) * (int64_t)size;
+	for (unsigned c = 0; c < pool->segment.layout.classes.n; c++) {
+		allocs += np_count_get(&b->class[c].allocs);
+		s->frees += np_count_get(&b->class[c].frees);
 	}
 	s->allocs += allocs;
-	s->frees += frees;
 	s->hits += allocs - np_count_get(&b->misses);
 	s->depot_gets += np_count_get(&b->depot_gets);
 	s->depot_puts += np_count_get(&b->depot_puts);
 	s->foreign_frees += np_count_get(&b->foreign_frees);
-	s->cached += (uint64_t)bytes + np_count_get(&b->in_bytes) -
-		     np_count_get(&b->out_bytes) -
-		     np_count_get(&b->foreign_bytes) +
-		     np_count_get(&b->outgoing_bytes);
+	s->cached += (uint64_t)np_block_cached(&pool->segment, &pool->classes,
+					       b);
 }
 
 static void add_node(struct npool_figures *s,
@@ -51,26 +51,125 @@ static void add_arena(struct npool_figures *s,
 	s->spare_chunks += np_count_get(&arena->spare);
 }
 
-void np_stats_collect(struct npool_figures *s)
+void np_stats_collect(struct np_pool *pool, struct npool_figures *s)
 {
-	const struct np_segment_header *l = &np_segment.layout;
+	const struct np_segment *seg = &pool->segment;
 	size_t size = s->size;
 
 	*s = (struct npool_figures){ .size = size };
-	np_pool_wake();
 	s->metadata = np_meta_mapped();
-	if (!np_segment.header)
+	if (np_pool_stage(pool) != NP_AWAKE)
 		return;
-	for (unsigned i = 0; i < l->nodes.n; i++)
-		add_node(s, np_segment_node(i));
-	for (unsigned i = 0; i < l->arenas.n; i++)
-		add_arena(s, np_segment_arena(i));
-	for (unsigned i = 0; i < np_segment.blocks_used; i++)
-		add_block(s, np_segment_block(i));
+	for (unsigned i = 0; i < seg->layout.nodes.n; i++)
+		add_node(s, np_segment_node(seg, i));
+	for (unsigned i = 0; i < seg->layout.arenas.n; i++)
+		add_arena(s, np_segment_arena(seg, i));
+	for (unsigned i = 0; i < seg->blocks_used; i++)
+		add_block(s, pool, np_segment_block(seg, i));
 	/* Taken is used or cached; counters of other threads may lag. */
 	s->used = s->used > s->cached ? s->used - s->cached : 0;
-	s->threads = np_count_get(&np_segment.header->threads);
-	s->nodes = l->nodes.n;
-	s->arenas = l->arenas.n;
-	s->chunk_size = np_pool.classes.chunk_size;
+	s->charged = np_limit_charged(&pool->limit);
+	s->refused = np_count_get(&seg->header->refused);
+	s->threads = np_count_get(&seg->header->threads);
+	s->nodes = seg->layout.nodes.n;
+	s->arenas = seg->layout.arenas.n;
+	s->chunk_size = pool->classes.chunk_size;
+}
+
+/* --- for people -------------------------------------------------------- */
+
+struct print {
+	int fd, error;
+};
+
+static void write_all(struct print *out, const char *text, size_t n)
+{
+	while (n && !out->error) {
+		ssize_t done = write(out->fd, text, n);
+
+		if (done < 0 && errno != EINTR)
+			out->error = errno;
+		if (done > 0) {
+			text += done;
+			n -= (size_t)done;
+		}
+	}
+}
+
+static void print_line(struct print *out, const char *name, uint64_t value,
+		       const char *unit)
+{
+	char line[80];
+	int n = snprintf(line, sizeof line, "  %-22s %20" PRIu64 "%s%s\n",
+			 name, value, *unit ? " " : "", unit);
+
+	write_all(out, line, (size_t)n);
+}
+
+/* Of one pool, taken with the pools' lock held and written without: whoever
+ * reads it may be slow. */
+struct shown {
+	bool is_there;
+	char name[NP_POOL_NAME_SIZE];
+	size_t soft, hard;
+	struct npool_figures f;
+};
+
+static void look(struct np_pool *pool, void *arg)
+{
+	struct shown *s = arg;
+
+	s->is_there = true;
+	memcpy(s->name, pool->name, sizeof s->name);
+	s->soft = atomic_load_explicit(&pool->limit.soft,
+				       memory_order_relaxed);
+	s->hard = atomic_load_explicit(&pool->limit.hard,
+				       memory_order_relaxed);
+	np_stats_collect(pool, &s->f);
+}
+
+static void print_pool(struct print *out, const struct shown *s)
+{
+	const struct npool_figures *f = &s->f;
+	char line[80];
+	int n = snprintf(line, sizeof line, "pool %s\n", s->name);
+
+	write_all(out, line, (size_t)n);
+	print_line(out, "used", f->used, "bytes");
+	print_line(out, "cached", f->cached, "bytes");
+	print_line(out, "reserved", f->reserved, "bytes");
+	print_line(out, "peak taken", f->peak_taken, "bytes");
+	print_line(out, "charged", f->charged, "bytes");
+	if (s->soft)
+		print_line(out, "soft limit", s->soft, "bytes");
+	if (s->hard)
+		print_line(out, "hard limit", s->hard, "bytes");
+	print_line(out, "refused", f->refused, "");
+	print_line(out, "chunks", f->chunks, "");
+	print_line(out, "spare chunks", f->spare_chunks, "");
+	print_line(out, "huge blocks", f->huge_blocks, "");
+	print_line(out, "allocations", f->allocs, "");
+	print_line(out, "frees", f->frees, "");
+	print_line(out, "cache hits", f->hits, "");
+	print_line(out, "depot exchanges", f->depot_gets + f->depot_puts, "");
+	print_line(out, "freed to other nodes", f->foreign_frees, "");
+	print_line(out, "threads", f->threads, "");
+	print_line(out, "nodes", f->nodes, "");
+	print_line(out, "arenas", f->arenas, "");
+}
+
+int np_stats_print(int fd)
+{
+	struct print out = { .fd = fd };
+
+	for (unsigned slot = 0; slot < NP_MAX_POOLS; slot++) {
+		struct shown s = { .f.size = sizeof s.f };
+
+		np_pools_at(slot, look, &s);
+		if (s.is_there)
+			print_pool(&out, &s);
+	}
+	write_all(&out, "all pools\n", strlen("all pools\n"));
+	print_line(&out, "metadata", np_meta_mapped(), "bytes");
+	return out.error;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * stats: the pool's counters, added up for its own process. What they mean
+ * stats: a pool's counters, added up for its own process. What they mean
  * is said in segment.h, where they stand.
  */
 #ifndef NP_STATS_H
@@ -9,8 +9,11 @@
 
 #include "npool.h"
 
-/* Fills in every field but size. All but metadata zero while
- * the pool is not awake. */
-void np_stats_collect(struct npool_figures *stats);
+/* Fills in every field but size. All but metadata zero while the pool is not
+ * awake. */
+void np_stats_collect(struct np_pool *pool, struct npool_figures *stats);
+
+/* Writes the figures of all pools. Returns 0 or the errno of write(2). */
+int np_stats_print(int fd);
 
 #endif

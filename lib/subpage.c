@@ -125,6 +125,27 @@ enum np_put np_subpage_put(struct np_subpage *sp, struct np_ring *head,
 	return NP_PUT_EMPTY;
 }
 
+bool np_subpage_page_is_free(const struct np_subpage *sp, uint32_t page,
+			     unsigned page_shift)
+{
+	size_t start = (size_t)page << page_shift;
+	size_t end = start + ((size_t)1 << page_shift);
+	uint32_t slot, last;
+
+	if (!sp->elem_size)
+		return false;
+	slot = (uint32_t)(start / sp->elem_size);
+	last = (uint32_t)((end - 1) / sp->elem_size);
+	for (; slot <= last && slot < sp->max_elems; slot++) {
+		/* A word that is all clear is passed over whole. */
+		if (slot % WORD_BITS == 0 && !sp->bitmap[slot / WORD_BITS])
+			slot += WORD_BITS - 1;
+		else if (np_subpage_is_taken(sp, slot))
+			return false;
+	}
+	return true;
+}
+
 bool np_subpage_valid(const struct np_subpage *sp)
 {
 	uint32_t taken = 0;

@@ -100,6 +100,10 @@ static inline bool np_subpage_is_taken(const struct np_subpage *sp,
 	       (slot < sp->max_elems && sp->bitmap[slot / 64] >> slot % 64 & 1);
 }
 
+/* Is no element that lies on this page (counted within the run) taken? */
+bool np_subpage_page_is_free(const struct np_subpage *sp, uint32_t page,
+			     unsigned page_shift);
+
 bool np_subpage_valid(const struct np_subpage *sp);
 
 #endif

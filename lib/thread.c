@@ -8,6 +8,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h> /* gettid */
 
 enum life { LIFE_NEW, LIFE_BUSY, LIFE_LIVE, LIFE_ENDED };
@@ -15,324 +16,376 @@ enum life { LIFE_NEW, LIFE_BUSY, LIFE_LIVE, LIFE_ENDED };
 _Thread_local struct np_cache *np_self
 	__attribute__((tls_model("initial-exec"))) = &np_cache_none;
 
+_Thread_local struct np_thread *np_me
+	__attribute__((tls_model("initial-exec")));
+
 static _Thread_local enum life life
 	__attribute__((tls_model("initial-exec")));
 
-/* Differs from any CPU that a cache has seen: without rseq every call of a
- * thread takes the slow path, which counts calls. */
-static const volatile uint32_t always_moved = UINT32_MAX;
+struct np_lock np_threads_list_lock = NP_LOCK_INIT(NP_RANK_THREADS);
 
-/* Guards the list, and the arenas' thread counts. */
-static struct np_lock list_lock = NP_LOCK_INIT(NP_RANK_THREADS);
-static struct np_thread *threads;
+static struct np_thread *threads; /* guarded by np_threads_list_lock */
+/* Seats of each pool that nobody finds any more and whose caches are being
+ * given up. Guarded by np_threads_list_lock. */
+static unsigned leaving[NP_MAX_POOLS];
+static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
 static pthread_key_t key;
+static bool can_reclaim;	  /* written at the start, and in a child */
 
-static size_t thread_size(const struct np_nodes *nodes)
-{
-	return sizeof(struct np_thread) +
-	       nodes->n * sizeof(struct np_cache *);
-}
-
-/* --- one cache -------------------------------------------------------- */
-
-static struct np_cache *make_cache(struct np_thread *t, np_home_t home)
-{
-	struct np_node *node = &t->nodes->node[home];
-	struct np_cache *c = np_meta_alloc(home, sizeof *c);
-	struct np_arena *arena;
-
-	if (!c)
-		return NULL;
-	np_lock(&list_lock);
-	arena = np_node_join(node);
-	np_unlock(&list_lock);
-	if (np_cache_init(c, t->nodes, node, arena, t) != 0) {
-		np_lock(&list_lock);
-		np_node_leave(arena);
-		np_unlock(&list_lock);
-		np_meta_free(home, c, sizeof *c);
-		return NULL;
-	}
-	return c;
-}
-
-static void free_cache(struct np_thread *t, np_home_t home)
-{
-	struct np_cache *c = t->cache[home];
-
-	if (!c)
-		return;
-	t->cache[home] = NULL;
-	np_cache_fini(c);
-	np_lock(&list_lock);
-	np_node_leave(c->arena);
-	np_unlock(&list_lock);
-	np_meta_free(home, c, sizeof *c);
-}
-
-/* The thread's cache for this home, made if need be. */
-static struct np_cache *cache_for(struct np_thread *t, np_home_t home)
-{
-	if (!t->cache[home])
-		t->cache[home] = make_cache(t, home);
-	return t->cache[home];
-}
-
-/* --- which home ------------------------------------------------------- */
-
-static uint32_t cpu_of(const struct np_thread *t)
+uint32_t np_thread_cpu(const struct np_thread *t)
 {
 	return t->cpu_word ? *t->cpu_word : np_os_cpu();
 }
 
-static np_home_t home_now(const struct np_thread *t, uint32_t cpu)
+void np_thread_sits(struct np_thread *t, const struct np_seat *s)
 {
-	if (t->fixed_home >= 0)
-		return (np_home_t)t->fixed_home;
-	return np_topology_home(t->nodes->topology, cpu);
+	if (t->seat[0] == s)
+		np_self = s->now;
 }
 
-/* Where the fast path shall look whether the thread has moved. */
-static const volatile uint32_t *word_to_watch(const struct np_thread *t,
-					      const struct np_cache *c)
+/* --- seats ------------------------------------------------------------ */
+
+static void count_seats(const struct np_nodes *nodes, int n)
 {
-	if (t->nodes->n == 1 || t->fixed_home >= 0)
-		return &c->cpu; /* never */
-	return t->cpu_word ? t->cpu_word : &always_moved;
+	struct np_segment_header *h = nodes->segment->header;
+
+	np_count_add_shared(&h->threads, (uint64_t)(int64_t)n);
+	if (n > 0)
+		np_count_peak(&h->peak_threads, np_count_get(&h->threads));
 }
 
-static void settle_on(struct np_thread *t, struct np_cache *c, uint32_t cpu)
+static struct np_seat *sit_down(struct np_thread *t,
+				const struct np_nodes *nodes)
 {
-	c->cpu = cpu;
-	c->cpu_now = word_to_watch(t, c);
-	t->visits = 0;
-	np_self = c;
+	struct np_seat *s = np_seat_create(t, nodes);
+
+	if (!s)
+		return NULL;
+	np_lock(&np_threads_list_lock);
+	t->seat[nodes->slot] = s;
+	np_unlock(&np_threads_list_lock);
+	np_thread_sits(t, s);
+	count_seats(nodes, 1);
+	return s;
 }
 
-/* Its other caches have not been used for a while: they go home. */
-static void leave_others(struct np_thread *t, const struct np_cache *here)
+/* Gives up a seat that nobody finds any more; whoever ends its pool waits for
+ * that. */
+static void get_up(struct np_seat *s)
 {
-	for (unsigned home = 0; home < t->nodes->n; home++)
-		if (t->cache[home] != here)
-			free_cache(t, (np_home_t)home);
-}
+	unsigned slot = s->nodes->slot;
 
-static struct np_cache *rehome(struct np_thread *t, struct np_cache *c,
-			       np_home_t home, uint32_t cpu)
-{
-	struct np_cache *there = cache_for(t, home);
-
-	if (!there)
-		return c; /* no memory: on with the old one */
-	np_cache_send_all(c);
-	np_count_add(&there->count->rehomes, 1);
-	settle_on(t, there, cpu);
-	return there;
-}
-
-struct np_cache *np_thread_follow(struct np_cache *c)
-{
-	struct np_thread *t = c->thread;
-	uint32_t cpu;
-	np_home_t home;
-
-	if (!t)
-		return c; /* np_cache_none */
-	if (!t->cpu_word && ++t->calls % NP_CALLS_A_LOOK)
-		return c;
-	cpu = cpu_of(t);
-	home = home_now(t, cpu);
-	if (home != c->home)
-		return rehome(t, c, home, cpu);
-	c->cpu = cpu;
-	return c;
+	count_seats(s->nodes, -1);
+	np_seat_destroy(s, false);
+	np_lock(&np_threads_list_lock);
+	if (--leaving[slot] == 0)
+		pthread_cond_broadcast(&left);
+	np_unlock(&np_threads_list_lock);
 }
 
 /* --- life ------------------------------------------------------------- */
 
 static void link_thread(struct np_thread *t)
 {
-	np_lock(&list_lock);
+	np_lock(&np_threads_list_lock);
 	t->next = threads;
 	if (t->next)
 		t->next->prev = t;
 	threads = t;
-	np_unlock(&list_lock);
-	np_count_add_shared(&np_segment.header->threads, 1);
-	np_count_peak(&np_segment.header->peak_threads,
-		      np_count_get(&np_segment.header->threads));
+	np_unlock(&np_threads_list_lock);
 }
 
 static void unlink_thread(struct np_thread *t)
 {
-	np_lock(&list_lock);
+	np_lock(&np_threads_list_lock);
 	if (t->prev)
 		t->prev->next = t->next;
 	else
 		threads = t->next;
 	if (t->next)
 		t->next->prev = t->prev;
-	np_unlock(&list_lock);
-	np_count_add_shared(&np_segment.header->threads, (uint64_t)-1);
+	np_unlock(&np_threads_list_lock);
 }
 
-/* Gives everything back. Calls made meanwhile go uncached. */
-static void end_thread(struct np_thread *t, enum life after)
+/* Calls made meanwhile go uncached. */
+static void leave_seats(struct np_thread *t)
 {
+	struct np_seat *seat[NP_MAX_POOLS];
+
 	np_self = &np_cache_none;
 	life = LIFE_BUSY;
-	leave_others(t, NULL);
-	unlink_thread(t);
-	np_meta_free(t->made_on, t, thread_size(t->nodes));
-	life = after;
+	np_lock(&np_threads_list_lock);
+	for (unsigned slot = 0; slot < NP_MAX_POOLS; slot++) {
+		seat[slot] = t->seat[slot];
+		t->seat[slot] = NULL;
+		leaving[slot] += seat[slot] != NULL;
+	}
+	np_unlock(&np_threads_list_lock);
+	for (unsigned slot = 0; slot < NP_MAX_POOLS; slot++)
+		if (seat[slot])
+			get_up(seat[slot]);
 }
 
 static void thread_ended(void *thread)
 {
-	end_thread(thread, LIFE_ENDED);
+	struct np_thread *t = thread;
+
+	leave_seats(t);
+	np_me = NULL;
+	unlink_thread(t);
+	np_meta_free(t->made_on, t, sizeof *t);
+	life = LIFE_ENDED;
 }
 
-static struct np_thread *make_thread(const struct np_nodes *nodes)
+void np_thread_leave(void)
 {
-	uint32_t cpu = np_os_cpu();
-	np_home_t home = np_topology_home(nodes->topology, cpu);
-	struct np_thread *t = np_meta_alloc(home, thread_size(nodes));
-	struct np_cache *c;
+	if (np_me) {
+		leave_seats(np_me);
+		life = LIFE_LIVE;
+	}
+}
+
+/* Makes the caller known. */
+static struct np_thread *make_thread(const struct np_topology *topology)
+{
+	np_home_t home = np_topology_home(topology, np_os_cpu());
+	struct np_thread *t = np_meta_alloc(home, sizeof *t);
 
 	if (!t)
 		return NULL;
-	t->nodes = nodes;
 	t->cpu_word = np_os_cpu_word();
 	t->fixed_home = -1;
 	t->made_on = home;
-	c = cache_for(t, home);
-	/* The key's destructor is what empties the cache: no key, no cache.
+	/* The key's destructor is what empties the caches: no key, no cache.
 	 * This may call malloc, which goes uncached meanwhile. */
-	if (c && pthread_setspecific(key, t) == 0) {
+	if (pthread_setspecific(key, t) == 0) {
 		link_thread(t);
-		settle_on(t, c, cpu);
 		return t;
 	}
-	free_cache(t, home);
-	np_meta_free(home, t, thread_size(nodes));
+	np_meta_free(home, t, sizeof *t);
 	return NULL;
 }
 
 int np_threads_init(void)
 {
+	can_reclaim = np_os_barrier_init();
 	return pthread_key_create(&key, thread_ended);
+}
+
+/* The caller, made known if need be. */
+static struct np_thread *find_thread(const struct np_topology *topology)
+{
+	if (life != LIFE_NEW && life != LIFE_LIVE)
+		return NULL;
+	life = LIFE_BUSY;
+	if (!np_me)
+		np_me = make_thread(topology);
+	life = np_me ? LIFE_LIVE : LIFE_NEW;
+	return np_me;
 }
 
 struct np_cache *np_thread_cache(const struct np_nodes *nodes)
 {
-	struct np_cache *c = np_self;
-	struct np_thread *t = c->thread;
+	struct np_thread *t = np_me;
+	struct np_seat *s = t ? t->seat[nodes->slot] : NULL;
 
-	if (np_likely(t)) {
-		if (np_unlikely(np_cache_moved(c)))
-			c = np_thread_follow(c);
-		if (np_unlikely(nodes->n > 1 && ++t->visits == NP_STAY))
-			leave_others(t, c);
-		return c;
-	}
-	if (life != LIFE_NEW)
-		return NULL;
-	life = LIFE_BUSY;
-	life = make_thread(nodes) ? LIFE_LIVE : LIFE_NEW;
-	return life == LIFE_LIVE ? np_self : NULL;
+	if (np_likely(s != NULL))
+		return np_seat_visit(s);
+	t = find_thread(nodes->topology);
+	s = t ? sit_down(t, nodes) : NULL;
+	return s ? s->now : NULL;
 }
 
-int np_thread_set_home(const struct np_nodes *nodes, int home)
+np_home_t np_thread_home(const struct np_nodes *nodes)
 {
-	struct np_cache *c = np_thread_cache(nodes), *there;
-	struct np_thread *t;
-	int old_home;
+	const struct np_thread *t = np_me;
+	np_home_t home = t && t->fixed_home >= 0
+		? (np_home_t)t->fixed_home
+		: np_topology_home(nodes->topology, np_os_cpu());
 
-	if (home < -1 || home >= (int)nodes->n)
-		return EINVAL;
-	if (!c)
-		return ENOMEM;
-	t = c->thread;
-	old_home = t->fixed_home;
-	t->fixed_home = home;
-	there = cache_for(t, home_now(t, cpu_of(t)));
-	if (!there) {
-		t->fixed_home = old_home;
-		return ENOMEM;
-	}
-	np_cache_send_all(c);
-	settle_on(t, there, cpu_of(t));
-	return 0;
+	return nodes->home_for[home];
 }
 
-void np_thread_flush(bool to_depot, bool end)
+/* Puts all seats where fixed_home says. */
+static int settle_seats(struct np_thread *t)
 {
-	struct np_thread *t = np_self->thread;
+	int error = 0;
+
+	for (unsigned slot = 0; !error && slot < NP_MAX_POOLS; slot++)
+		if (t->seat[slot])
+			error = np_seat_settle(t->seat[slot]);
+	return error;
+}
+
+int np_thread_set_home(const struct np_topology *topology, int home)
+{
+	struct np_thread *t = find_thread(topology);
+	int old_home, error;
 
 	if (!t)
-		return;
-	if (end) {
-		pthread_setspecific(key, NULL);
-		end_thread(t, LIFE_NEW);
-		return;
+		return ENOMEM;
+	old_home = t->fixed_home;
+	t->fixed_home = home;
+	error = settle_seats(t);
+	if (error) {
+		t->fixed_home = old_home;
+		settle_seats(t);
 	}
-	for (unsigned home = 0; home < t->nodes->n; home++)
-		if (t->cache[home])
-			np_cache_flush(t->cache[home], to_depot);
+	return error;
+}
+
+void np_thread_flush(unsigned slot, bool to_depot)
+{
+	if (np_me && np_me->seat[slot])
+		np_seat_flush(np_me->seat[slot], to_depot);
+}
+
+/* --- reclaiming ------------------------------------------------------- */
+
+bool np_threads_can_reclaim(void)
+{
+	return can_reclaim;
+}
+
+/* Calls call(cache) for every cache in the pool of this slot. */
+static void each_cache(unsigned slot,
+		       void (*call)(struct np_cache *c, void *arg), void *arg)
+{
+	for (struct np_thread *t = threads; t; t = t->next) {
+		struct np_seat *s = t->seat[slot];
+
+		for (unsigned i = 0; s && i < s->nodes->n; i++)
+			if (s->cache[i])
+				call(s->cache[i], arg);
+	}
+}
+
+struct reclaim {
+	bool only_idle;
+	unsigned claimed, emptied;
+	struct np_mag *loot;
+};
+
+static void claim(struct np_cache *c, void *arg)
+{
+	struct reclaim *r = arg;
+
+	r->claimed += np_cache_claim(c, r->only_idle);
+}
+
+static void steal(struct np_cache *c, void *arg)
+{
+	struct reclaim *r = arg;
+
+	if (atomic_load_explicit(&c->claimed, memory_order_relaxed))
+		r->emptied += np_cache_steal(c, &r->loot);
+}
+
+unsigned np_threads_reclaim(const struct np_nodes *nodes, bool only_idle)
+{
+	struct reclaim r = { .only_idle = only_idle };
+
+	if (!can_reclaim)
+		return 0;
+	np_lock(&np_threads_list_lock);
+	np_lock(&np_claim_lock);
+	each_cache(nodes->slot, claim, &r);
+	if (r.claimed) {
+		np_os_barrier();
+		each_cache(nodes->slot, steal, &r);
+	}
+	np_unlock(&np_claim_lock);
+	np_unlock(&np_threads_list_lock);
+	np_mags_to_arenas(r.loot);
+	return r.emptied;
+}
+
+/* --- pools that end --------------------------------------------------- */
+
+static struct np_seat *take_seat(unsigned slot)
+{
+	struct np_thread *t;
+	struct np_seat *s = NULL;
+
+	np_lock(&np_threads_list_lock);
+	for (t = threads; t && !t->seat[slot]; )
+		t = t->next;
+	if (t) {
+		s = t->seat[slot];
+		t->seat[slot] = NULL;
+	}
+	np_unlock(&np_threads_list_lock);
+	return s;
+}
+
+void np_threads_forget(const struct np_nodes *nodes)
+{
+	struct np_seat *s;
+
+	while ((s = take_seat(nodes->slot))) {
+		count_seats(nodes, -1);
+		np_seat_destroy(s, true);
+	}
+	/* Threads that were ending as we came. */
+	np_lock(&np_threads_list_lock);
+	while (leaving[nodes->slot])
+		pthread_cond_wait(&left, &np_threads_list_lock.mutex);
+	np_unlock(&np_threads_list_lock);
 }
 
 /* --- fork ------------------------------------------------------------- */
 
 void np_threads_lock(void)
 {
-	np_lock_for_fork(&list_lock);
+	np_lock_for_fork(&np_threads_list_lock);
+	np_lock_for_fork(&np_claim_lock);
 }
 
 void np_threads_unlock(void)
 {
-	np_unlock_for_fork(&list_lock);
+	np_unlock_for_fork(&np_claim_lock);
+	np_unlock_for_fork(&np_threads_list_lock);
 }
 
-/* How many caches the arenas count; they count none any more. */
-static unsigned forget_caches(const struct np_nodes *nodes)
+void np_threads_forked(void)
 {
-	unsigned n = 0;
+	threads = np_me;
+	memset(leaving, 0, sizeof leaving);
+	pthread_cond_init(&left, NULL);
+	if (np_me)
+		np_me->prev = np_me->next = NULL;
+	can_reclaim = can_reclaim && np_os_barrier_init();
+}
 
-	for (unsigned i = 0; i < nodes->n; i++)
-		for (unsigned k = 0; k < nodes->node[i].narenas; k++) {
-			struct np_arena *a = nodes->node[i].arenas[k];
-
-			n += a->nthreads;
-			a->nthreads = 0;
-			np_count_set(&a->count->threads, 0);
-		}
-	return n;
+static void forget_threads(struct np_arena *a, void *ncaches)
+{
+	*(unsigned *)ncaches += a->nthreads;
+	a->nthreads = 0;
+	np_count_set(&a->count->threads, 0);
 }
 
 /* Counts the caller's caches again; returns how many it has. */
-static unsigned count_caches(const struct np_thread *t)
+static unsigned count_own(const struct np_seat *s)
 {
 	unsigned n = 0;
 
-	for (unsigned home = 0; home < t->nodes->n; home++)
-		if (t->cache[home]) {
-			struct np_arena *a = t->cache[home]->arena;
+	for (unsigned home = 0; home < s->nodes->n; home++)
+		if (s->cache[home]) {
+			struct np_arena *a = s->cache[home]->arena;
 
 			np_count_set(&a->count->threads, ++a->nthreads);
-			t->cache[home]->count->tid = (uint32_t)gettid();
+			s->cache[home]->count->tid = (uint32_t)gettid();
 			n++;
 		}
 	return n;
 }
 
-unsigned np_threads_forked(const struct np_nodes *nodes)
+unsigned np_threads_abandon(const struct np_nodes *nodes)
 {
-	struct np_thread *self = np_self->thread;
-	unsigned all = forget_caches(nodes);
+	const struct np_seat *s = np_me ? np_me->seat[nodes->slot] : NULL;
+	unsigned all = 0;
 
-	threads = self;
-	if (self)
-		self->prev = self->next = NULL;
-	np_count_set(&np_segment.header->threads, self != NULL);
-	return all - (self ? count_caches(self) : 0);
+	np_nodes_each_arena(nodes, forget_threads, &all);
+	np_count_set(&nodes->segment->header->threads, s != NULL);
+	return all - (s ? count_own(s) : 0);
 }

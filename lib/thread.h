@@ -1,77 +1,106 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * thread: a thread's caches, one for each home that it has been on, and which
- * of them it uses now (np_self).
+ * thread: what the library knows of a thread: its seat in each pool that it
+ * has used, and the list of all threads.
  *
- *	new       np_self is np_cache_none; the first call that misses makes a
- *	          cache
- *	busy      a cache is being made: calls from within go uncached
- *	live      np_self is the cache of the thread's node
+ *	new       it is in no list; the first call that misses makes it known
+ *	busy      it is being made known: calls from within go uncached
+ *	live      np_me is this thread, np_self its cache in the default pool
  *	ended     the destructor ran: np_self is np_cache_none again, and calls
  *	          go uncached
  *
- * A thread that is found on another node is rehomed: it goes on with its
- * cache for that node, and keeps the old one for NP_STAY visits to the slow
- * path, so that bouncing is cheap; then the old one goes home.
+ * Reclaimers go through the list and empty the shared parts of other
+ * threads' caches (cache.h says how).
  *
- * Owner: the list of threads is guarded by a lock; a thread's own fields are
- * touched by it alone.
+ * Owner: the list, and which seats its threads have, is guarded by a lock; a
+ * thread's other fields are touched by it alone.
  *
- * Source: rseq(2) for the CPU's number; HACKING: NUMA rules 2 to 5.
+ * Source: HACKING: NUMA rules 3 to 5.
  */
 #ifndef NP_THREAD_H
 #define NP_THREAD_H
 
 #include "base.h"
-#include "cache.h"
-#include "node.h"
-
-#define NP_STAY 64	    /* visits before old caches go home */
-#define NP_CALLS_A_LOOK 64  /* calls between two getcpu, without rseq */
+#include "lock.h"
+#include "seat.h"
 
 struct np_thread {
 	struct np_thread *prev, *next;	/* guarded by the list's lock */
-	const struct np_nodes *nodes;
 	const volatile uint32_t *cpu_word; /* the kernel's, or NULL */
-	int fixed_home;			/* set by hand; -1: follows the CPU */
-	unsigned calls;			/* since the last getcpu */
-	unsigned visits;		/* slow ones since it was rehomed */
+	int fixed_home;			/* topology's, set by hand; -1: follows
+					   the CPU */
 	np_home_t made_on;		/* whose memory this is */
-	struct np_cache *cache[];	/* [nodes->n], by home; NULL: none */
+	struct np_seat *seat[NP_MAX_POOLS]; /* by slot; NULL: none. Written
+					   with the list's lock held, by the
+					   thread, or by who ends the pool */
 };
 
+/* The caller's cache in the default pool. */
 extern _Thread_local struct np_cache *np_self
 	__attribute__((tls_model("initial-exec")));
+
+/* The caller; NULL: not known (yet, or any more). */
+extern _Thread_local struct np_thread *np_me
+	__attribute__((tls_model("initial-exec")));
+
+/* Guards the list, the seats, and the arenas' thread counts. */
+extern struct np_lock np_threads_list_lock;
 
 /* Once, before the first np_thread_cache. Returns 0 or a positive errno. */
 int np_threads_init(void);
 
-/* The cache that the caller shall use now, made if need be; NULL: it has to
- * go on without one. */
+/* The cache that the caller shall use now in the pool of these nodes, made if
+ * need be; NULL: it has to go on without one. */
 struct np_cache *np_thread_cache(const struct np_nodes *nodes);
 
-/* The CPU has changed: the cache to go on with, which may be the same. */
-struct np_cache *np_thread_follow(struct np_cache *cache);
-
-/* Has the CPU changed since the cache looked? */
-static inline bool np_cache_moved(const struct np_cache *cache)
+/* The caller's cache in the pool of this slot if it has one, and has not
+ * moved; else NULL. */
+static inline struct np_cache *np_thread_cache_now(unsigned slot)
 {
-	return *cache->cpu_now != cache->cpu;
+	struct np_thread *t = np_me;
+	struct np_seat *s = t ? t->seat[slot] : NULL;
+
+	return s && !np_cache_moved(s->now) ? s->now : NULL;
 }
 
-/* Puts the caller on this home whatever CPU it runs on; -1: follows it again.
- * Returns 0, EINVAL (no such home) or ENOMEM. */
-int np_thread_set_home(const struct np_nodes *nodes, int home);
+/* The home of the pool of these nodes that serves the caller: that of its
+ * CPU, or the one that it was put on. */
+np_home_t np_thread_home(const struct np_nodes *nodes);
 
-/* Empties the caller's caches; with end, gives them up: the next call makes
- * new ones. */
-void np_thread_flush(bool to_depot, bool end);
+/* The CPU that the thread runs on. It is the caller. */
+uint32_t np_thread_cpu(const struct np_thread *thread);
 
-/* Fork: the list's lock; and, in the child, forgets all threads but the
- * caller. Returns how many caches were abandoned. */
+/* The seat has another cache now. */
+void np_thread_sits(struct np_thread *thread, const struct np_seat *seat);
+
+/* Puts the caller on this home of the topology whatever CPU it runs on; -1:
+ * follows it again. Returns 0 or ENOMEM: nothing has changed. */
+int np_thread_set_home(const struct np_topology *topology, int home);
+
+/* Empties the caller's caches in the pool of this slot. */
+void np_thread_flush(unsigned slot, bool to_depot);
+
+/* Gives up all seats of the caller: the next calls make new ones. */
+void np_thread_leave(void);
+
+/* Empties the shared parts of all caches of the pool, or of those that were
+ * not used since the last time, into the arenas. Returns how many it found
+ * something in. Nothing without np_threads_can_reclaim. */
+unsigned np_threads_reclaim(const struct np_nodes *nodes, bool only_idle);
+
+/* Is membarrier(2) to be had? */
+bool np_threads_can_reclaim(void);
+
+/* The pool is reset or destroyed: everyone's caches of it are given up
+ * unread. */
+void np_threads_forget(const struct np_nodes *nodes);
+
+/* Fork: the locks; and, in the child, forgets all threads but the caller, and
+ * counts for each pool the caches that were abandoned. */
 void np_threads_lock(void);
 void np_threads_unlock(void);
-unsigned np_threads_forked(const struct np_nodes *nodes);
+void np_threads_forked(void);
+unsigned np_threads_abandon(const struct np_nodes *nodes);
 
 #endif

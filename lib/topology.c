@@ -47,6 +47,9 @@ static void invent(struct np_topology *t, unsigned nodes)
 	}
 }
 
+#define NEAR 10 /* a node and itself, in the words of ACPI */
+#define FAR 20
+
 #ifdef HAVE_LIBNUMA
 
 #define MODE_FLAGS 0xe000 /* MPOL_F_STATIC_NODES and its like */
@@ -190,7 +193,21 @@ void np_topology_init(struct np_topology *t, unsigned nodes)
 		ask_machine(t);
 }
 
+static int kernel_distance(int a, int b)
+{
+	int distance = numa_distance(a, b);
+
+	return distance > 0 ? distance : FAR; /* 0: it does not know */
+}
+
 #else /* !HAVE_LIBNUMA */
+
+static int kernel_distance(int a, int b)
+{
+	(void)a;
+	(void)b;
+	return FAR;
+}
 
 bool np_topology_ready(void)
 {
@@ -205,3 +222,12 @@ void np_topology_init(struct np_topology *t, unsigned nodes)
 }
 
 #endif
+
+int np_topology_distance(const struct np_topology *t, unsigned a, unsigned b)
+{
+	if (a == b)
+		return NEAR;
+	if (t->kernel_node[a] < 0 || t->kernel_node[b] < 0)
+		return FAR;
+	return kernel_distance(t->kernel_node[a], t->kernel_node[b]);
+}

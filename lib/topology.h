@@ -47,6 +47,30 @@ bool np_topology_ready(void);
  * calls malloc: the caller holds no lock. */
 void np_topology_init(struct np_topology *topology, unsigned nodes);
 
+/* How far b is from a, as the firmware says; 10 = the same node. */
+int np_topology_distance(const struct np_topology *topology, unsigned a,
+			 unsigned b);
+
+/* What users call a home: the kernel's number where it is known, else its own.
+ */
+static inline int np_topology_number(const struct np_topology *topology,
+				     np_home_t home)
+{
+	int n = topology->kernel_node[home];
+
+	return n < 0 ? home : n;
+}
+
+/* The home that has this number, or NP_NO_NODE. */
+static inline np_home_t np_topology_find(const struct np_topology *topology,
+					 int number)
+{
+	for (unsigned i = 0; i < topology->nnodes; i++)
+		if (np_topology_number(topology, (np_home_t)i) == number)
+			return (np_home_t)i;
+	return NP_NO_NODE;
+}
+
 /* The home of memory for this CPU. */
 static inline np_home_t np_topology_home(const struct np_topology *topology,
 					 unsigned cpu)

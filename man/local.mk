@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the libnpool authors
 #
-# The pages: one a concept, and beside npool.3 one line a function that leads
-# to it (t/man.t holds this list against the folder and the header).
+# The pages: one a concept, and beside those of section 3 one line a function
+# that leads to it (t/man.t holds this list against the folder and the header).
 
 dist_man_MANS = \
 	%D%/npool-malloc.7 \
@@ -11,16 +11,31 @@ dist_man_MANS = \
 	%D%/npool.3 \
 	%D%/npool.7 \
 	%D%/npool_aligned_alloc.3 \
+	%D%/npool_alloc.3 \
+	%D%/npool_alloc_many.3 \
 	%D%/npool_calloc.3 \
+	%D%/npool_create.3 \
+	%D%/npool_default.3 \
+	%D%/npool_destroy.3 \
 	%D%/npool_flush_thread.3 \
 	%D%/npool_free.3 \
+	%D%/npool_free_many.3 \
 	%D%/npool_free_sized.3 \
 	%D%/npool_good_size.3 \
 	%D%/npool_malloc.3 \
 	%D%/npool_node_of.3 \
+	%D%/npool_option_get.3 \
+	%D%/npool_option_set.3 \
+	%D%/npool_options.7 \
 	%D%/npool_owns.3 \
+	%D%/npool_pool_stats.3 \
+	%D%/npool_pool_trim.3 \
 	%D%/npool_realloc.3 \
+	%D%/npool_reserve.3 \
+	%D%/npool_reset.3 \
 	%D%/npool_stats.3 \
+	%D%/npool_stats_print.3 \
+	%D%/npool_thread_set_node.3 \
 	%D%/npool_trim.3 \
 	%D%/npool_usable_size.3 \
 	%D%/npool_version.3

@@ -536,10 +536,10 @@ static void realloc_freed(void)
 
 static const struct misuse misuses[] = {
 	{ "stack freed", "free(0x", free_stack, true },
-	{ "text freed", "not a pointer of this pool", free_text, true },
-	{ "stack resized", "not a pointer of this pool", realloc_stack, true },
+	{ "text freed", "not a pointer of any pool", free_text, true },
+	{ "stack resized", "not a pointer of any pool", realloc_stack, true },
 	{ "stack asked", "usable_size(0x", usable_of_stack, true },
-	{ "huge block freed twice", "not a pointer of this pool",
+	{ "huge block freed twice", "double free: 0 bytes into the huge block",
 	  free_huge_twice, true },
 	{ "pointer into a huge block", "interior pointer: 4096 bytes into "
 	  "the huge block", free_in_huge, true },

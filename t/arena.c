@@ -2,29 +2,62 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * arena: a batch is as many single calls; each policy does what its name
- * says; a misuse ends the process with the right words; several small chunks
+ * says; limits count every page, and refuse; chunks are reserved, reset,
+ * cleared and released; an arena that learns its node takes along what it
+ * has; a misuse ends the process with the right words; several small chunks
  * share a region; two threads may miss at once; no memory is an error and no
  * more.
  */
 #include "arena.h"
 #include "child.h"
+#include "config.h"
+#include "decay.h"
 #include "faultos.h"
 #include "huge.h"
 #include "meta.h"
+#include "pages.h"
 #include "rng.h"
 #include "tap.h"
+#include "topology.h"
 
 #include <pthread.h>
 #include <string.h>
 
 static struct np_classes classes;
 static struct np_arena arenas[3];
+static struct np_limit node_limit, pool_limit;
+
+static struct np_owner owner = {
+	.bind_node = NP_ANYWHERE,
+	.pool = "test",
+	.limits = { &node_limit, &pool_limit },
+};
 
 static struct np_arena *make_arena(unsigned i, unsigned policies)
 {
 	memset(&arenas[i], 0, sizeof arenas[i]);
-	np_arena_init(&arenas[i], &classes, 0, -1, i, policies, -1);
+	np_arena_init(&arenas[i], &classes, &owner, i, policies, -1);
 	return &arenas[i];
+}
+
+/* For who looks at what is charged: what ended before does not count. */
+static struct np_arena *make_charged(unsigned policies)
+{
+	memset(&node_limit, 0, sizeof node_limit);
+	memset(&pool_limit, 0, sizeof pool_limit);
+	return make_arena(0, policies);
+}
+
+static size_t charged(void)
+{
+	size_t bytes = np_limit_charged(&pool_limit);
+
+	return bytes == np_limit_charged(&node_limit) ? bytes : SIZE_MAX;
+}
+
+static void set_hard(size_t bytes)
+{
+	atomic_store(&node_limit.hard, bytes);
 }
 
 static void choose(enum np_class_table table, unsigned page_shift,
@@ -310,6 +343,483 @@ static void test_arenas_put(void)
 		np_arena_fini(&arenas[i]);
 }
 
+/* --- limits ----------------------------------------------------------- */
+
+static size_t page_size(void)
+{
+	return (size_t)1 << classes.page_shift;
+}
+
+static unsigned class_of_pages(unsigned npages)
+{
+	return np_class_of(&classes, npages * page_size());
+}
+
+static void test_charges(void)
+{
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	unsigned small = np_class_of(&classes, 64);
+	size_t page = page_size();
+	void *run = take_one(a, class_of_pages(64)), *p = take_one(a, small);
+	void *more;
+
+	is_size(charged(), 64 * page + classes.row[small].npages * page,
+		"what is taken is charged, a subpage whole");
+	more = take_one(a, small);
+	is_size(charged(), 64 * page + classes.row[small].npages * page,
+		"another element of it costs nothing");
+	put_one(a, run);
+	is_size(charged(), 64 * page + classes.row[small].npages * page,
+		"freed pages stay charged while they may hold something");
+	run = take_one(a, class_of_pages(64));
+	is_size(charged(), 64 * page + classes.row[small].npages * page,
+		"taken again they are not charged twice");
+	put_one(a, run);
+	np_decay_all(a);
+	is_size(charged(), classes.row[small].npages * page,
+		"purged they are no more");
+	put_one(a, p);
+	put_one(a, more);
+	np_arena_trim(a);
+	is_size(charged(), 0, "when all is given back nothing is charged");
+	np_arena_fini(a);
+}
+
+/* The run would use 8 dirty pages and 56 others; it is refused when there is
+ * room for `left`. */
+static void test_refused(unsigned left)
+{
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	size_t page = page_size(), before;
+	void *p = take_one(a, class_of_pages(64)), *q;
+	bool zero;
+
+	/* Some of what the refused run would take is dirty. */
+	q = take_one(a, class_of_pages(8));
+	put_one(a, q);
+	before = charged();
+	set_hard(before + left * page);
+	errno = 0;
+	ok(np_arena_take(a, class_of_pages(64), 1, &q) == 0 &&
+	   errno == ENOMEM, "a hard limit with room for %u pages refuses 64",
+	   left);
+	errno = 0;
+	ok(!np_arena_take_run(a, class_of_pages(64), page, &zero) &&
+	   errno == ENOMEM, "also if one asks for it alone");
+	ok(charged() <= before, "a refused run is not charged");
+	ok(np_arena_valid(a), "the arena is valid");
+	set_hard(0);
+	q = np_arena_take_run(a, class_of_pages(64), page, &zero);
+	ok(q && (!zero || (!*(char *)q && !memcmp(q, (char *)q + 1,
+						 64 * page - 1))),
+	   "without the limit it is there, and zero if it says so");
+	put_one(a, p);
+	put_one(a, q);
+	np_arena_trim(a);
+	is_size(charged(), 0, "nothing is charged in the end");
+	np_arena_fini(a);
+}
+
+static void test_refused_elements(void)
+{
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	unsigned small = np_class_of(&classes, 1000);
+	unsigned nelems = classes.row[small].nelems, got;
+	static void *p[2000];
+
+	set_hard(classes.row[small].npages * page_size());
+	errno = 0;
+	got = np_arena_take(a, small, nelems + 10, p);
+	ok(got == nelems && errno == ENOMEM,
+	   "a limit of one subpage gives its %u elements, and no more",
+	   nelems);
+	np_arena_put(a, p, got);
+	ok(np_arena_valid(a) && !taken_of(a), "they go back");
+	set_hard(1);
+	np_arena_trim(a);
+	ok(!np_arena_take(a, small, 1, p) && !taken_of(a) && !charged(),
+	   "a limit below one gives none");
+	np_arena_fini(a);
+}
+
+/* --- reserving -------------------------------------------------------- */
+
+static size_t resident(const void *p)
+{
+	return pages_resident(p, classes.chunk_size) * np_os_page_size();
+}
+
+static void test_reserve(void)
+{
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	size_t size = classes.chunk_size;
+	struct np_chunk *c;
+	void *p, *q;
+
+	is_int(np_arena_reserve(a, false, false), 0, "a chunk is reserved");
+	c = a->lists[NP_QINIT].head;
+	ok(c && chunks_of(a) == 1 && !taken_of(a), "it is there, and empty");
+	ok(!charged() && !resident(c->base), "it costs no memory yet");
+	p = take_one(a, whole());
+	is_ptr(p, c->base, "it serves the next request");
+	is_size(charged(), size, "which is charged");
+	q = take_one(a, whole());
+	put_one(a, q);
+	put_one(a, p);
+	ok(a->lists[NP_QINIT].head == c && a->spare && a->spare != c,
+	   "empty again it stays, and is not the spare one");
+	is_size(np_arena_release_chunks(a, true), size,
+		"the spare one is released");
+	is_size(np_arena_trim(a), size, "of the other the pages are given "
+		"back");
+	is_uint(chunks_of(a), 1, "it stays");
+	is_size(charged(), 0, "and is not charged");
+	np_arena_fini(a);
+	ok(!np_map_find(p), "when the arena ends it goes");
+}
+
+static void test_reserve_populated(void)
+{
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	size_t size = classes.chunk_size;
+	char *p;
+
+	is_int(np_arena_reserve(a, true, false), 0,
+	       "a chunk is reserved and populated");
+	p = a->lists[NP_QINIT].head->base;
+	is_size(resident(p), size, "its pages are in memory");
+	is_size(charged(), size, "and charged");
+	is_ptr(take_one(a, whole()), p, "it is handed out");
+	is_size(charged(), size, "and charged once");
+	memset(p, 1, size);
+	put_one(a, p);
+	is_size(np_arena_trim(a), 0, "a trim takes nothing of it");
+	is_size(resident(p), size, "its pages stay");
+	is_size(charged(), size, "and are charged");
+	set_hard(2 * size - 1);
+	is_int(np_arena_reserve(a, true, false), ENOMEM,
+	       "another one that the limit has no room for: ENOMEM");
+	ok(chunks_of(a) == 1 && charged() == size, "nothing was reserved");
+	is_int(np_arena_reserve(a, false, false), 0,
+	       "without pages it is no matter of limits");
+	np_arena_fini(a);
+}
+
+/* The kernel that the reserving tests have. */
+static struct {
+	int populate, lock; /* the errno of what fails */
+	size_t locked;	    /* bytes */
+} kernel;
+
+static int kernel_madvise(void *addr, size_t size, int advice)
+{
+	if (advice == MADV_POPULATE_WRITE && kernel.populate)
+		return errno = kernel.populate, -1;
+	return np_os_linux.madvise(addr, size, advice);
+}
+
+static int kernel_mlock(const void *addr, size_t size)
+{
+	(void)addr;
+	if (kernel.lock)
+		return errno = kernel.lock, -1;
+	kernel.locked += size;
+	return 0;
+}
+
+static void test_reserve_fails(int populate, int lock, int wanted,
+			       const char *what)
+{
+	struct np_os os = np_os_linux;
+	struct np_arena *a = make_charged(0);
+
+	kernel.populate = populate;
+	kernel.lock = lock;
+	os.madvise = kernel_madvise;
+	os.mlock = kernel_mlock;
+	np_os = &os;
+	is_int(np_arena_reserve(a, true, true), wanted, "%s", what);
+	np_os = &np_os_linux;
+	if (wanted)
+		ok(!chunks_of(a) && !charged() && !a->regions,
+		   "nothing is left of it");
+	else
+		ok(kernel.locked == classes.chunk_size &&
+		   resident(a->lists[NP_QINIT].head->base) ==
+		   classes.chunk_size, "its pages are there, and locked");
+	np_arena_fini(a);
+}
+
+static void test_reserve_failures(void)
+{
+	test_reserve_fails(EINVAL, 0, 0,
+			   "a kernel that cannot populate does without");
+	test_reserve_fails(EFAULT, 0, ENOMEM,
+			   "no memory to populate: ENOMEM");
+	test_reserve_fails(0, EAGAIN, ENOMEM, "no memory to lock: ENOMEM");
+	test_reserve_fails(0, EPERM, EPERM, "not allowed to lock: EPERM");
+}
+
+static int no_madvise(void *addr, size_t size, int advice)
+{
+	(void)addr, (void)size, (void)advice;
+	return errno = ENOMEM, -1;
+}
+
+/* Chunks of 64 KiB: the place of one that is gone could not be purged, and a
+ * chunk is reserved there. */
+static void test_reserve_unclean(void)
+{
+	struct np_os os = np_os_linux;
+	struct np_arena *a;
+	void *p, *q;
+	bool zero;
+
+	choose(NP_FINE, 13, 3);
+	a = make_charged(NP_RELEASE_QINIT);
+	p = take_one(a, whole());
+	q = take_one(a, whole());
+	memset(p, 1, classes.chunk_size);
+	os.madvise = no_madvise;
+	np_os = &os;
+	put_one(a, p);
+	np_os = &np_os_linux;
+	is_int(np_arena_reserve(a, true, false), 0,
+	       "a chunk is reserved where another one was");
+	is_size(charged(), 2 * classes.chunk_size, "it is charged once");
+	ok(np_arena_take_run(a, whole(), 1, &zero) == p && !zero,
+	   "and is not said to be zero");
+	put_one(a, p);
+	put_one(a, q);
+	is_size(charged(), classes.chunk_size, "empty it is charged still");
+	np_arena_fini(a);
+	choose(NP_FINE, 13, 11);
+}
+
+/* --- all at once ------------------------------------------------------ */
+
+static size_t free_in(const struct np_chunklist *list)
+{
+	size_t bytes = 0;
+
+	for (const struct np_chunk *c = list->head; c; c = c->next)
+		bytes += c->free_bytes;
+	return bytes;
+}
+
+static void test_reset(void)
+{
+	enum { N = 3000 };
+	static void *p[N];
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	struct rng rng = rng_seed(8);
+	uint64_t nchunks;
+	bool again = true, zero;
+	size_t before;
+
+	for (unsigned i = 0; i < N; i++)
+		p[i] = take_one(a, np_class_of(&classes,
+					       rng_log(&rng, NP_MIB)));
+	for (unsigned i = 0; i < N; i += 3)
+		put_one(a, p[i]);
+	nchunks = chunks_of(a);
+	before = charged();
+	np_arena_reset(a);
+	is_uint(taken_of(a), 0, "after a reset nothing is taken");
+	is_uint(chunks_of(a), nchunks, "the chunks are there still");
+	is_size(free_in(&a->lists[NP_QINIT]) +
+		(a->spare ? classes.chunk_size : 0),
+		nchunks * classes.chunk_size, "all of them empty, in qInit");
+	ok(np_arena_valid(a), "the arena is valid");
+	is_size(charged(), before, "what was charged still may hold something");
+	ok(np_arena_take_run(a, class_of_pages(1), page_size(), &zero) &&
+	   !zero, "and is not said to be zero");
+	for (unsigned i = 0; i < N; i++)
+		again = again && take_one(a, np_class_of(&classes,
+							 rng_log(&rng, 5000)));
+	ok(again && np_arena_valid(a), "it serves requests again");
+	np_arena_reset(a);
+	is_size(np_arena_trim(a), nchunks * classes.chunk_size,
+		"reset and trimmed it has given all chunks back");
+	ok(!chunks_of(a) && !charged() && !a->regions, "and nothing is left");
+	np_arena_fini(a);
+}
+
+static void test_clear(bool pinned)
+{
+	struct np_arena *a;
+	char *p, *kept;
+	size_t size = 64 * page_size();
+
+	owner.pinned = pinned;
+	a = make_charged(NP_ALL_POLICIES);
+	owner.pinned = false;
+	kept = take_one(a, class_of_pages(64));
+	p = take_one(a, class_of_pages(64));
+	is_int(np_place_of(p).chunk->pinned, pinned,
+	       "chunks are pinned as their owner says");
+	memset(kept, 'k', size);
+	memset(p, 'p', size);
+	put_one(a, p);
+	np_arena_clear(a);
+	ok(!p[0] && !memcmp(p, p + 1, size - 1),
+	   "clearing leaves nothing in free pages");
+	ok(kept[0] == 'k' && !memcmp(kept, kept + 1, size - 1),
+	   "and spares what is used");
+	put_one(a, kept);
+	p = take_one(a, whole());
+	memset(p, 'w', classes.chunk_size);
+	put_one(a, p);
+	np_arena_clear(a);
+	ok(!np_map_find(p) || (!p[0] && !memcmp(p, p + 1,
+						classes.chunk_size - 1)),
+	   "nor in the spare chunk");
+	np_arena_fini(a);
+}
+
+static void test_release_chunks(void)
+{
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	size_t size = classes.chunk_size;
+	void *p[3];
+
+	np_arena_set_decay(a, 60000);
+	for (int i = 0; i < 3; i++)
+		p[i] = take_one(a, whole());
+	is_size(np_arena_release_chunks(a, true), 0,
+		"chunks in use are not released");
+	np_arena_reset(a);
+	is_size(np_arena_release_chunks(a, false), 0,
+		"nor those that were used since the last tick");
+	np_decay_tick(a);
+	is_size(np_arena_release_chunks(a, false), 3 * size,
+		"but those that were not");
+	for (int i = 0; i < 2; i++)
+		p[i] = take_one(a, whole());
+	for (int i = 0; i < 2; i++)
+		put_one(a, p[i]);
+	is_size(np_arena_release_chunks(a, false), 0,
+		"a young spare one stays");
+	is_size(np_arena_release_chunks(a, true), size,
+		"unless all are meant");
+	ok(!chunks_of(a) && !charged() && np_arena_valid(a),
+	   "and nothing is left");
+	np_arena_fini(a);
+	a = make_arena(0, 0);
+	put_one(a, take_one(a, class_of_pages(1)));
+	is_size(np_arena_release_chunks(a, true), 0,
+		"as in Netty, what is in qInit stays without the policy");
+	np_arena_fini(a);
+}
+
+static void test_set_decay(void)
+{
+	struct np_arena *a = make_charged(NP_ALL_POLICIES);
+	size_t size = 64 * page_size();
+	char *keep = take_one(a, class_of_pages(64));
+	char *p = take_one(a, class_of_pages(64));
+
+	memset(p, 1, size);
+	put_one(a, p);
+	np_decay_tick(a);
+	np_decay_tick(a);
+	ok(pages_resident(p, size) > 0, "decay_ms -1: ticks purge nothing");
+	np_arena_set_decay(a, 1000);
+	np_decay_tick(a);
+	np_decay_tick(a);
+	is_size(pages_resident(p, size), 0, "set anew they do");
+	np_arena_set_decay(a, 0);
+	p = take_one(a, class_of_pages(64));
+	memset(p, 1, size);
+	put_one(a, p);
+	is_size(pages_resident(p, size), 0, "set to 0 a free does it itself");
+	put_one(a, keep);
+	np_arena_fini(a);
+}
+
+/* --- learning the node ------------------------------------------------ */
+
+#define LATE_HOME 1
+#define LATE_INDEX 2
+
+static struct np_segment segment;
+
+/* A node that the arena learns of late. */
+static struct np_owner late_owner(void)
+{
+	static struct np_topology topology;
+	static struct np_config config;
+	struct np_segment_pool shown = { .name = "late",
+					 .config = &config,
+					 .classes = &classes,
+					 .topology = &topology,
+					 .narenas = LATE_INDEX + 1 };
+	struct np_owner late = owner;
+
+	np_config_preset(&config);
+	np_topology_init(&topology, 2);
+	np_meta_init(&topology);
+	if (np_segment_create(&segment, "", &shown))
+		bail_out("no segment");
+	late.tag = np_tag(3, LATE_HOME);
+	late.segment = &segment;
+	return late;
+}
+
+static void test_settled_counts(const struct np_arena *a, uint64_t taken)
+{
+	const struct np_segment_node *node = np_segment_node(&segment,
+							     LATE_HOME);
+
+	is_ptr(a->count, np_segment_arena(&segment, LATE_INDEX),
+	       "it counts in the segment");
+	is_uint(a->count->home, LATE_HOME, "there it has its home");
+	is_uint(taken_of(a), taken, "what was taken is counted there");
+	is_uint(np_count_get(&node->taken), taken, "and by the node");
+	is_uint(np_count_get(&node->reserved),
+		chunks_of(a) * classes.chunk_size, "as is what is reserved");
+	is_uint(np_count_get(&segment.header->chunks_used), chunks_of(a),
+		"others can see its chunks");
+}
+
+static void test_settle(void)
+{
+	struct np_owner early = owner, late = late_owner();
+	struct np_arena *a = &arenas[0];
+	unsigned small = np_class_of(&classes, 64);
+	char *p, *q, *r;
+	uint64_t taken;
+
+	make_charged(0);
+	early.limits.node = NULL;
+	memset(a, 0, sizeof *a);
+	np_arena_init(a, &classes, &early, LATE_INDEX, NP_ALL_POLICIES, -1);
+	p = take_one(a, small);
+	q = take_one(a, class_of_pages(32));
+	r = take_one(a, whole());
+	put_one(a, q);
+	put_one(a, r);
+	ok(a->spare && !np_count_get(&segment.header->chunks_used),
+	   "an arena has pieces, dirty pages and a spare chunk early");
+	taken = taken_of(a);
+	np_arena_settle(a, &late);
+	test_settled_counts(a, taken);
+	ok(np_region_tag(np_map_find(p)) == late.tag &&
+	   np_region_tag(np_map_find(r)) == late.tag,
+	   "its regions belong to the node");
+	ok(charged() > classes.chunk_size && charged() != SIZE_MAX,
+	   "the node is charged what the pool is");
+	is_uint(np_place_of(p).chunk->sight[np_place_of(p).first], small,
+		"others can see what is taken");
+	put_one(a, p);
+	np_arena_trim(a);
+	ok(!charged() && !np_count_get(&np_segment_node(&segment, LATE_HOME)
+				       ->reserved), "all goes back there");
+	np_arena_fini(a);
+	np_segment_destroy(&segment);
+	np_meta_init(NULL);
+}
+
 /* --- misuse ----------------------------------------------------------- */
 
 struct misuse {
@@ -353,7 +863,8 @@ static char *element_words(char *words, size_t size, const char *fault,
 	struct np_place place = np_place_of(p);
 
 	snprintf(words, size, "%s: %zu bytes into element %u of the subpage at "
-		 "page %u of chunk %p (class 96, arena 0, node 0)", fault,
+		 "page %u of chunk %p (class 96, arena 0, node 0, pool test)",
+		 fault,
 		 place.offset, place.slot, place.first,
 		 (void *)place.chunk->base);
 	return words;
@@ -393,12 +904,12 @@ static void test_misuse_of_runs(struct np_arena *a)
 	place = np_place_of(p);
 	snprintf(words, sizeof words, "interior pointer: %zu bytes into the "
 		 "run of 5 pages at page %u of chunk %p (class %zu, arena 0, "
-		 "node 0)", size - 1, place.first, (void *)place.chunk->base,
-		 size);
+		 "node 0, pool test)", size - 1, place.first,
+		 (void *)place.chunk->base, size);
 	dies(a, p + size - 1, words, "a pointer to the end of a run");
 	put_one(a, p);
 	snprintf(words, sizeof words, "double free: page %u of chunk %p is "
-		 "free (arena 0, node 0)", place.first,
+		 "free (arena 0, node 0, pool test)", place.first,
 		 (void *)place.chunk->base);
 	dies(a, p, words, "a run that was freed already");
 	put_one(a, keep);
@@ -406,20 +917,24 @@ static void test_misuse_of_runs(struct np_arena *a)
 
 static void test_misuse_of_others(struct np_arena *a)
 {
-	char words[400];
+	struct np_huge blocks;
+	char words[400], *huge;
+	bool zero;
 	int mine;
-	char *huge;
 
-	dies(a, &mine, "not a pointer of this pool", "a pointer to the stack");
-	dies(a, (void *)(uintptr_t)-64, "not a pointer of this pool",
+	dies(a, &mine, "not a pointer of any pool", "a pointer to the stack");
+	dies(a, (void *)(uintptr_t)-64, "not a pointer of any pool",
 	     "an address beyond all");
-	dies(a, (void *)1, "not a pointer of this pool", "address 1");
-	huge = np_huge_alloc(0, -1, 20 * NP_MIB, NP_SLOT_SIZE);
+	dies(a, (void *)1, "not a pointer of any pool", "address 1");
+	np_huge_init(&blocks, 0, false);
+	huge = np_huge_alloc(&blocks, &owner, 20 * NP_MIB, NP_SLOT_SIZE,
+			     &zero);
 	snprintf(words, sizeof words, "interior pointer: 17000000 bytes into "
-		 "the huge block at %p of 20971520 bytes", (void *)huge);
+		 "the huge block at %p of 20971520 bytes (pool test)",
+		 (void *)huge);
 	dies(a, huge + 17000000, words, "a pointer into a huge block");
-	np_huge_free(np_map_find(huge));
-	dies(a, huge, "not a pointer of this pool",
+	np_huge_free(&blocks, np_map_find(huge));
+	dies(a, huge, "not a pointer of any pool",
 	     "a huge block that was freed already");
 }
 
@@ -683,7 +1198,7 @@ static void test_faults(void)
 
 int main(void)
 {
-	plan(107);
+	plan(206);
 	np_meta_init(NULL);
 	if (np_map_init())
 		bail_out("no chunk map");
@@ -694,6 +1209,20 @@ int main(void)
 	test_last_subpage();
 	test_alignment();
 	test_arenas_put();
+	test_charges();
+	test_refused(0);
+	test_refused(8);
+	test_refused(55);
+	test_refused_elements();
+	test_reserve();
+	test_reserve_populated();
+	test_reserve_failures();
+	test_reserve_unclean();
+	test_reset();
+	test_clear(false);
+	test_clear(true);
+	test_release_chunks();
+	test_set_decay();
 	test_two_misses();
 	test_threads();
 	test_misuse();
@@ -702,5 +1231,7 @@ int main(void)
 	test_small_chunks(13, 9);
 	test_zero_is_true();
 	test_faults();
+	choose(NP_FINE, 13, 11);
+	test_settle();
 	return done();
 }

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * cache: hits count as hits; magazines grow with use up to their bounds; what
- * is freed on another node goes home, in bounded time and space; a cache
- * never holds a piece of another home or class.
+ * cache: hits count as hits; magazines grow with use, and both parts keep
+ * within their bounds; what is freed on another node goes home, in bounded
+ * time and space; a cache never holds a piece of another home or class; who
+ * claims it gets its shared part, unless the owner is using it.
  *
  * Two nodes are invented; a thread is put on them by hand.
  */
 #include "cache.h"
 #include "conf.h"
 #include "npool.h"
+#include "os.h"
+#include "place.h"
 #include "pool.h"
 #include "rng.h"
+#include "start.h"
 #include "tap.h"
 
 #include <pthread.h>
@@ -31,7 +35,7 @@ static struct npool_figures stats(void)
 
 static void be_on(int home)
 {
-	if (np_thread_set_home(&np_pool.nodes, home) != 0)
+	if (np_thread_set_home(&np_topology, home) != 0)
 		bail_out("no home %d", home);
 }
 
@@ -85,47 +89,34 @@ static bool mag_valid(const struct np_mag *m, unsigned class, int home)
 	return true;
 }
 
-/* Its own pieces only, and the sums are right. */
+/* Its own pieces only, and the sums are right and within their bounds. */
 static bool cache_valid(const struct np_cache *c)
 {
-	size_t loaded = 0, large = 0;
+	size_t loaded = 0, shared = 0;
 
 	for (unsigned k = 1; k <= np_pool.classes.n; k++) {
+		size_t size = row(k)->size;
+
 		if (!mag_valid(c->loaded[k], k, c->home) ||
 		    !mag_valid(c->second[k], k, c->home))
 			return false;
-		loaded += c->loaded[k]->cap * (size_t)row(k)->size;
-		if (k >= c->first_large)
-			large += c->second[k]->n * (size_t)row(k)->size;
+		loaded += c->loaded[k]->cap * size;
+		shared += (k < c->first_large ? c->second[k]->cap
+					      : c->second[k]->n) * size;
 	}
-	return loaded == c->loaded_bytes && large == c->large_bytes &&
-	       large <= NP_LARGE_BYTES;
+	return loaded == c->loaded_bytes && loaded <= NP_LOADED_BYTES &&
+	       shared == c->shared_bytes && shared <= np_cache_most(c) &&
+	       !(c->busy & 1) && !c->claimed;
 }
 
 static bool my_caches_valid(void)
 {
-	const struct np_thread *t = np_self->thread;
+	const struct np_seat *s = np_me ? np_me->seat[0] : NULL;
 
-	for (unsigned i = 0; t && i < np_pool.nodes.n; i++)
-		if (t->cache[i] && !cache_valid(t->cache[i]))
+	for (unsigned i = 0; s && i < np_pool.nodes.n; i++)
+		if (s->cache[i] && !cache_valid(s->cache[i]))
 			return false;
-	return true;
-}
-
-/* The pieces that the loaded magazines hold, beyond the first few of each
- * class, in bytes. */
-static size_t loaded_beyond(const struct np_cache *c)
-{
-	size_t bytes = 0;
-
-	for (unsigned k = 1; k < c->first_large; k++) {
-		size_t few = 4 * NP_KIB / row(k)->size;
-
-		few = few < 1 ? 1 : few > NP_MAG_FIRST ? NP_MAG_FIRST : few;
-		if (c->loaded[k]->n > few)
-			bytes += (c->loaded[k]->n - few) * row(k)->size;
-	}
-	return bytes;
+	return s && s->now == np_self;
 }
 
 /* --- small pieces ----------------------------------------------------- */
@@ -165,7 +156,8 @@ static void test_growth(size_t size)
 	clean_up();
 	npool_free(npool_malloc(size));
 	first = np_self->loaded[class]->cap;
-	ok(first <= NP_MAG_FIRST && first * size <= 4 * NP_KIB + size,
+	ok(first >= 1 && first <= NP_MAG_FIRST &&
+	   first * size <= NP_KIB + size,
 	   "%zu bytes: a first magazine is for %u pieces", size, first);
 	for (int i = 0; i < 50; i++) {
 		take(3000, size);
@@ -185,10 +177,9 @@ static void test_budget(void)
 			take(600, size);
 			give(600);
 		}
-	ok(loaded_beyond(np_self) <= NP_LOADED_BYTES,
+	ok(np_self->loaded_bytes > NP_LOADED_BYTES / 2 && my_caches_valid(),
 	   "all loaded magazines together hold what they may (%zu)",
-	   loaded_beyond(np_self));
-	ok(my_caches_valid(), "the cache is valid");
+	   np_self->loaded_bytes);
 	clean_up();
 	/* Each class's magazines grow while it is alone. */
 	for (size_t size = 16; size <= NP_SMALL_MAX; size *= 2) {
@@ -200,21 +191,82 @@ static void test_budget(void)
 	}
 	for (size_t size = 16; size <= NP_SMALL_MAX; size *= 2)
 		npool_free(npool_malloc(size));
-	ok(loaded_beyond(np_self) <= NP_LOADED_BYTES,
-	   "also if they come full from the depot (%zu)",
-	   loaded_beyond(np_self));
+	ok(my_caches_valid(), "also if they come full from the depot (%zu)",
+	   np_self->loaded_bytes);
+}
+
+/* One class was in use for long, then others are: it makes room. */
+static void test_room_is_handed_on(void)
+{
+	unsigned old = class_of(64), new = class_of(512);
+	bool at_bound;
+
+	clean_up();
+	for (int i = 0; i < 50; i++) {
+		take(3000, 64);
+		give(3000);
+	}
+	for (int i = 0; i < 3; i++) {
+		take(100, 8192);
+		give(100);
+	}
+	at_bound = np_self->loaded_bytes > NP_LOADED_BYTES * 3 / 4;
+	ok(at_bound && np_self->loaded[old]->cap > NP_MAG_FIRST,
+	   "two classes share the room of the loaded magazines");
+	/* The visits go on until what was refilled once is forgotten. */
+	for (int i = 0; i < 300; i++) {
+		take(1000, 512);
+		give(1000);
+	}
+	is_uint(np_self->loaded[new]->cap, most_of(new),
+		"a third that is used much gets it");
+	ok(np_self->loaded[old]->cap < most_of(old) ||
+	   np_self->loaded[class_of(8192)]->cap < most_of(class_of(8192)),
+	   "from those that are not");
 	ok(my_caches_valid(), "the cache is valid");
+}
+
+/* Both parts of a cache that may hold next to nothing. */
+static void test_small_shared_part(void)
+{
+	struct npool_figures before;
+	struct rng rng = rng_seed(4);
+	bool valid = true;
+
+	clean_up();
+	if (npool_option_set(&np_pool, "cache_bytes", "4K"))
+		bail_out("no option cache_bytes");
+	before = stats();
+	for (int i = 0; i < 20000; i++) {
+		unsigned k = (unsigned)rng_below(&rng, 100);
+
+		if (i >= 100)
+			npool_free(piece[k]);
+		piece[i < 100 ? i : (int)k] =
+			npool_malloc(rng_log(&rng, 100000));
+		valid = valid && (i % 100 || my_caches_valid());
+	}
+	ok(valid, "with cache_bytes of 4 KiB the shared part keeps to it");
+	give(100);
+	is_uint(stats().used, before.used, "and nothing is lost");
+	npool_option_set(&np_pool, "cache_bytes", "0");
+	clean_up();
+	take(3000, 100);
+	give(3000);
+	npool_free(npool_malloc(100000));
+	ok(!np_self->shared_bytes && np_self->loaded_bytes &&
+	   my_caches_valid(), "with 0 there is only the private part");
+	npool_option_set(&np_pool, "cache_bytes", "4M");
+	clean_up();
 }
 
 static void test_depot(void)
 {
 	struct npool_figures before, after;
-	void *first;
 
 	clean_up();
 	take(2000, 100);
 	give(2000);
-	first = piece[0];
 	npool_flush_thread();
 	before = stats();
 	ok(before.cached > 0, "a cache that is given up goes to the depot");
@@ -226,7 +278,6 @@ static void test_depot(void)
 	give(500);
 	clean_up();
 	is_uint(stats().cached, 0, "trimmed there is nothing");
-	(void)first;
 }
 
 /* --- large pieces ----------------------------------------------------- */
@@ -253,11 +304,11 @@ static void test_large(void)
 	is_uint(stats().hits, before.hits, "larger ones are not");
 	take(100, NP_MIB);
 	give(100);
-	ok(np_self->large_bytes == NP_LARGE_BYTES && my_caches_valid(),
-	   "of 100 MiB, 4 MiB are kept");
+	ok(np_self->shared_bytes == np_cache_most(np_self) &&
+	   my_caches_valid(), "of 100 MiB, 4 MiB are kept");
 	take(100, 40000);
 	give(100);
-	ok(np_self->large_bytes <= NP_LARGE_BYTES && my_caches_valid(),
+	ok(np_self->second[class_of(NP_MIB)]->n < 4 && my_caches_valid(),
 	   "other sizes push them out");
 	before = stats();
 	for (int i = 0; i < 30; i++)
@@ -265,6 +316,174 @@ static void test_large(void)
 	is_uint(stats().hits - before.hits, 30, "and are hits then");
 	clean_up();
 	is_uint(stats().cached, 0, "trimmed there is nothing");
+}
+
+/* The inline ways of large pieces. */
+static void test_large_inline(void)
+{
+	unsigned class = class_of(100000), small = class_of(100);
+	struct np_cache *c;
+	uint64_t frees;
+	void *p, *q;
+
+	clean_up();
+	p = npool_malloc(100000);
+	q = npool_malloc(100000);
+	c = np_self;
+	ok(!np_cache_push_large(c, p, class),
+	   "a class that has no magazine yet takes no piece that way");
+	npool_free(p);
+	frees = np_count_get(&c->count->class[class].frees);
+	ok(np_cache_push_large(c, q, class), "one that has takes it");
+	is_uint(np_count_get(&c->count->class[class].frees), frees + 1,
+		"which counts");
+	ok(my_caches_valid(), "the cache is valid");
+	is_ptr(np_cache_pop_large(c, class), q, "it comes out again");
+	is_ptr(np_cache_pop_large(c, class), p, "and what was there before");
+	ok(!np_cache_pop_large(c, class), "then nothing");
+	ok(!np_cache_pop_large(c, small) && !np_cache_push_large(c, p, small),
+	   "a small class does not go that way");
+	npool_free(p);
+	npool_free(q);
+	is_uint(np_cache_size_of(c, class), row(class)->size,
+		"a cache knows the sizes");
+	clean_up();
+}
+
+/* --- claims ----------------------------------------------------------- */
+
+/* Small and large pieces in both parts, and one of home 0 that waits. */
+static struct np_cache *fill_cache(void)
+{
+	clean_up();
+	be_on(0);
+	take(1, 100);
+	be_on(1);
+	npool_free(piece[0]);
+	take(200, 1000);
+	give(200);
+	npool_free(npool_malloc(100000));
+	return np_self;
+}
+
+static unsigned pieces_in(const struct np_mag *mag)
+{
+	unsigned n = 0;
+
+	for (; mag; mag = mag->next)
+		n += mag->n;
+	return n;
+}
+
+static void test_claim(void)
+{
+	struct np_cache *c = fill_cache();
+	unsigned small = class_of(1000), large = class_of(100000);
+	uint32_t loaded = c->loaded[small]->n, second = c->second[small]->n;
+	struct np_mag *loot = NULL;
+	uint64_t bytes = np_count_get(&c->count->reclaimed_bytes);
+
+	ok(loaded && second && c->second[large]->n == 1 && c->outgoing[0],
+	   "a cache has pieces in all places");
+	np_lock(&np_claim_lock);
+	ok(np_cache_claim(c, false), "it is claimed");
+	ok(!np_cache_enter(c) && !(c->busy & 1),
+	   "its owner is not let in, and not busy");
+	ok(!np_cache_pop_large(c, large), "nor gets a large piece from it");
+	np_os_barrier();
+	ok(np_cache_steal(c, &loot), "there was something in it");
+	np_unlock(&np_claim_lock);
+	is_uint(pieces_in(loot), second + 1 + 1,
+		"its second magazine, the large piece and the foreign one");
+	is_uint(np_count_get(&c->count->reclaimed_bytes) - bytes,
+		second * row(small)->size + row(large)->size +
+		row(class_of(100))->size, "their bytes are counted");
+	is_uint(c->loaded[small]->n, loaded, "what is loaded is still there");
+	ok(!c->shared_bytes && !c->second[large]->n && !c->outgoing[0] &&
+	   !c->outgoing_bytes[0] && my_caches_valid(),
+	   "the shared part is empty");
+	np_mags_to_arenas(loot);
+	ok(np_cache_enter(c), "the owner is let in again");
+	np_cache_leave(c);
+	take(200, 1000);
+	give(200);
+	ok(my_caches_valid(), "and goes on");
+	clean_up();
+	is_uint(stats().used + stats().cached, 0, "nothing is lost");
+}
+
+static void test_claim_of_busy(void)
+{
+	struct np_cache *c = fill_cache();
+	uint32_t second = c->second[class_of(1000)]->n;
+	struct np_mag *loot = NULL;
+
+	np_cache_enter(c);
+	np_lock(&np_claim_lock);
+	ok(np_cache_claim(c, false), "a busy cache can be claimed");
+	ok(!np_cache_steal(c, &loot) && !loot, "but nothing is taken from it");
+	np_unlock(&np_claim_lock);
+	is_uint(c->second[class_of(1000)]->n, second, "it has what it had");
+	ok(!c->claimed, "and is not claimed any more");
+	np_cache_leave(c);
+	ok(my_caches_valid(), "when its owner leaves it is valid");
+}
+
+static void test_claim_of_idle(void)
+{
+	struct np_cache *c = fill_cache();
+	struct np_mag *loot = NULL;
+
+	np_lock(&np_claim_lock);
+	ok(!np_cache_claim(c, true), "one that was just used is not idle");
+	np_unlock(&np_claim_lock);
+	npool_free(npool_malloc(1000));
+	np_lock(&np_claim_lock);
+	ok(np_cache_claim(c, true), "the private part alone is no use of the "
+	   "shared one");
+	np_os_barrier();
+	ok(np_cache_steal(c, &loot), "it is emptied");
+	np_unlock(&np_claim_lock);
+	np_mags_to_arenas(loot);
+	npool_free(npool_malloc(100000));
+	np_lock(&np_claim_lock);
+	ok(!np_cache_claim(c, true) && !c->claimed,
+	   "a large piece in between: it is in use again");
+	ok(np_cache_claim(c, true), "until nobody came for a while");
+	loot = NULL;
+	np_os_barrier();
+	np_cache_steal(c, &loot);
+	np_unlock(&np_claim_lock);
+	is_uint(pieces_in(loot), 1, "then that piece is taken");
+	np_mags_to_arenas(loot);
+	clean_up();
+}
+
+/* --- past the cache --------------------------------------------------- */
+
+static void test_counting(void)
+{
+	struct np_cache *c;
+	struct npool_figures before;
+	unsigned class = class_of(100);
+	void *p[10];
+
+	clean_up();
+	npool_free(npool_malloc(1));
+	c = np_self;
+	before = stats();
+	if (np_arena_take(c->arena, class, 10, p) != 10)
+		bail_out("no memory");
+	np_cache_count_taken(c, class, 10);
+	is_uint(stats().used - before.used, 10 * row(class)->size,
+		"what the caller takes past the cache is used");
+	is_uint(stats().allocs - before.allocs, 10, "and was handed out");
+	is_uint(stats().hits, before.hits, "not as hits");
+	is_uint(stats().cached, before.cached, "nor is it cached");
+	np_cache_count_given(c, class, 10);
+	np_arenas_put(p, 10);
+	is_uint(stats().used, before.used, "given past it, it is not used");
+	is_uint(stats().cached, before.cached, "nor cached");
 }
 
 /* --- other homes ------------------------------------------------------ */
@@ -443,7 +662,7 @@ static bool shelves_at_home(void)
 
 static void test_producer(void)
 {
-	unsigned n = conf_is_long() ? 20 * NPIECES : NPIECES;
+	unsigned n = conf_by_level(1, 1, 20) * NPIECES;
 	struct npool_figures before, after;
 	pthread_t t[2];
 
@@ -551,8 +770,8 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(74);
-	if (!np_pool_wake())
+	plan(117);
+	if (!np_start())
 		bail_out("the pool does not wake");
 	test_producer();
 	be_on(1);
@@ -563,8 +782,15 @@ int main(int argc, char **argv)
 	test_growth(8192);
 	test_growth(NP_SMALL_MAX);
 	test_budget();
+	test_room_is_handed_on();
+	test_small_shared_part();
 	test_depot();
 	test_large();
+	test_large_inline();
+	test_claim();
+	test_claim_of_busy();
+	test_claim_of_idle();
+	test_counting();
 	test_foreign();
 	test_outgoing_is_bounded();
 	test_inbox_is_bounded(100, MOST);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * Chunks: random runs of every length and alignment against a shadow that
- * knows only which pages are taken and looks at all of them, and, for runs of
- * 2^k pages, against Netty's tree written down once more. Nothing lies behind
- * the pages.
+ * Chunks: random runs of every length and alignment, cut into elements or not,
+ * against a shadow that knows only which pages are taken and how many elements
+ * lie on them and looks at all of them, and, for runs of 2^k pages, against
+ * Netty's tree written down once more. Nothing lies behind the pages.
  */
 #include "child.h"
 #include "chunk.h"
@@ -18,6 +18,7 @@
 
 struct run {
 	uint32_t first, n;
+	bool is_subpage;
 };
 
 /* A chunk, and what should be true of it. */
@@ -26,8 +27,11 @@ struct shadow {
 	struct np_chunk *chunk;
 	uint8_t *sight;
 	uint32_t npages, nfree, nruns;
+	uint32_t nsubpages, most_subpages; /* now, and since the last reset */
 	uint32_t *entry;	/* a page: what the page table should say */
+	uint32_t *users;	/* a page: taken elements that lie on it */
 	bool *dirty, *aged;	/* a page */
+	struct np_ring *rings;	/* a page: of the one subpage there */
 	struct run *runs;	/* all that are taken, in no order */
 	struct rng rng;
 };
@@ -69,12 +73,14 @@ static void shadow_init(struct shadow *s, unsigned shift, unsigned order)
 		bail_out("no classes for order %u", order);
 	s->chunk = make_chunk(&s->classes);
 	s->npages = s->nfree = (uint32_t)1 << order;
-	s->nruns = 0;
+	s->nruns = s->nsubpages = s->most_subpages = 0;
 	s->sight = zeroed(s->npages, sizeof *s->sight);
 	s->chunk->sight = s->sight;
 	s->entry = zeroed(s->npages, sizeof *s->entry);
+	s->users = zeroed(s->npages, sizeof *s->users);
 	s->dirty = zeroed(s->npages, sizeof *s->dirty);
 	s->aged = zeroed(s->npages, sizeof *s->aged);
+	s->rings = zeroed(s->npages, sizeof *s->rings);
 	s->runs = zeroed(s->npages, sizeof *s->runs);
 	s->rng = rng_seed(order);
 }
@@ -84,8 +90,10 @@ static void shadow_free(struct shadow *s)
 	free_chunk(s->chunk);
 	free(s->sight);
 	free(s->entry);
+	free(s->users);
 	free(s->dirty);
 	free(s->aged);
+	free(s->rings);
 	free(s->runs);
 }
 
@@ -113,12 +121,23 @@ static uint32_t expected_fit(const struct shadow *s, uint32_t n,
 	return NP_NO_PAGE;
 }
 
-static bool any_of(const bool *map, uint32_t first, uint32_t n)
+static uint32_t count_of(const bool *map, uint32_t first, uint32_t n)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = first; i < first + n; i++)
+		count += map[i];
+	return count;
+}
+
+/* Is nobody on these pages: no run, and no element of a subpage? */
+static bool all_idle(const struct shadow *s, uint32_t first, uint32_t n)
 {
 	for (uint32_t i = first; i < first + n; i++)
-		if (map[i])
-			return true;
-	return false;
+		if (s->entry[i] &&
+		    (!(s->entry[i] & NP_PAGE_SUBPAGE) || s->users[i]))
+			return false;
+	return true;
 }
 
 /* As np_chunk_next_dirty. */
@@ -129,7 +148,8 @@ static uint32_t expected_dirty(const struct shadow *s, bool all, uint32_t unit,
 
 	for (uint32_t i = *first; i + unit <= s->npages; i += unit) {
 		uint32_t young = 0;
-		bool due = all_free(s, i, unit) && any_of(s->dirty, i, unit);
+		bool due = all_idle(s, i, unit) &&
+			   count_of(s->dirty, i, unit);
 
 		for (uint32_t k = i; k < i + unit; k++)
 			young += s->dirty[k] && !s->aged[k];
@@ -155,45 +175,150 @@ static bool table_says(const struct shadow *s, uint32_t first, uint32_t n)
 	return true;
 }
 
+/* Cuts a run that was taken for a subpage into elements of some size, with
+ * some tail. */
+static void cut(struct shadow *s, uint32_t first, uint32_t n)
+{
+	size_t bytes = (size_t)n << s->classes.page_shift;
+	uint32_t nelems = (uint32_t)rng_log(&s->rng, s->classes.max_elems);
+	size_t size = bytes / nelems >> rng_below(&s->rng, 3);
+	struct np_class row = { .size = size < 16 ? 16 : (uint32_t)size & ~15u,
+				.npages = (uint16_t)n, .nelems = nelems };
+
+	np_ring_init(&s->rings[first]);
+	np_subpage_init(np_chunk_subpage(s->chunk, first), &s->rings[first],
+			s->chunk, first, 1, &row);
+	if (++s->nsubpages > s->most_subpages)
+		s->most_subpages = s->nsubpages;
+}
+
 static bool take(struct shadow *s, uint32_t n, unsigned align_order)
 {
 	uint32_t entry = 1 + (uint32_t)rng_below(&s->rng, 511);
-	uint32_t first = expected_fit(s, n, align_order), seen;
-	bool ask = rng_chance(&s->rng, 90), clean;
+	uint32_t first = expected_fit(s, n, align_order), seen, nclean = 0;
+	bool ask = rng_chance(&s->rng, 90), is_subpage;
 
 	entry += !(entry & NP_PAGE_CLASS);
+	is_subpage = entry & NP_PAGE_SUBPAGE;
 	seen = np_chunk_take_run(s->chunk, n, align_order, entry,
-				 ask ? &clean : NULL);
+				 ask ? &nclean : NULL);
 	if (seen != first)
 		return diag("run of %u pages at %u, wanted at %u", n, seen,
 			    first), false;
 	if (first == NP_NO_PAGE)
 		return true;
-	if (ask && clean == any_of(s->dirty, first, n))
-		return diag("page %u said to be %s", first,
-			    clean ? "clean" : "dirty"), false;
+	if (ask && nclean != n - count_of(s->dirty, first, n))
+		return diag("%u of %u pages at %u said to be clean", nclean,
+			    n, first), false;
 	for (uint32_t i = 0; i < n; i++) {
 		s->entry[first + i] = entry + (i << 9);
-		s->dirty[first + i] = s->aged[first + i] = false;
+		if (!is_subpage)
+			s->dirty[first + i] = s->aged[first + i] = false;
 	}
-	s->runs[s->nruns++] = (struct run){ first, n };
+	s->runs[s->nruns++] = (struct run){ first, n, is_subpage };
 	s->nfree -= n;
+	if (is_subpage)
+		cut(s, first, n);
 	return table_says(s, first, n);
+}
+
+/* An element comes (1) or goes (-1): who went leaves dirty, young pages. */
+static void count_element(struct shadow *s, const struct np_subpage *sp,
+			  uint32_t slot, int by)
+{
+	size_t start = (size_t)slot * sp->elem_size;
+	uint32_t page = (uint32_t)(start >> s->classes.page_shift);
+	uint32_t last = (uint32_t)((start + sp->elem_size - 1) >>
+				   s->classes.page_shift);
+
+	for (uint32_t i = sp->first + page; i <= sp->first + last; i++) {
+		s->users[i] += (uint32_t)by;
+		if (by < 0) {
+			s->dirty[i] = true;
+			s->aged[i] = false;
+		}
+	}
+	if (by < 0)
+		np_chunk_touch(s->chunk, sp->first + page, last - page + 1);
+}
+
+static void take_elements(struct shadow *s, struct np_subpage *sp)
+{
+	static uint32_t slots[1 << 16];
+	uint32_t n = np_subpage_take(sp, (uint32_t)rng_log(&s->rng,
+							   sp->max_elems),
+				     slots);
+
+	for (uint32_t i = 0; i < n; i++)
+		count_element(s, sp, slots[i], 1);
+}
+
+/* Up to n of those from `slot` on that are taken. */
+static void put_elements(struct shadow *s, struct np_subpage *sp,
+			 uint32_t slot, uint32_t n)
+{
+	for (; n && slot < sp->max_elems; slot++)
+		if (np_subpage_is_taken(sp, slot)) {
+			np_subpage_put(sp, &s->rings[sp->first], slot);
+			count_element(s, sp, slot, -1);
+			n--;
+		}
+}
+
+/* Takes or puts elements of any subpage; of a run there are none. */
+static void use(struct shadow *s)
+{
+	const struct run *r = &s->runs[rng_below(&s->rng, s->nruns)];
+	struct np_subpage *sp;
+
+	if (!r->is_subpage)
+		return;
+	sp = np_chunk_subpage(s->chunk, r->first);
+	if (rng_chance(&s->rng, 50))
+		take_elements(s, sp);
+	else
+		put_elements(s, sp, (uint32_t)rng_below(&s->rng,
+							sp->max_elems),
+			     (uint32_t)rng_log(&s->rng, sp->max_elems));
 }
 
 static bool give(struct shadow *s)
 {
-	uint32_t which = (uint32_t)rng_below(&s->rng, s->nruns);
+	uint32_t which = (uint32_t)rng_below(&s->rng, s->nruns), nclean;
 	struct run r = s->runs[which];
 
 	s->runs[which] = s->runs[--s->nruns];
-	np_chunk_give_run(s->chunk, r.first, r.n);
+	if (r.is_subpage) {
+		struct np_subpage *sp = np_chunk_subpage(s->chunk, r.first);
+
+		put_elements(s, sp, 0, UINT32_MAX);
+		np_subpage_unlink(sp);
+		s->nsubpages--;
+	}
+	nclean = np_chunk_give_run(s->chunk, r.first, r.n);
 	for (uint32_t i = r.first; i < r.first + r.n; i++) {
 		s->entry[i] = 0;
-		s->dirty[i] = true;
+		s->dirty[i] = s->dirty[i] || !r.is_subpage;
 	}
 	s->nfree += r.n;
+	if (nclean != r.n - count_of(s->dirty, r.first, r.n))
+		return diag("%u of %u pages at %u come back clean", nclean,
+			    r.n, r.first), false;
 	return table_says(s, r.first, r.n);
+}
+
+/* All runs are gone, and whoever was on a page was there just now. */
+static void reset(struct shadow *s)
+{
+	np_chunk_reset(s->chunk);
+	for (uint32_t i = 0; i < s->npages; i++)
+		if (s->entry[i]) {
+			s->dirty[i] = true;
+			s->aged[i] = false;
+			s->entry[i] = s->users[i] = 0;
+		}
+	s->nruns = s->nsubpages = s->most_subpages = 0;
+	s->nfree = s->npages;
 }
 
 static void age(struct shadow *s)
@@ -232,11 +357,15 @@ static bool step(struct shadow *s, bool filling)
 {
 	unsigned dice = (unsigned)rng_below(&s->rng, 100);
 
+	if (dice < 1 && rng_chance(&s->rng, 20))
+		return reset(s), true;
 	if (dice < 3)
 		return age(s), true;
 	if (dice < 8)
 		return purge(s, rng_chance(&s->rng, 50),
 			     1u << (const int[]){ 0, 1, 2, 4 }[dice % 4]);
+	if (dice < 30 && s->nruns)
+		return use(s), true;
 	if (s->nruns && !rng_chance(&s->rng, filling ? 65 : 35))
 		return give(s);
 	return take(s, (uint32_t)rng_log(&s->rng, s->npages),
@@ -244,9 +373,39 @@ static bool step(struct shadow *s, bool filling)
 		    (unsigned)rng_below(&s->rng, s->classes.max_order + 2u));
 }
 
+/* Each has room of its own, in as much as was needed at some time. */
+static bool subpages_agree(const struct shadow *s)
+{
+	for (uint32_t i = 0; i < s->nruns; i++) {
+		const struct run *r = &s->runs[i];
+		const struct np_subpage *sp;
+
+		if (!r->is_subpage)
+			continue;
+		sp = np_chunk_subpage(s->chunk, r->first);
+		if (sp->first != r->first || !np_subpage_valid(sp) ||
+		    s->chunk->subpage_of[r->first] >= s->chunk->nsubpages)
+			return false;
+	}
+	return s->chunk->nsubpages == s->most_subpages;
+}
+
+static bool bitmaps_agree(const struct shadow *s)
+{
+	uint32_t ndirty = count_of(s->dirty, 0, s->npages);
+
+	for (uint32_t i = 0; i < s->npages; i++)
+		if (np_chunk_is_dirty(s->chunk, i) != s->dirty[i])
+			return false;
+	return np_chunk_ndirty(s->chunk) == ndirty &&
+	       np_chunk_is_aged(s->chunk) ==
+		       (count_of(s->aged, 0, s->npages) == ndirty);
+}
+
 static bool agrees(const struct shadow *s)
 {
 	return np_chunk_valid(s->chunk) && table_says(s, 0, s->npages) &&
+	       bitmaps_agree(s) && subpages_agree(s) &&
 	       s->chunk->free_bytes ==
 		       (size_t)s->nfree << s->classes.page_shift;
 }
@@ -287,8 +446,8 @@ static void test_random_runs(void)
 {
 	for (unsigned order = 0; order < ORDERS; order++)
 		ok(random_runs(order), "max order %u: runs of any length and "
-		   "alignment lie leftmost, and table, dirt and sight are "
-		   "as they should be", order);
+		   "alignment lie leftmost, and table, dirt, subpages and "
+		   "sight are as they should be", order);
 }
 
 /* Too many for a careful shadow: nobody gets what somebody has. */
@@ -312,7 +471,8 @@ static void test_million(void)
 		good = first + n <= s.npages && all_free(&s, first, n);
 		for (uint32_t i = 0; good && i < n; i++)
 			s.entry[first + i] = 5 + (i << 9);
-		s.runs[s.nruns++] = (struct run){ first, n };
+		memset(s.dirty + first, 0, n * sizeof *s.dirty);
+		s.runs[s.nruns++] = (struct run){ first, n, false };
 		s.nfree -= n;
 		ntaken++;
 	}
@@ -404,7 +564,8 @@ static bool is_netty(unsigned order)
 		good = first == NP_NO_PAGE ? !node :
 			np_handle_run(s.chunk, first, 1u << k) == node;
 		if (first != NP_NO_PAGE)
-			s.runs[s.nruns++] = (struct run){ first, 1u << k };
+			s.runs[s.nruns++] = (struct run){ first, 1u << k,
+							 false };
 		good = good && (op % 20 || same_tree(s.chunk, &t));
 	}
 	good = good && same_tree(s.chunk, &t);
@@ -513,36 +674,189 @@ static void test_clean(void)
 {
 	struct np_classes t;
 	struct np_chunk *c;
-	uint32_t at = 0;
-	bool clean = false;
+	uint32_t at = 0, nclean = 0;
 
 	np_classes_init(&t, NP_FINE, 13, 7);
 	c = make_chunk(&t);
-	np_chunk_take_run(c, 128, 0, 1, &clean);
-	ok(clean, "a new chunk reads as zero");
-	np_chunk_give_run(c, 0, 128);
+	np_chunk_take_run(c, 128, 0, 1, &nclean);
+	is_uint(nclean, 128, "a new chunk reads as zero");
+	is_uint(np_chunk_give_run(c, 0, 128), 0, "what was a run does not");
 	is_uint(np_chunk_next_dirty(c, false, 1, &at), 0,
 		"what came back just now is not aged");
+	ok(!np_chunk_is_aged(c), "nor is the chunk");
 	at = 0;
 	is_uint(np_chunk_next_dirty(c, true, 1, &at), 128, "but dirty");
 	np_chunk_mark_clean(c, 62, 4);
-	np_chunk_take_run(c, 64, 0, 1, &clean);
-	ok(!clean, "a run with one dirty page is not clean");
+	is_uint(np_chunk_ndirty(c), 124, "4 pages of 128 are purged");
+	ok(np_chunk_is_dirty(c, 61) && !np_chunk_is_dirty(c, 62) &&
+	   !np_chunk_is_dirty(c, 65) && np_chunk_is_dirty(c, 66),
+	   "just those");
+	np_chunk_take_run(c, 64, 0, 1, &nclean);
+	is_uint(nclean, 2, "a run over two of them has two clean pages");
 	np_chunk_age(c);
+	ok(np_chunk_is_aged(c), "a tick later the chunk is aged");
 	at = 0;
 	is_uint(np_chunk_next_dirty(c, false, 4, &at), 64,
-		"a tick later whole units are aged");
+		"and whole units are");
 	is_uint(at, 64, "also one with clean pages in it");
 	np_chunk_mark_clean(c, 64, 64);
-	np_chunk_take_run(c, 64, 0, 1, &clean);
-	ok(clean, "what was purged reads as zero");
+	np_chunk_take_run(c, 64, 0, 1, &nclean);
+	is_uint(nclean, 64, "what was purged reads as zero");
 	at = 0;
 	is_uint(np_chunk_next_dirty(c, true, 1, &at), 0,
 		"what is taken is not dirty");
+	is_uint(np_chunk_ndirty(c), 0, "none of it");
 	free_chunk(c);
 }
 
-/* Subpages, tree and bitmaps share one block and must not touch. */
+/* --- subpages --------------------------------------------------------- */
+
+/* Takes a subpage of npages, an element a page, on a ring of its own. */
+static struct np_subpage *take_subpage(struct np_chunk *c, uint32_t npages,
+				       struct np_ring *ring)
+{
+	struct np_class row = { .size = 1u << c->classes->page_shift,
+				.npages = (uint16_t)npages,
+				.nelems = npages };
+	uint32_t first = np_chunk_take_run(c, npages, 0, NP_PAGE_SUBPAGE | 1,
+					   NULL);
+	struct np_subpage *sp = np_chunk_subpage(c, first);
+
+	np_ring_init(ring);
+	np_subpage_init(sp, ring, c, first, 1, &row);
+	return sp;
+}
+
+/* Room is used again before there is more of it. */
+static void test_room(void)
+{
+	struct np_subpage *sp[4], *old;
+	struct np_ring ring[4];
+	struct np_classes t;
+	struct np_chunk *c;
+
+	np_classes_init(&t, NP_FINE, 13, 5);
+	c = make_chunk(&t);
+	np_chunk_take_run(c, 7, 0, 1, NULL);
+	is_uint(c->nsubpages, 0, "a run has no room for elements");
+	for (int i = 0; i < 3; i++)
+		sp[i] = take_subpage(c, 2, &ring[i]);
+	ok((char *)sp[0] == c->subpages &&
+	   (char *)sp[1] == c->subpages + c->subpage_stride &&
+	   (char *)sp[2] == c->subpages + 2 * c->subpage_stride,
+	   "three subpages, wherever they lie: side by side from the start");
+	np_subpage_unlink(sp[0]);
+	np_chunk_give_run(c, sp[0]->first, 2);
+	np_subpage_unlink(sp[1]);
+	np_chunk_give_run(c, sp[1]->first, 2);
+	old = sp[1];
+	sp[1] = take_subpage(c, 5, &ring[1]);
+	is_ptr(sp[1], old, "the next one gets the room of the last that went");
+	old = sp[0];
+	sp[0] = take_subpage(c, 1, &ring[0]);
+	is_ptr(sp[0], old, "and the one behind it that of the one before");
+	is_uint(c->nsubpages, 3, "so there are no more than three");
+	sp[3] = take_subpage(c, 1, &ring[3]);
+	ok((char *)sp[3] == c->subpages + 3 * c->subpage_stride,
+	   "for a fourth at a time there is more");
+	ok(sp[2]->first == 12 && np_subpage_valid(sp[2]),
+	   "the one that stayed is as it was");
+	np_chunk_reset(c);
+	ok(c->nsubpages == 0 && c->free_subpage == NP_NO_PAGE,
+	   "a reset gives all room back");
+	free_chunk(c);
+}
+
+/* Of a subpage the pages matter that elements were on. */
+static void test_touch(void)
+{
+	uint32_t slots[8], at = 0, nclean = 0;
+	struct np_ring ring;
+	struct np_subpage *sp;
+	struct np_classes t;
+	struct np_chunk *c;
+
+	np_classes_init(&t, NP_FINE, 13, 4);
+	c = make_chunk(&t);
+	sp = take_subpage(c, 8, &ring);
+	np_subpage_take(sp, 4, slots);
+	is_uint(np_chunk_ndirty(c), 0, "a subpage in use is not dirty");
+	np_subpage_put(sp, &ring, 1);
+	np_subpage_put(sp, &ring, 2);
+	np_chunk_touch(c, 1, 2);
+	is_uint(np_chunk_next_dirty(c, true, 1, &at), 2,
+		"elements came back from two pages: they are dirty");
+	is_uint(at, 1, "those two");
+	ok(!np_chunk_is_aged(c), "and young");
+	np_chunk_age(c);
+	at = 0;
+	is_uint(np_chunk_next_dirty(c, false, 1, &at), 2, "a tick later aged");
+	np_chunk_touch(c, 2, 1);
+	at = 0;
+	is_uint(np_chunk_next_dirty(c, false, 1, &at), 1,
+		"one was used again: only the other is");
+	np_subpage_take(sp, 1, slots);
+	at = 0;
+	is_uint(np_chunk_next_dirty(c, true, 1, &at), 1,
+		"a page that is used is not to be purged");
+	is_uint(at, 1, "the other is");
+	at = 0;
+	is_uint(np_chunk_next_dirty(c, true, 2, &at), 0,
+		"in units of two there is none without a user");
+	for (uint32_t i = 0; i < 4; i++)
+		if (np_subpage_is_taken(sp, i))
+			np_subpage_put(sp, &ring, i);
+	np_chunk_touch(c, 0, 4);
+	np_subpage_unlink(sp);
+	is_uint(np_chunk_give_run(c, 0, 8), 4,
+		"4 of 8 pages had no element: they come back clean");
+	sp = take_subpage(c, 8, &ring);
+	is_uint(np_chunk_ndirty(c), 4, "a new subpage there keeps the dirt");
+	np_subpage_unlink(sp);
+	np_chunk_give_run(c, 0, 8);
+	np_chunk_take_run(c, 6, 0, 1, &nclean);
+	is_uint(nclean, 2, "a run over 4 dirty pages and two clean ones");
+	is_uint(np_chunk_ndirty(c), 0, "has no dirt");
+	free_chunk(c);
+}
+
+static void test_reset(void)
+{
+	uint32_t slots[4], at = 0;
+	struct np_subpage *sp;
+	struct np_ring ring;
+	struct np_classes t;
+	struct np_chunk *c;
+	uint8_t sight[16];
+
+	np_classes_init(&t, NP_FINE, 13, 4);
+	c = make_chunk(&t);
+	memset(sight, 0, sizeof sight);
+	c->sight = sight;
+	sp = take_subpage(c, 4, &ring);
+	np_subpage_take(sp, 4, slots);
+	np_chunk_touch(c, 0, 2);
+	np_chunk_age(c);
+	np_chunk_take_run(c, 3, 0, 9, NULL);
+	np_chunk_reset(c);
+	ok(np_chunk_valid(c) && is_fresh(c) && np_chunk_usage(c) == 0,
+	   "a reset frees all at once");
+	is_uint(np_chunk_next_dirty(c, true, 1, &at), 7,
+		"what was taken is dirty, nothing else");
+	is_uint(at, 0, "from its first page on");
+	at = 0;
+	is_uint(np_chunk_next_dirty(c, false, 1, &at), 0,
+		"and young, although some of it was aged");
+	ok(!sight[0] && !sight[6], "nobody sees anything there");
+	is_uint(np_chunk_take_run(c, 16, 0, 1, NULL), 0,
+		"all of it serves again");
+	free_chunk(c);
+}
+
+/* --- layout ----------------------------------------------------------- */
+
+/* Subpages, their numbers, tree and bitmaps share one block and must not
+ * touch. */
 static bool parts_are_apart(unsigned shift, unsigned order)
 {
 	struct np_classes t;
@@ -554,17 +868,25 @@ static bool parts_are_apart(unsigned shift, unsigned order)
 		return false;
 	c = make_chunk(&t);
 	size = np_subpage_size(t.max_elems);
-	for (uint32_t i = 0; i < npages; i++)
-		memset((void *)np_chunk_subpage(c, i), (int)i, size);
-	good = np_chunk_valid(c) && is_fresh(c) && !c->dirty[0] &&
+	good = c->subpage_stride >= size;
+	for (size_t i = 0; i < npages; i++)
+		memset(c->subpages + i * c->subpage_stride, (int)i, size);
+	good = good && np_chunk_valid(c) && is_fresh(c) && !c->dirty[0] &&
 	       (uintptr_t)c->subpages % _Alignof(struct np_subpage) == 0 &&
 	       c->subpage_stride % _Alignof(struct np_subpage) == 0 &&
 	       c->tree + 2 * npages <= (uint8_t *)c + np_chunk_meta_size(&t);
 	for (uint32_t i = 0; i < npages; i++) {
-		const uint8_t *p = (uint8_t *)np_chunk_subpage(c, i);
+		good = good && !c->subpage_of[i];
+		c->subpage_of[i] = (uint16_t)~i;
+	}
+	good = good && is_fresh(c);
+	for (size_t i = 0; i < npages; i++) {
+		const uint8_t *p = (uint8_t *)c->subpages +
+				   i * c->subpage_stride;
 
 		good = good && p[0] == (uint8_t)i &&
-		       p[size - 1] == (uint8_t)i;
+		       p[size - 1] == (uint8_t)i &&
+		       c->subpage_of[i] == (uint16_t)~i;
 	}
 	free_chunk(c);
 	return good;
@@ -639,7 +961,7 @@ static bool notices_bitmaps(struct np_chunk *c)
 		uint64_t bit = (uint64_t)1 << i % 64;
 		bool aged = c->aged[i / 64] & bit;
 
-		if (c->pages[i]) {
+		if (c->pages[i] && !(c->pages[i] & NP_PAGE_SUBPAGE)) {
 			c->dirty[i / 64] ^= bit;
 			if (np_chunk_valid(c))
 				return diag("page %u dirty", i), false;
@@ -672,7 +994,7 @@ static void test_damage(void)
 	ok(notices_tree(s.chunk), "any other value in its tree is noticed");
 	ok(notices_entries(s.chunk), "a wrong entry of its table is noticed");
 	ok(notices_swaps(s.chunk), "two that changed places are noticed");
-	ok(notices_bitmaps(s.chunk), "a taken dirty page, or an aged page "
+	ok(notices_bitmaps(s.chunk), "a dirty page of a run, or an aged page "
 	   "that is not dirty, is noticed");
 	s.chunk->free_bytes -= (size_t)1 << 13;
 	ok(!np_chunk_valid(s.chunk), "a page too few is noticed");
@@ -711,7 +1033,7 @@ static void test_misuse(void)
 
 int main(void)
 {
-	plan(ORDERS + 3 + 12 + 11 + 13 + 1 + 8 + 1 + 7 + 1);
+	plan(ORDERS + 3 + 12 + 11 + 13 + 1 + 14 + 8 + 13 + 6 + 1 + 7 + 1);
 	test_random_runs();
 	test_million();
 	test_netty();
@@ -719,6 +1041,9 @@ int main(void)
 	test_by_hand();
 	test_usage();
 	test_clean();
+	test_room();
+	test_touch();
+	test_reset();
 	test_layout();
 	test_damage();
 	test_misuse();

@@ -192,10 +192,14 @@ static void test_qinit(void)
 	c = make_chunk();
 	np_chunklist_add(&lists[NP_QINIT], c);
 	ok(take(&lists[NP_QINIT], 8, &run) == c && run.first == 0 &&
-	   run.clean, "an empty chunk in qInit serves 8 pages, clean");
+	   run.nclean == 8, "an empty chunk in qInit serves 8 pages, clean");
 	np_chunk_give_run(c, 0, 8);
 	ok(np_chunklist_settle(c) && c->list == &lists[NP_QINIT],
 	   "empty again it stays: it has never been a quarter full");
+	ok(take(&lists[NP_QINIT], 16, &run) == c && run.nclean == 8,
+	   "of 16 pages it says that 8 hold nothing");
+	np_chunk_give_run(c, 0, 16);
+	np_chunklist_settle(c);
 	ok(!take(&lists[NP_QINIT], 64, &run), "it does not serve a whole "
 	   "chunk, that is over 99 percent (Q2)");
 	ok(np_chunk_usage(c) == 0, "and was not asked");
@@ -497,7 +501,7 @@ static void test_random(void)
 
 int main(void)
 {
-	plan(7 + 19 + 7 + 12 + 4 + 8 + 6 + 8);
+	plan(7 + 19 + 7 + 12 + 5 + 8 + 6 + 8);
 	test_bounds();
 	test_thresholds();
 	test_cascade();

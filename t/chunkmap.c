@@ -32,6 +32,9 @@
 #define FULL_TABLE (64 * NP_MIB)
 
 static size_t page;
+static const struct np_owner anywhere = { .bind_node = NP_ANYWHERE,
+					  .pool = "x" };
+static const struct np_owner bound = { .bind_node = 0, .pool = "x" };
 static struct np_classes classes;
 static int scratch; /* a file that the kernel copies from */
 
@@ -39,7 +42,7 @@ static struct np_region *create(unsigned shift, unsigned order)
 {
 	if (np_classes_init(&classes, NP_FINE, shift, order))
 		bail_out("no classes");
-	return np_region_create(NULL, 0, 0, -1, &classes);
+	return np_region_create(NULL, 0, &anywhere, &classes);
 }
 
 static bool readable(const char *p)
@@ -130,7 +133,28 @@ static bool is_empty(const struct np_region *r)
 	for (size_t i = 0; i < r->size >> r->page_shift; i++)
 		if (r->pages[i])
 			return false;
-	return !r->is_huge && !r->used && !r->arena;
+	return !r->is_huge && !r->used && !r->arena && !r->unclean;
+}
+
+/* What a region is told when it is made. */
+static void test_owner(void)
+{
+	static const struct np_owner owner = { .tag = 7 << 16 | 2,
+					       .bind_node = NP_ANYWHERE,
+					       .pool = "mine" };
+	struct np_arena *arena = (void *)&scratch; /* not looked at */
+	struct np_region *r;
+
+	np_classes_init(&classes, NP_FINE, 13, 11);
+	r = np_region_create(arena, 300, &owner, &classes);
+	if (!r)
+		bail_out("no region");
+	ok(np_region_tag(r) == owner.tag && np_tag_slot(np_region_tag(r)) == 7
+	   && np_region_home(r) == 2, "a region has its owner's pool and home");
+	ok(r->arena == arena && r->arena_index == 300,
+	   "and its arena's number");
+	is_str(r->pool, "mine", "and the pool's name, for messages");
+	np_region_destroy(r);
 }
 
 static void test_region(unsigned shift, unsigned order)
@@ -183,7 +207,10 @@ static void test_several(void)
 
 static void test_huge(size_t size, size_t align)
 {
-	struct np_region *r = np_region_create_huge(3, -1, size, align);
+	static const struct np_owner owner = { .tag = 5 << 16 | 3,
+					       .bind_node = NP_ANYWHERE,
+					       .pool = "blocks" };
+	struct np_region *r = np_region_create_huge(&owner, size, align);
 	uintptr_t base;
 	char *p;
 
@@ -192,8 +219,10 @@ static void test_huge(size_t size, size_t align)
 	base = r->base;
 	p = (char *)base;
 	ok(r->is_huge && base % align == 0 && r->block_size == size &&
-	   np_region_home(r) == 3, "a huge block of %zu bytes at %zu", size,
+	   r->owner == &owner, "a huge block of %zu bytes at %zu", size,
 	   align);
+	ok(np_region_tag(r) == owner.tag && np_region_home(r) == 3 &&
+	   !strcmp(r->pool, "blocks"), "it knows its pool and home");
 	ok(is_found(r), "its slots find it, its neighbours do not");
 	ok(np_region_entry(r, p) == 0 && np_region_entry(r, p + 1) == 0 &&
 	   np_region_entry(r, p + size - 1) == 0,
@@ -207,38 +236,43 @@ static void test_huge(size_t size, size_t align)
 	ok(!find(base) && !readable(p), "and nobody's, and unmapped");
 }
 
+static int resize(struct np_region *r, size_t size)
+{
+	return np_region_resize_huge(r, NP_ANYWHERE, size);
+}
+
 static void test_resize(void)
 {
 	size_t size = SLOT + 4 * page;
-	struct np_region *r = np_region_create_huge(0, -1, size, SLOT);
+	struct np_region *r = np_region_create_huge(&anywhere, size, SLOT);
 	char *p = (char *)r->base;
 	bool wall;
 
 	memset(p, 'x', size);
-	is_int(np_region_resize_huge(r, -1, 2 * SLOT), 0, "it grows to its slots");
+	is_int(resize(r, 2 * SLOT), 0, "it grows to its slots");
 	is_size(r->block_size, 2 * SLOT, "and says so");
 	ok(is_filled(p, size, 'x') && is_filled(p + size, 2 * SLOT - size, 0),
 	   "what was there is kept, what came is zero");
 	wall = np_os_reserve_at(p + 2 * SLOT, page);
-	is_int(np_region_resize_huge(r, -1, 2 * SLOT + page), ENOMEM,
+	is_int(resize(r, 2 * SLOT + page), ENOMEM,
 	       "beyond its slots it cannot, where something lies there");
 	if (wall)
 		np_os_release(p + 2 * SLOT, page);
 	is_size(r->block_size, 2 * SLOT, "and is as before");
 	memset(p, 'y', 2 * SLOT);
-	is_int(np_region_resize_huge(r, -1, SLOT + page), 0, "it shrinks");
+	is_int(resize(r, SLOT + page), 0, "it shrinks");
 	ok(is_filled(p, SLOT + page, 'y'), "and keeps what it can");
-	is_int(np_region_resize_huge(r, -1, SLOT + 3 * page), 0, "it grows again");
+	is_int(resize(r, SLOT + 3 * page), 0, "it grows again");
 	ok(is_filled(p, SLOT + page, 'y') &&
 	   is_filled(p + SLOT + page, 2 * page, 0),
 	   "what it had given back is gone");
-	is_int(np_region_resize_huge(r, -1, SLOT + 3 * page), 0, "to its own size");
+	is_int(resize(r, SLOT + 3 * page), 0, "to its own size");
 	ok(is_found(r), "it is found as ever");
 	np_region_destroy(r);
-	r = np_region_create_huge(0, -1, page, SLOT);
+	r = np_region_create_huge(&anywhere, page, SLOT);
 	faultos_begin();
 	faultos_fail(1, ENOMEM);
-	is_int(np_region_resize_huge(r, -1, 2 * page), ENOMEM,
+	is_int(resize(r, 2 * page), ENOMEM,
 	       "where the kernel has no memory it does not grow");
 	is_size(r->block_size, page, "and is as before");
 	faultos_end();
@@ -254,12 +288,12 @@ static void test_neighbours(void)
 	np_region_destroy(r);
 	faultos_begin();
 	faultos.hint = (void *)at;
-	a = np_region_create_huge(0, -1, SLOT, SLOT);
+	a = np_region_create_huge(&anywhere, SLOT, SLOT);
 	faultos.hint = (void *)(at + SLOT);
-	b = np_region_create_huge(0, -1, SLOT, SLOT);
+	b = np_region_create_huge(&anywhere, SLOT, SLOT);
 	faultos_end();
 	ok(a && b && b->base == a->base + SLOT, "two blocks lie side by side");
-	is_int(np_region_resize_huge(a, -1, SLOT + page), ENOMEM,
+	is_int(resize(a, SLOT + page), ENOMEM,
 	       "one does not grow into the other");
 	ok(a->block_size == SLOT && is_found(a) && is_found(b),
 	   "and both are as before");
@@ -275,7 +309,7 @@ static void test_too_huge(void)
 
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		errno = 0;
-		ok(!np_region_create_huge(0, -1, sizes[i] & ~(page - 1),
+		ok(!np_region_create_huge(&anywhere, sizes[i] & ~(page - 1),
 					  SLOT) && errno == ENOMEM,
 		   "0x%zx bytes are NULL and ENOMEM", sizes[i]);
 	}
@@ -290,8 +324,8 @@ static void test_too_huge(void)
 static struct np_region *create_far(bool huge)
 {
 	if (huge)
-		return np_region_create_huge(0, 0, SLOT + page, SLOT);
-	return np_region_create(NULL, 0, 0, 0, &classes);
+		return np_region_create_huge(&bound, SLOT + page, SLOT);
+	return np_region_create(NULL, 0, &bound, &classes);
 }
 
 /* A region that was made is found, goes, and leaves nothing. */
@@ -367,7 +401,7 @@ static void test_no_leak(void)
 		refused = refused && !create(13, 11);
 		faultos_fail(1, ENOMEM);
 		refused = refused &&
-			  !np_region_create_huge(0, -1, page, SLOT);
+			  !np_region_create_huge(&anywhere, page, SLOT);
 	}
 	faultos_end();
 	ok(refused, "2000 times there is no memory");
@@ -432,7 +466,7 @@ static void test_order(void)
 	noting.mbind = noting_mbind;
 	noting.mprotect = noting_mprotect;
 	np_os = &noting;
-	r = np_region_create_huge(0, 0, page, SLOT);
+	r = np_region_create_huge(&bound, page, SLOT);
 	np_os = &np_os_linux;
 	ok(r && strstr(calls, "rbc") && !strchr(calls, 'R'),
 	   "memory is reserved, bound and only then committed: %s", calls);
@@ -472,8 +506,8 @@ static void *come_and_go(void *arg)
 	pthread_barrier_wait(&start);
 	for (int i = 0; i < NROUNDS; i++) {
 		struct np_region *r = i % 2
-			? np_region_create_huge(0, -1, page, SLOT)
-			: np_region_create(NULL, 0, 0, -1, &classes);
+			? np_region_create_huge(&anywhere, page, SLOT)
+			: np_region_create(NULL, 0, &anywhere, &classes);
 
 		if (!r)
 			break;
@@ -626,8 +660,8 @@ static void test_small(void)
 
 int main(void)
 {
-	plan(3 + 1 + 1 + 5 * 7 + 1 + 4 * 7 + 13 + 3 + 4 + 2 * 4 + 2 + 4 + 1 +
-	     2 + 4 + 1);
+	plan(3 + 1 + 1 + 5 * 7 + 3 + 1 + 4 * 8 + 13 + 3 + 4 + 2 * 4 + 2 + 4 +
+	     1 + 2 + 4 + 1);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	np_meta_init(NULL);
@@ -639,6 +673,7 @@ int main(void)
 	test_region(12, 0);
 	test_region(14, 11);
 	test_region(16, 14);
+	test_owner();
 	test_several();
 	test_huge(page, SLOT);
 	test_huge(SLOT, SLOT);

@@ -107,12 +107,24 @@ static inline void conf_limit_memory(void)
 	alarm(60);
 }
 
-/* NPOOL_TEST_LEVEL=all: try more. */
-static inline bool conf_is_long(void)
+/* How much to try, by NPOOL_TEST_LEVEL: quick (when nothing is said), check
+ * or all. */
+static inline unsigned conf_by_level(unsigned quick, unsigned check,
+				     unsigned all)
 {
 	const char *level = getenv("NPOOL_TEST_LEVEL");
 
-	return level && !strcmp(level, "all");
+	if (!level || !strcmp(level, "quick"))
+		return quick;
+	return strcmp(level, "all") ? check : all;
+}
+
+/* The same for one that has a variable of its own. */
+static inline unsigned conf_number(const char *variable, unsigned otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? (unsigned)atoi(text) : otherwise;
 }
 
 #endif

@@ -38,10 +38,11 @@ static int64_t value_of(const struct np_config *config,
 
 static const struct np_option *option_named(const char *name)
 {
-	for (size_t i = 0; i < np_noptions; i++)
-		if (!strcmp(np_options[i].name, name))
-			return &np_options[i];
-	bail_out("there is no option %s", name);
+	const struct np_option *o = np_config_find(name);
+
+	if (!o)
+		bail_out("there is no option %s", name);
+	return o;
 }
 
 static int64_t get(const struct np_config *config, const char *name)
@@ -51,7 +52,8 @@ static int64_t get(const struct np_config *config, const char *name)
 
 static bool is_number(const struct np_option *o)
 {
-	return o->type == NP_OPT_NUMBER || o->type == NP_OPT_SIZE;
+	return o->type == NP_OPT_NUMBER || o->type == NP_OPT_BYTES ||
+	       o->type == NP_OPT_SIZE;
 }
 
 static bool same(const struct np_config *a, const struct np_config *b)
@@ -125,78 +127,257 @@ static void test_rows(void)
 	}
 }
 
-static void test_words(void)
+static void test_find(void)
 {
-	const struct np_option *o = option_named("classes");
+	bool found = true;
+
+	for (size_t i = 0; i < np_noptions; i++)
+		found = found && np_config_find(np_options[i].name) ==
+				 &np_options[i];
+	ok(found, "each option is found by its name, which no other has");
+	ok(!np_config_find("") && !np_config_find("arena") &&
+	   !np_config_find("arenass") && !np_config_find("Arenas") &&
+	   !np_config_find("cache"), "no other name finds one");
+}
+
+/* Does the option show as the other config shows it? */
+static bool shows_same(const struct np_config *a, const struct np_config *b,
+		       const struct np_option *o)
+{
+	char of_a[NP_CONFIG_PATH_MAX], of_b[NP_CONFIG_PATH_MAX];
+
+	np_config_show(a, o, of_a, sizeof of_a);
+	np_config_show(b, o, of_b, sizeof of_b);
+	return !strcmp(of_a, of_b);
+}
+
+/* Sets it to something else than its preset. */
+static bool set_other(struct np_config *config, const struct np_option *o)
+{
+	int64_t other = o->preset == o->min ? o->max : o->min;
+
+	return o->type == NP_OPT_TEXT ? np_config_set(config, o, "x")
+				      : np_config_set_number(config, o, other);
+}
+
+/* Two rows of one field would be seen here. */
+static void test_fields(void)
+{
+	struct np_config config, preset;
+	bool alone = true;
+
+	np_config_preset(&preset);
+	for (size_t i = 0; i < np_noptions; i++) {
+		config = preset;
+		alone = alone && set_other(&config, &np_options[i]);
+		for (size_t k = 0; k < np_noptions; k++)
+			alone = alone && shows_same(&config, &preset,
+						    &np_options[k]) == (i != k);
+	}
+	ok(alone, "to set one option changes it, and no other");
+}
+
+static void test_words(const char *name, const char *preset)
+{
+	const struct np_option *o = option_named(name);
 	struct np_config config;
+	bool said_all = true;
 	char text[80];
 
-	ok(!strcmp(o->words[o->preset], "fine"), "classes: fine is the preset");
+	is_str(o->words[o->preset], preset, "%s: %s is the preset", name,
+	       preset);
 	for (int64_t i = o->min; i <= o->max; i++) {
 		np_config_preset(&config);
-		snprintf(text, sizeof text, "classes:%s", o->words[i]);
+		snprintf(text, sizeof text, "%s:%s", name, o->words[i]);
 		ok(parse(&config, text) == 0 && value_of(&config, o) == i,
 		   "%s is accepted", text);
 	}
 	ok(!o->words[o->max + 1], "there are no more words than values");
-	is_uint(parse(&config, "classes:coarse"), 1, "classes:coarse is not");
-	ok(strstr(said, "'coarse'") && strstr(said, "netty") &&
-	   strstr(said, "fine"), "the words that are there are said");
-	is_uint(parse(&config, "classes:fin"), 1, "half a word is not");
-	is_uint(parse(&config, "classes:1"), 1, "nor its number");
+	snprintf(text, sizeof text, "%s:coarse", name);
+	is_uint(parse(&config, text), 1, "%s is not", text);
+	for (int64_t i = o->min; i <= o->max; i++)
+		said_all = said_all && strstr(said, o->words[i]);
+	ok(said_all && strstr(said, "'coarse'"),
+	   "the words that are there are said");
+	snprintf(text, sizeof text, "%s:%.3s", name, o->words[0]);
+	is_uint(parse(&config, text), 1, "half a word is not");
+	snprintf(text, sizeof text, "%s:1", name);
+	is_uint(parse(&config, text), 1, "nor its number");
 }
 
-/* --- paths and sizes -------------------------------------------------- */
+/* --- one value -------------------------------------------------------- */
 
-static void test_paths(void)
+/* Without the environment: who calls says himself what was wrong. */
+static void test_set(void)
 {
-	char text[NP_CONFIG_PATH_MAX + 80] = "segment:";
-	size_t key = strlen(text);
-	struct np_config config;
+	const struct np_option *decay = option_named("decay_ms");
+	const struct np_option *page = option_named("page_size");
+	struct np_config config, before;
+	struct catch c = catch_begin();
+	bool refused;
 
 	np_config_preset(&config);
-	is_str(config.segment, "", "segment: empty is the preset");
-	ok(!parse(&config, "segment:/run/a:b") &&
-	   !strcmp(config.segment, "/run/a:b"), "a path may hold a colon");
-	memset(text + key, 'p', NP_CONFIG_PATH_MAX - 1);
-	ok(!parse(&config, text) && strlen(config.segment) ==
-	   NP_CONFIG_PATH_MAX - 1, "and be 255 bytes long");
+	before = config;
+	refused = !np_config_set(&config, decay, "-2") &&
+		  !np_config_set(&config, decay, "") &&
+		  !np_config_set(&config, decay, "1s") &&
+		  !np_config_set(&config, page, "12K") &&
+		  !np_config_set(&config, option_named("policy"), "0") &&
+		  !np_config_set_number(&config, decay, -2) &&
+		  !np_config_set_number(&config, decay, decay->max + 1) &&
+		  !np_config_set_number(&config, page, 12288) &&
+		  !np_config_set_number(&config, page, -4096) &&
+		  !np_config_set_number(&config, page, INT64_MIN);
+	catch_end(&c, said);
+	ok(refused && same(&config, &before) && !*said,
+	   "what is no value is refused, changes nothing, and nobody is told");
+	ok(np_config_set(&config, decay, "250") &&
+	   get(&config, "decay_ms") == 250, "a value is set from text");
+	ok(np_config_set_number(&config, decay, -1) &&
+	   get(&config, "decay_ms") == -1, "or from a number");
+	ok(np_config_set(&config, page, "64K") &&
+	   get(&config, "page_size") == 65536, "a size too");
+}
+
+static void test_describe(void)
+{
+	char text[80], few[5] = "....";
+	bool good = true;
+
+	for (size_t i = 0; i < np_noptions; i++) {
+		const struct np_option *o = &np_options[i];
+		char whole[400];
+
+		np_config_describe(o, whole, sizeof whole);
+		good = good && *whole && strlen(whole) < sizeof text &&
+		       strstr(whole, o->unit);
+	}
+	ok(good, "what an option may be is said with its unit, in 79 bytes");
+	np_config_describe(option_named("decay_ms"), text, sizeof text);
+	is_str(text, "-1..86400000 ms", "a number by its range");
+	np_config_describe(option_named("page_size"), text, sizeof text);
+	is_str(text, "a power of two, 4096..1048576 bytes", "a size too");
+	np_config_describe(option_named("cache_bytes"), text, sizeof text);
+	is_str(text, "0..1073741824 bytes", "bytes need be no power of two");
+	np_config_describe(option_named("policy"), text, sizeof text);
+	is_str(text, "local or interleave", "words by name");
+	np_config_describe(option_named("node_set"), text, sizeof text);
+	is_str(text, "a list of nodes below 256 bytes", "text by its length");
+	np_config_describe(option_named("policy"), few, 4);
+	is_str(few, "loc", "no more is written than there is room for");
+}
+
+static void test_scopes(void)
+{
+	static const char *const live[] = { "cache_bytes", "huge_bytes",
+		"decay_ms", "soft_limit", "hard_limit", "node_soft_limit",
+		"node_hard_limit" };
+	static const char *const process[] = { "background", "check", "nodes",
+					       "segment" };
+	unsigned nlive = 0, nprocess = 0;
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof live / sizeof *live; i++)
+		good = good && option_named(live[i])->scope == NP_OPT_LIVE;
+	for (size_t i = 0; i < sizeof process / sizeof *process; i++)
+		good = good && option_named(process[i])->scope ==
+			(i ? NP_OPT_PROCESS : NP_OPT_PROCESS_LIVE);
+	for (size_t i = 0; i < np_noptions; i++) {
+		nlive += np_options[i].scope == NP_OPT_LIVE;
+		nprocess += np_options[i].scope >= NP_OPT_PROCESS;
+	}
+	ok(good && nlive == sizeof live / sizeof *live &&
+	   nprocess == sizeof process / sizeof *process,
+	   "bounds and decay can be set while a pool runs, the geometry "
+	   "cannot");
+}
+
+/* --- texts and sizes -------------------------------------------------- */
+
+static void test_texts(const char *name)
+{
+	const struct np_option *o = option_named(name);
+	char text[NP_CONFIG_PATH_MAX + 80], shown[NP_CONFIG_PATH_MAX];
+	struct np_config config;
+	size_t key;
+
+	np_config_preset(&config);
+	np_config_show(&config, o, shown, sizeof shown);
+	is_str(shown, "", "%s: empty is the preset", name);
+	snprintf(text, sizeof text, "%s:/run/a:b", name);
+	key = strlen(name) + 1;
+	parse(&config, text);
+	np_config_show(&config, o, shown, sizeof shown);
+	is_str(shown, text + key, "it may hold a colon");
+	memset(text + key, 'p', NP_CONFIG_PATH_MAX);
+	text[key + NP_CONFIG_PATH_MAX - 1] = '\0';
+	ok(!parse(&config, text) &&
+	   (np_config_show(&config, o, shown, sizeof shown),
+	    strlen(shown) == NP_CONFIG_PATH_MAX - 1), "and be 255 bytes long");
 	text[key + NP_CONFIG_PATH_MAX - 1] = 'q';
+	text[key + NP_CONFIG_PATH_MAX] = '\0';
 	is_uint(parse(&config, text), 1, "but not 256");
-	ok(strstr(said, "segment") && strlen(config.segment) ==
-	   NP_CONFIG_PATH_MAX - 1, "which is said, and changes nothing");
-	ok(!parse(&config, "segment:") && !*config.segment,
-	   "it can be emptied");
+	np_config_show(&config, o, shown, sizeof shown);
+	ok(strstr(said, name) && strlen(shown) == NP_CONFIG_PATH_MAX - 1 &&
+	   !strchr(shown, 'q'), "which is said, and changes nothing");
+	text[key] = '\0';
+	parse(&config, text);
+	np_config_show(&config, o, shown, sizeof shown);
+	is_str(shown, "", "it can be emptied");
 }
 
 static void test_units(void)
 {
 	static const struct {
-		const char *text;
-		int64_t size; /* 0: refused */
-	} known[] = { { "page_size:4K", 4096 },	   { "page_size:64K", 65536 },
-		      { "page_size:1M", 1 << 20 }, { "page_size:16384", 16384 },
-		      { "page_size:1G", 0 },	   { "page_size:64k", 0 },
-		      { "page_size:64KB", 0 },	   { "page_size:K", 0 },
-		      { "page_size:4 K", 0 },	   { "page_size:12K", 0 },
-		      { "page_size:-4K", 0 },	   { "arenas:1K", 0 },
-		      { "page_size:9007199254740993K", 0 },
-		      { "page_size:9223372036854775807G", 0 } };
+		const char *name, *text;
+		int64_t size; /* -1: refused */
+	} known[] = {
+		{ "page_size", "4K", 4096 },
+		{ "page_size", "64K", 65536 },
+		{ "page_size", "1M", 1 << 20 },
+		{ "page_size", "16384", 16384 },
+		{ "page_size", "1G", -1 },
+		{ "page_size", "64k", -1 },
+		{ "page_size", "64KB", -1 },
+		{ "page_size", "K", -1 },
+		{ "page_size", "4 K", -1 },
+		{ "page_size", "12K", -1 },
+		{ "page_size", "-4K", -1 },
+		{ "page_size", "9007199254740993K", -1 },
+		{ "page_size", "9223372036854775807G", -1 },
+		{ "cache_bytes", "0", 0 },
+		{ "cache_bytes", "0K", 0 },
+		{ "cache_bytes", "12K", 12288 },
+		{ "cache_bytes", "1000001", 1000001 },
+		{ "cache_bytes", "1G", 1 << 30 },
+		{ "cache_bytes", "1025M", -1 },
+		{ "cache_bytes", "1T", -1 },
+		{ "cache_bytes", "-1K", -1 },
+		{ "huge_bytes", "3M", 3 << 20 },
+		{ "soft_limit", "65536G", (int64_t)1 << 46 },
+		{ "hard_limit", "65537G", -1 },
+		{ "node_hard_limit", "17179869184G", -1 }, /* 2^64 */
+		{ "node_soft_limit", "1M1", -1 },
+		{ "arenas", "1K", -1 },
+		{ "decay_ms", "1K", -1 },
+		{ "cache_pieces", "0K", -1 },
+	};
 
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
 		struct np_config config, before;
+		char text[80];
 
 		preset_small(&config);
 		before = config;
-		if (known[i].size)
-			ok(!parse(&config, known[i].text) &&
-			   get(&config, "page_size") == known[i].size,
-			   "%s is %" PRId64 " bytes", known[i].text,
-			   known[i].size);
+		snprintf(text, sizeof text, "%s:%s", known[i].name,
+			 known[i].text);
+		if (known[i].size >= 0)
+			ok(!parse(&config, text) &&
+			   get(&config, known[i].name) == known[i].size,
+			   "%s is %" PRId64 " bytes", text, known[i].size);
 		else
-			ok(parse(&config, known[i].text) == 1 &&
-			   same(&config, &before), "%s is refused",
-			   known[i].text);
+			ok(parse(&config, text) == 1 &&
+			   same(&config, &before), "%s is refused", text);
 	}
 }
 
@@ -227,6 +408,15 @@ static void test_geometry(void)
 				       strstr(said, "max_order");
 		}
 	ok(good, "a chunk of at most 1 GiB is accepted, any other ignored");
+	good = true;
+	for (unsigned shift = 12; shift <= 20; shift++)
+		for (unsigned order = 0; order <= 14; order++) {
+			config.page_size = (int64_t)1 << shift;
+			config.max_order = order;
+			good = good && np_config_geometry_fits(&config) ==
+				       (shift + order <= 30);
+		}
+	ok(good, "who sets them one by one can ask whether it fits");
 	np_config_preset(&config);
 	parse(&config, "page_size:16K,max_order:5");
 	is_uint(parse(&config, "page_size:1M,max_order:14,arenas:3"), 1,
@@ -246,7 +436,8 @@ static void test_garbage(void)
 		"arenas:1.5", "arenas:1:2", "arenas:--1", "arenas;1",
 		"Arenas:1", "arenas :1", "arena:1", "arenass:1", ":5", ":",
 		"arenas:99999999999999999999", "decay_ms:-2",
-		"arenas:-9223372036854775808", "check:true", "cache:yes",
+		"arenas:-9223372036854775808", "check:true", "cache:1",
+		"cache_pieces:yes", "soft_limit:1Q", "policy:Local",
 		"\xff\xfe", "%s%n:1", "arenas:%n", "frobnicate:1",
 	};
 
@@ -322,7 +513,8 @@ static void test_long_parts(void)
 static void test_random_text(void)
 {
 	static const char *const bits[] = {
-		"arenas", "page_size", "max_order", "segment", "classes", ":",
+		"arenas", "page_size", "max_order", "segment", "classes",
+		"policy", "local", "hard_limit", "node_set", "G", ":",
 		":", ":", ",", ",", "netty", "fine", "0", "1", "4096", "64K",
 		"-", "K", "M", " ", "\n", "%s", "\xff", "99999999999", "14",
 	};
@@ -342,7 +534,7 @@ static void test_random_text(void)
 		for (size_t i = 0; i < np_noptions; i++) {
 			const struct np_option *o = &np_options[i];
 
-			good = good && (o->type == NP_OPT_PATH ||
+			good = good && (o->type == NP_OPT_TEXT ||
 					(value_of(&config, o) >= o->min &&
 					 value_of(&config, o) <= o->max));
 		}
@@ -361,7 +553,7 @@ static void random_value(struct rng *rng, const struct np_option *o,
 	uint64_t span = (uint64_t)(o->max - o->min) + 1;
 	int64_t value = o->min + (int64_t)rng_below(rng, span);
 
-	if (o->type == NP_OPT_PATH)
+	if (o->type == NP_OPT_TEXT)
 		snprintf(text, size, "/run/%u", (unsigned)rng_below(rng, 99));
 	else if (o->type == NP_OPT_WORD)
 		snprintf(text, size, "%s", o->words[value]);
@@ -515,11 +707,18 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "report"))
 		return report();
-	plan(row_claims() + 8 + 6 + 14 + 4 + 24 + 5 + 4 + 1 + 1 +
-	     (unsigned)np_noptions + 2 + 2 + 1);
+	plan(row_claims() + 2 + 1 + 2 * 8 + 4 + 7 + 1 + 2 * 6 + 29 + 5 + 27 +
+	     5 + 4 + 1 + 1 + (unsigned)np_noptions + 2 + 2 + 1);
 	test_rows();
-	test_words();
-	test_paths();
+	test_find();
+	test_fields();
+	test_words("classes", "fine");
+	test_words("policy", "local");
+	test_set();
+	test_describe();
+	test_scopes();
+	test_texts("segment");
+	test_texts("node_set");
 	test_units();
 	test_geometry();
 	test_garbage();

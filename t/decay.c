@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * decay: free pages really leave the process (mincore), after the time that
- * was asked for and not before; pages in use, pinned chunks and those who said
- * "never" keep theirs.
+ * decay: free pages really leave the process (mincore), with the second tick
+ * and not before, and are charged no more; pages in use, pinned and populated
+ * chunks and those who said "never" keep theirs.
  *
- * The clock is the arena's: a tick is made to be due by setting back
- * next_tick_ms. One test waits for the real one.
+ * When ticks come is for t/tick.c.
  */
 #include "arena.h"
 #include "decay.h"
@@ -17,23 +16,26 @@
 #include "tap.h"
 
 #include <string.h>
-#include <time.h> /* nanosleep */
 
 #define RUN_PAGES 64
-#define VISITS_A_LOOK 32 /* as in decay.c: at most so many to a look */
 
 static struct np_classes classes;
 static struct np_arena arena;
 static size_t run_size;
 static unsigned run_class;
+static struct np_limit limit;
 
 /* An arena with one run in use, so that its chunk stays. */
 static void *begin(unsigned policies, int64_t decay_ms)
 {
+	struct np_owner owner = { .bind_node = NP_ANYWHERE,
+				  .pool = "test",
+				  .limits = { .pool = &limit } };
 	void *anchor;
 
 	memset(&arena, 0, sizeof arena);
-	np_arena_init(&arena, &classes, 0, -1, 0, policies, decay_ms);
+	memset(&limit, 0, sizeof limit);
+	np_arena_init(&arena, &classes, &owner, 0, policies, decay_ms);
 	if (np_arena_take(&arena, run_class, 1, &anchor) != 1)
 		bail_out("no memory");
 	memset(anchor, 'a', run_size);
@@ -72,11 +74,9 @@ static void visit(unsigned n)
 		np_arena_put(&arena, NULL, 0);
 }
 
-/* The next visits find that the time for a tick has come. */
-static void tick(void)
+static size_t tick(void)
 {
-	arena.next_tick_ms = 1;
-	visit(VISITS_A_LOOK);
+	return np_decay_tick(&arena);
 }
 
 static size_t resident(const void *p)
@@ -84,11 +84,10 @@ static size_t resident(const void *p)
 	return pages_resident(p, run_size) * np_os_page_size();
 }
 
-static void sleep_ms(long ms)
+/* What is charged beyond the anchor. */
+static size_t charged(void)
 {
-	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&t, NULL);
+	return np_limit_charged(&limit) - run_size;
 }
 
 /* --- ticks ------------------------------------------------------------ */
@@ -102,10 +101,10 @@ static void test_ticks(void)
 	is_size(resident(p), run_size, "pages in use stay");
 	put(p);
 	is_size(resident(p), run_size, "a freed page is there still");
-	visit(10 * VISITS_A_LOOK);
+	visit(1000);
 	is_size(resident(p), run_size, "visits alone purge nothing");
-	tick();
-	is_size(resident(p), run_size, "the first tick only ages it");
+	is_size(tick(), 0, "the first tick gives nothing back");
+	is_size(resident(p), run_size, "it only ages the page");
 	q = take();
 	is_ptr(q, p, "an aged run is handed out again");
 	tick();
@@ -115,8 +114,10 @@ static void test_ticks(void)
 	put(q);
 	tick();
 	is_size(resident(p), run_size, "freed anew it is young again");
-	tick();
-	is_size(resident(p), 0, "the second tick purges it");
+	is_size(charged(), run_size, "and charged");
+	is_size(tick(), run_size, "the second tick says what it gives back");
+	is_size(resident(p), 0, "it is gone");
+	is_size(charged(), 0, "and not charged any more");
 	is_uint(np_count_get(&arena.count->purged), run_size,
 		"which counts as purged");
 	q = take();
@@ -167,9 +168,61 @@ static size_t empty_subpage(int64_t decay_ms, unsigned nticks)
 
 static void test_empty_subpage(void)
 {
-	is_size(empty_subpage(60000, 3), 0,
-		"the last subpage of a pool decays too when it is empty");
-	is_size(empty_subpage(0, 0), 0, "with decay_ms 0 at once");
+	is_size(empty_subpage(60000, 1), 1,
+		"the last subpage of a pool is there when it is empty");
+	is_size(empty_subpage(60000, 2), 0, "but decays too");
+	is_size(empty_subpage(0, 0), 1, "with decay_ms 0 a free leaves it");
+	is_size(empty_subpage(0, 1), 0, "a tick takes it at once");
+	is_size(empty_subpage(-1, 5), 1, "with -1 none does");
+}
+
+/* A class whose subpages have several pages. */
+static unsigned class_of_many_pages(void)
+{
+	unsigned class = np_class_of(&classes, 4096);
+
+	while (classes.row[class].npages < 4 || !classes.row[class].nelems)
+		if (++class > classes.n)
+			bail_out("no such class");
+	return class;
+}
+
+/* Elements on the subpage's first half come back, those on the other stay. */
+static void test_part_of_subpage(void)
+{
+	unsigned class = class_of_many_pages();
+	const struct np_class *row = &classes.row[class];
+	size_t half = (size_t)row->npages / 2 << classes.page_shift;
+	void *anchor = begin(NP_ALL_POLICIES, 60000);
+	static void *p[1000];
+	unsigned n = row->nelems, wrong = 0;
+	char *start;
+
+	if (np_arena_take(&arena, class, n, p) != n)
+		bail_out("no memory");
+	start = p[0];
+	for (unsigned i = 0; i < n; i++)
+		memset(p[i], 'e', row->size);
+	for (unsigned i = 0; i < n; i++)
+		if ((char *)p[i] + row->size <= start + half)
+			put(p[i]), p[i] = NULL;
+	half -= half % row->size; /* an element may lie across */
+	half -= half % np_os_page_size();
+	is_size(tick(), 0, "pages of a subpage on which nothing is taken age");
+	ok(tick() > 0, "and are given back");
+	is_size(pages_resident(start, half), 0, "they are gone");
+	for (unsigned i = 0; i < n; i++) {
+		const char *e = p[i];
+
+		wrong += e && (*e != 'e' || memcmp(e, e + 1, row->size - 1));
+	}
+	is_uint(wrong, 0, "what is taken on the others keeps its contents");
+	is_size(charged(), (size_t)row->npages << classes.page_shift,
+		"the subpage is charged whole while it is there");
+	for (unsigned i = 0; i < n; i++)
+		if (p[i])
+			put(p[i]);
+	ok(end(anchor), "the run in use was not touched");
 }
 
 static void test_spare(void)
@@ -182,13 +235,16 @@ static void test_spare(void)
 	memset(p, 'x', classes.chunk_size);
 	put(p);
 	ok(arena.spare && arena.spare->base == p, "a chunk becomes the spare");
-	tick();
-	tick();
-	is_size(pages_resident(p, classes.chunk_size), 0,
-		"its pages decay, its addresses stay");
-	ok(pages_mapped(p, classes.chunk_size), "which are still mapped");
-	end(anchor);
-	ok(!pages_mapped(p, np_os_page_size()), "until the arena ends");
+	is_size(tick(), 0, "the first tick leaves it");
+	ok(arena.spare && pages_resident(p, classes.chunk_size) > 0,
+	   "with its pages");
+	is_size(tick(), classes.chunk_size, "the second takes it whole");
+	ok(!arena.spare && !np_place_of(p).chunk, "its addresses are nobody's");
+	is_size(pages_resident(p, classes.chunk_size), 0, "its pages are gone");
+	is_size(charged(), 0, "and not charged");
+	ok(end(anchor), "the run in use was not touched");
+	ok(!pages_mapped(p, np_os_page_size()),
+	   "its region is unmapped when the arena ends");
 }
 
 /* --- options ---------------------------------------------------------- */
@@ -200,6 +256,7 @@ static void test_at_once(void)
 
 	put(p);
 	is_size(resident(p), 0, "decay_ms 0: gone with the free itself");
+	is_size(charged(), 0, "and charged no more");
 	ok(end(anchor), "but not what is in use");
 }
 
@@ -220,7 +277,8 @@ static void test_never(void)
 	anchor = begin(NP_ALL_POLICIES & ~NP_DECAY, 0);
 	p = take();
 	put(p);
-	is_size(resident(p), run_size, "without the policy nothing decays");
+	is_size(tick() + tick(), 0, "without the policy no tick does anything");
+	is_size(resident(p), run_size, "nothing decays");
 	end(anchor);
 }
 
@@ -234,6 +292,29 @@ static void test_pinned(void)
 	is_size(resident(p), run_size, "a pinned chunk keeps its pages");
 	np_arena_trim(&arena);
 	is_size(resident(p), run_size, "a trim does not take them either");
+	end(anchor);
+}
+
+static void test_reserved(bool populate)
+{
+	void *anchor = begin(NP_ALL_POLICIES, 0);
+	unsigned class = np_class_of(&classes, classes.chunk_size);
+	size_t stays = populate ? classes.chunk_size : 0;
+	void *p;
+
+	if (np_arena_reserve(&arena, populate, false) != 0 ||
+	    np_arena_take(&arena, class, 1, &p) != 1)
+		bail_out("no memory");
+	memset(p, 'x', classes.chunk_size);
+	put(p);
+	tick();
+	tick();
+	np_decay_all(&arena);
+	is_size(pages_resident(p, classes.chunk_size) * np_os_page_size(),
+		stays, "a chunk that was reserved%s its pages",
+		populate ? " and populated keeps" : " alone gives back");
+	is_size(charged(), stays, "and is charged for those that stay");
+	ok(np_place_of(p).chunk, "but stays itself");
 	end(anchor);
 }
 
@@ -290,36 +371,7 @@ static void test_locked(void)
 	end(anchor);
 }
 
-/* --- the real clock --------------------------------------------------- */
-
-#define DECAY_MS 80
-
-static void test_clock(void)
-{
-	void *anchor = begin(NP_ALL_POLICIES, DECAY_MS);
-	uint64_t freed, looked;
-	char *p = take();
-	size_t there;
-
-	visit(VISITS_A_LOOK); /* now it knows the time */
-	put(p);
-	freed = np_os_now_ms();
-	visit(VISITS_A_LOOK);
-	there = resident(p);
-	looked = np_os_now_ms();
-	if (looked - freed < DECAY_MS / 2)
-		is_size(there, run_size, "a page stays for decay_ms / 2");
-	else
-		skip(1, "needs a machine that is less busy");
-	for (int i = 0; i < 100 && resident(p); i++) {
-		sleep_ms(DECAY_MS / 8);
-		visit(VISITS_A_LOOK);
-	}
-	is_size(resident(p), 0, "then it goes, without any trim");
-	ok(np_os_now_ms() - freed >= DECAY_MS / 2,
-	   "not before decay_ms / 2 have passed");
-	ok(end(anchor), "what is in use stays");
-}
+/* --- contents --------------------------------------------------------- */
 
 /* Random runs come and go under ticks: no content is ever lost. */
 static void test_contents(void)
@@ -356,7 +408,7 @@ static void test_contents(void)
 
 int main(void)
 {
-	plan(41);
+	plan(63);
 	np_meta_init(NULL);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 9))
 		bail_out("nothing to start with");
@@ -365,13 +417,15 @@ int main(void)
 	test_ticks();
 	test_zero_after_purge();
 	test_empty_subpage();
+	test_part_of_subpage();
 	test_spare();
 	test_at_once();
 	test_never();
 	test_pinned();
+	test_reserved(false);
+	test_reserved(true);
 	test_denied();
 	test_locked();
-	test_clock();
 	test_contents();
 	return done();
 }

@@ -2,8 +2,9 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * depot: full magazines are exchanged for empty ones, whole; shelves and the
- * inbox are bounded in magazines and bytes, and count what they hold; threads
- * that exchange at once lose nothing and get nothing twice.
+ * inbox are bounded in magazines and bytes, and count what they hold; a tick
+ * takes what nobody needed since the last; threads that exchange at once lose
+ * nothing and get nothing twice.
  *
  * The pieces are numbers here: a depot never looks at them.
  */
@@ -25,6 +26,8 @@
 
 static struct np_topology topology;
 static struct np_classes classes;
+static struct np_segment segment;
+static struct np_segment_node *node;
 static struct np_depot *depot;
 
 static struct np_mag *magazine(uint32_t n)
@@ -40,7 +43,7 @@ static struct np_mag *magazine(uint32_t n)
 
 static uint64_t counted(void)
 {
-	return np_count_get(&np_segment_node(HOME)->depot_bytes);
+	return np_count_get(&node->depot_bytes);
 }
 
 static unsigned length(const struct np_mag *m)
@@ -57,7 +60,7 @@ static void destroy_all(struct np_mag *m)
 	while (m) {
 		struct np_mag *next = m->next;
 
-		np_mag_destroy(HOME, m);
+		np_mag_destroy(m);
 		m = next;
 	}
 }
@@ -90,7 +93,7 @@ static void test_exchange(void)
 	   "an empty one that was left is handed out in exchange");
 	ok(np_depot_put(depot, CLASS, SIZE, b, &other) && !other,
 	   "once");
-	np_mag_destroy(HOME, mine);
+	np_mag_destroy(mine);
 	is_uint(length(mine = np_depot_drain(depot, CLASS)), 2,
 		"draining takes both");
 	is_uint(counted(), 0, "and their bytes");
@@ -116,7 +119,7 @@ static void test_shelf_bound(void)
 	   "one magazine finds room however large its pieces are");
 	m = magazine(1);
 	ok(!np_depot_put(depot, CLASS, 16, m, &empty), "no second one then");
-	np_mag_destroy(HOME, m);
+	np_mag_destroy(m);
 	destroy_all(np_depot_drain(depot, CLASS));
 	is_uint(counted(), 0, "drained, nothing counts");
 }
@@ -130,14 +133,101 @@ static void test_empties_freed(void)
 		for (int i = 0; i < 5; i++)
 			np_depot_put(depot, CLASS, SIZE, magazine(1), &empty);
 		for (int i = 0; i < 5; i++)
-			np_mag_destroy(HOME, np_depot_get(depot, CLASS, SIZE,
-							  magazine(0)));
+			np_mag_destroy(np_depot_get(depot, CLASS, SIZE,
+						    magazine(0)));
 		destroy_all(np_depot_drain(depot, CLASS));
 		if (round == 10)
 			before = np_meta_mapped();
 	}
 	is_size(np_meta_mapped(), before,
 		"draining frees the empty ones: nothing leaks");
+}
+
+/* --- ticks ------------------------------------------------------------ */
+
+static void put(uint32_t n)
+{
+	struct np_mag *empty;
+
+	if (!np_depot_put(depot, CLASS, SIZE, magazine(n), &empty))
+		bail_out("the shelf is full");
+	np_mag_destroy(empty);
+}
+
+static struct np_mag *get(void)
+{
+	return np_depot_get(depot, CLASS, SIZE, NULL);
+}
+
+/* How many magazines a tick takes. */
+static unsigned tick(void)
+{
+	struct np_mag *old = np_depot_tick(depot, CLASS, SIZE);
+	unsigned n = length(old);
+
+	destroy_all(old);
+	return n;
+}
+
+static void test_tick(void)
+{
+	is_uint(tick(), 0, "a tick takes nothing from an empty shelf");
+	for (int i = 0; i < 5; i++)
+		put(10);
+	is_uint(tick(), 0, "nor what has just come");
+	is_uint(counted(), 50 * SIZE, "which counts");
+	for (int i = 0; i < 3; i++)
+		np_mag_destroy(get());
+	for (int i = 0; i < 3; i++)
+		put(10);
+	is_uint(tick(), 2, "of five of which three were needed it takes two");
+	is_uint(counted(), 30 * SIZE, "the others count");
+	is_uint(tick(), 3, "when none was needed it takes all");
+	is_uint(counted(), 0, "then nothing counts");
+	is_uint(tick(), 0, "and nothing is there");
+}
+
+/* What is needed is counted in bytes: magazines are not all full. */
+static void test_tick_bytes(void)
+{
+	struct np_mag *mag;
+
+	put(64);
+	put(3);
+	put(20);
+	is_uint(tick(), 0, "three magazines of 87 pieces come");
+	mag = get(); /* of 20: 67 lay there all the time */
+	is_uint(tick(), 2, "what is smaller than what lay there goes");
+	is_uint(counted(), 0, "and counts no more");
+	np_mag_destroy(mag);
+	put(64);
+	put(64);
+	is_uint(tick(), 0, "two large ones come");
+	np_mag_destroy(get());
+	put(3);
+	is_uint(tick(), 1, "64 pieces were not needed: the small one goes");
+	is_uint(counted(), 64 * SIZE, "but not a large one besides");
+	is_uint(tick(), 1, "until the next");
+}
+
+static void test_tick_empties(void)
+{
+	struct np_mag *full, *empty;
+
+	put(1);
+	put(1);
+	np_mag_destroy(np_depot_get(depot, CLASS, SIZE, magazine(0)));
+	tick();
+	ok(np_depot_put(depot, CLASS, SIZE, full = magazine(1), &empty) &&
+	   empty, "a tick that leaves full magazines leaves empty ones");
+	is_ptr(np_depot_get(depot, CLASS, SIZE, empty), full,
+	       "which are exchanged");
+	np_mag_destroy(full);
+	tick();
+	is_uint(tick(), 0, "when all full ones have gone");
+	ok(np_depot_put(depot, CLASS, SIZE, magazine(1), &empty) && !empty,
+	   "the empty ones have too");
+	destroy_all(np_depot_drain(depot, CLASS));
 }
 
 /* --- inbox ------------------------------------------------------------ */
@@ -175,7 +265,7 @@ static void test_inbox_bytes(void)
 	       np_depot_send(depot, m, NP_DEPOT_BYTES / 4))
 		n++;
 	is_uint(n, 4, "an inbox holds NP_DEPOT_BYTES");
-	np_mag_destroy(HOME, m);
+	np_mag_destroy(m);
 	destroy_all(np_depot_receive(depot));
 	np_depot_received(depot, NP_DEPOT_BYTES);
 	is_uint(counted(), 0, "received, nothing counts");
@@ -206,8 +296,8 @@ static void *exchange(void *arg)
 						   &empty))
 				held &= held - 1;
 			else
-				np_mag_destroy(HOME, m);
-			np_mag_destroy(HOME, empty);
+				np_mag_destroy(m);
+			np_mag_destroy(empty);
 			continue;
 		}
 		m = by_mail ? np_depot_receive(depot)
@@ -263,10 +353,10 @@ static void test_create(void)
 	faultos_begin();
 	faultos_fail(1, ENOMEM);
 	errno = 0;
-	d = np_depot_create(HOME, 4000);
+	d = np_depot_create(HOME, 4000, node);
 	ok(!d && errno == ENOMEM, "no memory: NULL and ENOMEM");
 	faultos_fail(0, 0);
-	d = np_depot_create(HOME, 256);
+	d = np_depot_create(HOME, 256, node);
 	for (unsigned c = 0; c < d->nclasses; c++)
 		clean = clean && (uintptr_t)&d->shelf[c] % NP_LINE == 0 &&
 			!d->shelf[c].full && !d->shelf[c].bytes;
@@ -276,28 +366,87 @@ static void test_create(void)
 	np_depot_lock_all(d);
 	np_depot_unlock_all(d);
 	ok(!np_depot_get(d, 255, SIZE, NULL), "all its locks come free again");
+	np_depot_destroy(d);
+}
+
+/* --- the end ---------------------------------------------------------- */
+
+static void fill(struct np_depot *d)
+{
+	struct np_mag *empty;
+
+	for (unsigned class = 1; class < d->nclasses; class++) {
+		np_depot_put(d, class, SIZE, magazine(5), &empty);
+		np_depot_put(d, class, SIZE, magazine(5), &empty);
+		np_mag_destroy(np_depot_get(d, class, SIZE, magazine(0)));
+	}
+	np_depot_send(d, magazine(7), 7 * SIZE);
+	np_depot_send(d, magazine(2), 2 * SIZE);
+}
+
+static void test_forget(void)
+{
+	struct np_depot *d = np_depot_create(HOME, 8, node);
+
+	fill(d);
+	is_uint(counted(), 7 * 5 * SIZE + 9 * SIZE,
+		"seven shelves and an inbox hold something");
+	np_depot_forget(d);
+	is_uint(counted(), 0, "a depot that forgets holds nothing");
+	ok(!np_depot_receive(d) && !np_depot_get(d, 7, SIZE, NULL),
+	   "and gives nothing");
+	fill(d);
+	is_uint(counted(), 7 * 5 * SIZE + 9 * SIZE, "it can be filled again");
+	np_depot_destroy(d);
+	is_uint(counted(), 0, "one that ends holds nothing either");
+}
+
+static void test_ends(void)
+{
+	size_t before = 0;
+
+	for (int round = 0; round < 1000; round++) {
+		struct np_depot *d = np_depot_create(HOME, 100, node);
+
+		fill(d);
+		np_depot_destroy(d);
+		if (round == 10)
+			before = np_meta_mapped();
+	}
+	is_size(np_meta_mapped(), before, "1000 depots leave nothing behind");
 }
 
 int main(void)
 {
 	struct np_config config;
+	struct np_segment_pool shown = { .name = "test",
+					 .config = &config,
+					 .classes = &classes,
+					 .topology = &topology,
+					 .narenas = 1 };
 
-	plan(38);
+	plan(63);
 	np_config_preset(&config);
 	np_topology_init(&topology, 2);
 	np_meta_init(&topology);
 	if (np_classes_init(&classes, NP_FINE, 13, 11) ||
-	    np_segment_create(&config, &classes, &topology, 1))
+	    np_segment_create(&segment, "", &shown))
 		bail_out("nothing to start with");
-	depot = np_depot_create(HOME, classes.n + 1u);
+	node = np_segment_node(&segment, HOME);
+	depot = np_depot_create(HOME, classes.n + 1u, node);
 	if (!depot)
 		bail_out("no depot");
 	test_exchange();
 	test_shelf_bound();
 	test_empties_freed();
+	test_tick();
+	test_tick_bytes();
+	test_tick_empties();
 	test_inbox();
 	test_inbox_bytes();
 	test_threads();
 	test_create();
+	test_forget();
+	test_ends();
 	return done();
 }

@@ -19,9 +19,9 @@ use face;
 
 use constant { LACKS => 77, ELSEWHERE => 99, ABORTED => 128 + 6 };
 
-my @programs = qw(symbols ends fork threads cxx plugin);
+my @programs = qw(symbols ends fork threads signals cxx plugin);
 
-my $foreign = qr/not a pointer of this pool/;
+my $foreign = qr/not a pointer of any pool/;
 my $interior = qr/interior pointer/;
 my $twice = qr/double free/;
 

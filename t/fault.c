@@ -14,6 +14,8 @@
 #include "faultos.h"
 #include "npool.h"
 #include "pool.h"
+#include "rng.h"
+#include "start.h"
 #include "tap.h"
 
 #include <limits.h> /* ULONG_MAX */
@@ -28,14 +30,26 @@
 /* --- calls that fail for long ----------------------------------------- */
 
 enum { OS_MMAP = 1, OS_MUNMAP = 2, OS_MPROTECT = 4, OS_MADVISE = 8,
-       OS_MREMAP = 16, OS_ALL = 31 };
+       OS_MREMAP = 16, OS_MLOCK = 32, OS_ALL = 63 };
 
-/* Calls of these kinds fail from the first-th to the last-th. */
+#define NKINDS 6
+
+/* Calls of these kinds fail from the first-th to the last-th; or, with
+ * one_in, at random so often. */
 static struct {
 	unsigned kinds;
 	unsigned long first, last;
-	atomic_ulong calls;
+	atomic_ulong calls, failed;
+	unsigned one_in, seed;
 } outage;
+
+static bool is_unlucky(unsigned long n)
+{
+	struct rng rng = rng_seed(outage.seed + n);
+
+	return outage.one_in ? !rng_below(&rng, outage.one_in)
+			     : n >= outage.first && n <= outage.last;
+}
 
 static bool fails(unsigned kind)
 {
@@ -44,8 +58,9 @@ static bool fails(unsigned kind)
 	if (!(outage.kinds & kind))
 		return false;
 	n = atomic_fetch_add(&outage.calls, 1) + 1;
-	if (n < outage.first || n > outage.last)
+	if (!is_unlucky(n))
 		return false;
+	atomic_fetch_add(&outage.failed, 1);
 	errno = ENOMEM;
 	return true;
 }
@@ -82,6 +97,11 @@ static void *out_mremap(void *addr, size_t old_size, size_t new_size,
 				     new_addr);
 }
 
+static int out_mlock(const void *addr, size_t size)
+{
+	return fails(OS_MLOCK) ? -1 : np_os_linux.mlock(addr, size);
+}
+
 static void outage_begin(unsigned kinds, unsigned long first,
 			 unsigned long last)
 {
@@ -93,6 +113,8 @@ static void outage_begin(unsigned kinds, unsigned long first,
 	os.mprotect = out_mprotect;
 	os.madvise = out_madvise;
 	os.mremap = out_mremap;
+	os.mlock = out_mlock;
+	outage.one_in = 0;
 	outage.kinds = kinds;
 	outage.first = first;
 	outage.last = last;
@@ -177,12 +199,50 @@ static void *helper(void *arg)
 {
 	void **p = arg;
 
-	np_thread_set_home(&np_pool.nodes, 1);
+	np_thread_set_home(&np_topology, 1);
 	for (unsigned i = 0; i < NSIZES; i++) {
 		put(p[i]);
 		p[i] = get(i % 3, sizes[i]);
 	}
 	return NULL;
+}
+
+/* A pool of one's own, with all that can be done to it. */
+static void pool_scenario(void)
+{
+	struct npool_attr attr = NPOOL_ATTR_INIT;
+	void *many[100], *p[NSIZES];
+	size_t n;
+	npool_t *pool;
+	int error;
+
+	attr.max_order = 6;
+	attr.flags = NPOOL_ZERO_ON_FREE;
+	error = npool_create(&pool, &attr);
+	if (error) {
+		nfailed++;
+		nwrong += error != ENOMEM;
+		return;
+	}
+	error = npool_reserve(pool, -1, NP_MIB, NPOOL_POPULATE | NPOOL_LOCK);
+	nfailed += error != 0;
+	nwrong += error && error != ENOMEM;
+	for (unsigned i = 0; i < NSIZES; i++) {
+		errno = 0;
+		p[i] = got(npool_alloc(pool, sizes[i], NPOOL_ZERO), sizes[i]);
+		p[i] = resized(p[i], sizes[i], 2 * sizes[i]);
+	}
+	errno = 0;
+	n = npool_alloc_many(pool, 5000, 0, many, 100);
+	nfailed += n < 100;
+	nwrong += n < 100 && errno != ENOMEM;
+	npool_free_many(many, n);
+	for (unsigned i = 0; i < NSIZES; i += 2)
+		put(p[i]);
+	npool_reset(pool);
+	got(npool_alloc(pool, 100, 0), 100);
+	npool_pool_trim(pool);
+	npool_destroy(pool);
 }
 
 static void scenario(void)
@@ -194,7 +254,7 @@ static void scenario(void)
 		for (unsigned i = 0; i < NSIZES; i++)
 			p[how][i] = get(how, sizes[i]);
 	if (np_pool.caching && atomic_load(&np_pool.stage) == NP_AWAKE) {
-		np_thread_set_home(&np_pool.nodes, 0);
+		np_thread_set_home(&np_topology, 0);
 		if (pthread_create(&t, NULL, helper, p[2]))
 			abort();
 		pthread_join(t, NULL);
@@ -211,6 +271,8 @@ static void scenario(void)
 	for (unsigned how = 0; how < 3; how++)
 		for (unsigned i = 0; i < NSIZES; i++)
 			put(p[how][i]);
+	if (atomic_load(&np_pool.stage) == NP_AWAKE)
+		pool_scenario();
 	npool_flush_thread();
 	npool_trim();
 }
@@ -269,7 +331,7 @@ static void test_one(void)
 		ill += !is_well();
 	}
 	ncalls = n - 1;
-	ok(ncalls > 40 && failures > 10, "a scenario makes %lu system calls; "
+	ok(ncalls > 40 && failures > 0, "a scenario makes %lu system calls; "
 	   "one of them fails, and %u requests", ncalls, failures);
 	is_uint(nwrong, 0, "each with ENOMEM, and nothing else is harmed");
 	is_uint(ill, 0, "after each the pool is well");
@@ -297,9 +359,9 @@ static void test_from_one_on(void)
 static void test_kinds(void)
 {
 	static const char *const names[] = { "mmap", "munmap", "mprotect",
-					     "madvise", "mremap" };
+					     "madvise", "mremap", "mlock" };
 
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < NKINDS; i++) {
 		nfailed = nwrong = 0;
 		outage_begin(1u << i, 1, ULONG_MAX);
 		scenario();
@@ -308,6 +370,29 @@ static void test_kinds(void)
 			"ENOMEM", names[i], nfailed);
 		ok(is_well(), "after that the pool is well");
 	}
+}
+
+/* One call of a hundred fails, in many scenarios. */
+static void test_random(void)
+{
+	unsigned rounds = conf_by_level(200, 200, 2000), ill = 0;
+	unsigned long failures = 0;
+
+	nfailed = nwrong = 0;
+	for (unsigned i = 0; i < rounds; i++) {
+		outage_begin(OS_ALL, 0, 0);
+		outage.one_in = 100;
+		outage.seed = i * 1000000;
+		scenario();
+		np_os = &np_os_linux;
+		failures += atomic_exchange(&outage.failed, 0);
+		ill += !is_well();
+	}
+	ok(failures > rounds / 4, "1 %% of the calls of %u scenarios fail: "
+	   "%lu", rounds, failures);
+	is_uint(nwrong, 0, "requests fail with ENOMEM, and nothing else is "
+		"harmed");
+	is_uint(ill, 0, "after each the pool is well");
 }
 
 /* Bytes of metadata that the scenario leaves mapped if its n-th call fails. A
@@ -368,7 +453,7 @@ static int after_start(void)
 	nfailed = 0;
 	scenario();
 	must(!nfailed && !nwrong);
-	if (np_pool_wake())
+	if (np_start())
 		must(is_well());
 	must(!np_count_get(&np_pool.first.count->taken));
 	if (*np_pool.config.segment) {
@@ -438,13 +523,14 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return after_start();
 	conf_restart(argv, CONF);
-	plan(21);
-	if (!np_pool_wake())
+	plan(26);
+	if (!np_start())
 		bail_out("the pool does not wake");
 	scenario();
 	test_one();
 	test_from_one_on();
 	test_kinds();
+	test_random();
 	test_metadata();
 	test_starts();
 	return done();

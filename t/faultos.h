@@ -39,6 +39,8 @@ enum faultos_call {
 	FAULTOS_MOVE_PAGES,
 	FAULTOS_GETCPU,
 	FAULTOS_NAME,
+	FAULTOS_MLOCK,
+	FAULTOS_MEMBARRIER,
 	FAULTOS_CALLS,
 };
 
@@ -155,6 +157,23 @@ static inline int faultos_name(void *addr, size_t size, const char *name)
 		? -1 : np_os_linux.name(addr, size, name);
 }
 
+static inline int faultos_mlock(const void *addr, size_t size)
+{
+	return faultos_hit(FAULTOS_MLOCK)
+		? -1 : np_os_linux.mlock(addr, size);
+}
+
+static inline int faultos_membarrier(int command, unsigned flags)
+{
+	return faultos_hit(FAULTOS_MEMBARRIER)
+		? -1 : np_os_linux.membarrier(command, flags);
+}
+
+static inline size_t faultos_page_size(void)
+{
+	return np_os_linux.page_size();
+}
+
 static const struct np_os faultos_table = {
 	.mmap = faultos_mmap,
 	.munmap = faultos_munmap,
@@ -166,6 +185,9 @@ static const struct np_os faultos_table = {
 	.move_pages = faultos_move_pages,
 	.getcpu = faultos_getcpu,
 	.name = faultos_name,
+	.mlock = faultos_mlock,
+	.membarrier = faultos_membarrier,
+	.page_size = faultos_page_size,
 };
 
 /* From the next call on, the n-th fails with this errno; 0: none. */

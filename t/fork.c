@@ -12,6 +12,7 @@
 #include "npool.h"
 #include "pool.h"
 #include "rng.h"
+#include "start.h"
 #include "tap.h"
 
 #include <errno.h>
@@ -32,6 +33,8 @@ static struct {
 	size_t size;
 } kept[NKEPT];
 
+static npool_t *own; /* a second pool, used by all */
+
 /* Allocates and frees until n operations are done or it is told to stop.
  * Returns how many pieces were not as it left them. */
 static unsigned churn(uint64_t seed, unsigned n)
@@ -50,13 +53,15 @@ static unsigned churn(uint64_t seed, unsigned n)
 			p[i] = NULL;
 		} else {
 			size[i] = rng_log(&rng, 200000);
-			p[i] = npool_malloc(size[i]);
+			p[i] = rng_chance(&rng, 20)
+				? npool_alloc(own, size[i], 0)
+				: npool_malloc(size[i]);
 			p[i][0] = p[i][size[i] - 1] = (unsigned char)i;
 		}
 		if (op % 512 == 511)
 			npool_trim();
 		if (op % 100 == 99)
-			np_thread_set_home(&np_pool.nodes,
+			np_thread_set_home(&np_topology,
 					   (int)rng_below(&rng, 3) - 1);
 	}
 	for (unsigned i = 0; i < NPIECES; i++)
@@ -130,10 +135,11 @@ static unsigned caches(void)
 
 static unsigned my_caches(void)
 {
+	const struct np_seat *seat = np_me ? np_me->seat[0] : NULL;
 	unsigned n = 0;
 
-	for (unsigned i = 0; np_self->thread && i < np_pool.nodes.n; i++)
-		n += np_self->thread->cache[i] != NULL;
+	for (unsigned i = 0; seat && i < np_pool.nodes.n; i++)
+		n += seat->cache[i] != NULL;
 	return n;
 }
 
@@ -187,7 +193,7 @@ static void in_child(uint64_t seed, bool nested)
 
 	alarm(60); /* as in main */
 	must(caches() == my_caches());
-	must(stats().threads == (np_self->thread ? 1 : 0));
+	must(stats().threads == (my_caches() ? 1 : 0));
 	must(arenas_valid());
 	for (unsigned i = 0; i < NKEPT; i++) {
 		must(keeps(i));
@@ -300,7 +306,7 @@ static void test_forks(unsigned n)
 static void test_counts(void)
 {
 	pthread_t t[NTHREADS];
-	uint64_t forks = np_count_get(&np_segment.header->forks);
+	uint64_t forks = np_count_get(&np_pool.segment.header->forks);
 	int status;
 	pid_t pid;
 
@@ -311,17 +317,17 @@ static void test_counts(void)
 		sched_yield();
 	pid = fork();
 	if (!pid) {
-		must(np_count_get(&np_segment.header->abandoned) >= NTHREADS);
-		must(np_count_get(&np_segment.header->forks) == 0);
-		must(np_segment.header->pid == (uint32_t)getpid());
-		must(np_segment.header->parent == (uint32_t)getppid());
+		must(np_count_get(&np_pool.segment.header->abandoned) >= NTHREADS);
+		must(np_count_get(&np_pool.segment.header->forks) == 0);
+		must(np_pool.segment.header->pid == (uint32_t)getpid());
+		must(np_pool.segment.header->parent == (uint32_t)getppid());
 		_exit(0);
 	}
 	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0,
 	   "a child counts the caches of threads that it has not");
-	is_uint(np_count_get(&np_segment.header->forks), forks + 1,
+	is_uint(np_count_get(&np_pool.segment.header->forks), forks + 1,
 		"its parent counts the child");
-	is_uint(np_count_get(&np_segment.header->abandoned), 0,
+	is_uint(np_count_get(&np_pool.segment.header->abandoned), 0,
 		"and has abandoned nothing");
 	stop = true;
 	for (unsigned i = 0; i < NTHREADS; i++)
@@ -357,18 +363,26 @@ static void test_parent(void)
 	is_uint(caches(), 0, "no arena has a thread");
 }
 
+/* 100000 of them are NPOOL_TEST_FORKS=100000, and half an hour. */
+static unsigned nforks(void)
+{
+	return conf_number("NPOOL_TEST_FORKS", conf_by_level(200, 1000, 5000));
+}
+
 int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
 	plan(13);
-	if (!np_pool_wake() ||
+	if (!np_start() ||
 	    pthread_atfork(behind_ours_prepare, behind_ours_parent,
 			   behind_ours_child))
 		bail_out("nothing to start with");
-	alarm(conf_is_long() ? 1200 : 120); /* a lock that nobody drops */
+	if (npool_create(&own, NULL))
+		bail_out("no second pool");
+	alarm(60 + nforks() / 10); /* a lock that nobody drops */
 	keep_some();
-	test_forks(conf_is_long() ? 5000 : 200);
+	test_forks(nforks());
 	test_counts();
 	test_handlers();
 	test_parent();

@@ -17,6 +17,7 @@
 #include "pages.h"
 #include "pool.h"
 #include "rng.h"
+#include "start.h"
 #include "tap.h"
 
 #include <pthread.h>
@@ -154,7 +155,7 @@ int main(int argc, char **argv)
 	conf_restart(argv, "");
 	plan(10);
 	memset(workers, 1, sizeof workers);
-	if (!np_pool_wake())
+	if (!np_start())
 		bail_out("the pool does not wake");
 	start = pages_rss();
 	run();

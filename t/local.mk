@@ -20,6 +20,7 @@ unit_tests = \
 	%D%/chunk.t \
 	%D%/subpage.t \
 	%D%/chunklist.t \
+	%D%/limit.t \
 	%D%/chunkmap.t \
 	%D%/node.t \
 	%D%/arena.t \
@@ -28,15 +29,27 @@ unit_tests = \
 	%D%/magazine.t \
 	%D%/depot.t \
 	%D%/cache.t \
+	%D%/seat.t \
+	%D%/interleave.t \
 	%D%/thread.t \
 	%D%/fork.t \
 	%D%/pool.t \
+	%D%/tick.t \
+	%D%/background.t \
 	%D%/stats.t \
 	%D%/segment.t \
 	%D%/api.t \
 	%D%/shadow.t \
 	%D%/fault.t \
-	%D%/goal.t
+	%D%/goal.t \
+	%D%/spread.t \
+	%D%/idle.t \
+	%D%/eight.t \
+	%D%/soak.t \
+	%D%/units.t \
+	%D%/attr.t \
+	%D%/pressure.t \
+	%D%/request.t
 
 dist_check_SCRIPTS += \
 	%D%/face-life.t \
@@ -47,6 +60,7 @@ dist_check_SCRIPTS += \
 	%D%/install.t \
 	%D%/judge.t \
 	%D%/man.t \
+	%D%/reference.t \
 	%D%/spdx.t \
 	%D%/stat.t \
 	%D%/symbols.t \
@@ -99,6 +113,7 @@ check_LTLIBRARIES += %D%/libtap.la
 	%D%/child.h \
 	%D%/conf.h \
 	%D%/faultos.h \
+	%D%/fiber.h \
 	%D%/pages.h \
 	%D%/rng.h \
 	%D%/tap.c %D%/tap.h
@@ -109,6 +124,7 @@ check_PROGRAMS += \
 	%D%/face/life-fork \
 	%D%/face/life-misuse \
 	%D%/face/life-plugin \
+	%D%/face/life-signals \
 	%D%/face/life-symbols \
 	%D%/face/life-threads
 %C%_face_life_ends_LDADD =
@@ -116,6 +132,7 @@ check_PROGRAMS += \
 %C%_face_life_misuse_LDADD =
 %C%_face_life_misuse_CFLAGS = $(AM_CFLAGS) $(NP_MISUSE_CFLAGS)
 %C%_face_life_plugin_LDADD =
+%C%_face_life_signals_LDADD =
 %C%_face_life_symbols_LDADD =
 %C%_face_life_threads_LDADD =
 

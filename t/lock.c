@@ -70,6 +70,38 @@ static void test_lock(void)
 	np_unlock(&pool);
 }
 
+static void *hold_until_told(void *told)
+{
+	np_lock(&arena);
+	pthread_barrier_wait(told);
+	pthread_barrier_wait(told);
+	np_unlock(&arena);
+	return NULL;
+}
+
+static void test_trylock(void)
+{
+	pthread_barrier_t told;
+	pthread_t thread;
+
+	ok(np_trylock(&arena) && !is_free(&arena), "a free lock can be tried");
+	np_unlock(&arena);
+	ok(is_free(&arena), "and is dropped like any");
+	pthread_barrier_init(&told, NULL, 2);
+	if (pthread_create(&thread, NULL, hold_until_told, &told))
+		bail_out("no thread");
+	pthread_barrier_wait(&told);
+	ok(!np_trylock(&arena), "one that another thread holds cannot be had");
+	np_lock(&pool);
+	ok(!is_free(&pool), "and does not count as held: a lower one can");
+	np_unlock(&pool);
+	pthread_barrier_wait(&told);
+	pthread_join(thread, NULL);
+	ok(np_trylock(&arena), "later it can");
+	np_unlock(&arena);
+	pthread_barrier_destroy(&told);
+}
+
 /* --- order: debug builds ---------------------------------------------- */
 
 #ifdef NP_DEBUG
@@ -102,6 +134,13 @@ static void descend_after_drop(void *arg)
 	np_lock(&meta);
 	np_unlock(&arena);
 	np_lock(&arena);
+}
+
+static void try_descend(void *arg)
+{
+	(void)arg;
+	np_lock(&arena);
+	np_trylock(&pool);
 }
 
 static void drop_free(void *arg)
@@ -171,10 +210,11 @@ static void test_order(void)
 	dies(take_twice, "lock order", "to take a lock twice aborts");
 	dies(descend_after_drop, "lock order",
 	     "the highest rank counts, not the last one taken");
+	dies(try_descend, "lock order", "nor may a lower one be tried");
 	dies(drop_free, "not held", "to drop what is not held aborts");
 	test_held();
 #else
-	skip(9, "needs a debug build");
+	skip(10, "needs a debug build");
 #endif
 }
 
@@ -204,6 +244,7 @@ static void test_fork(void)
 	np_lock(&pool);
 	ok(is_free(&pool) && !is_free(&meta2),
 	   "from then on to take a lock does nothing");
+	ok(np_trylock(&pool) && is_free(&pool), "nor does trying one");
 	ok(np_lock_held(&meta) && np_lock_held(&pool),
 	   "and the thread holds them all");
 	np_unlock(&pool);
@@ -222,11 +263,12 @@ static void test_fork(void)
 
 int main(void)
 {
-	plan(1 + 5 + 10 + 7);
+	plan(1 + 5 + 5 + 11 + 8);
 	np_lock_init(&meta, NP_RANK_META);
 	np_lock_init(&meta2, NP_RANK_META);
 	test_counting();
 	test_lock();
+	test_trylock();
 	test_order();
 	test_fork();
 	return done();

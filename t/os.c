@@ -9,6 +9,7 @@
 #include "os.h"
 #include "tap.h"
 
+#include <linux/membarrier.h>
 #include <sched.h> /* sched_setaffinity */
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,12 @@
 
 static size_t page;
 static int scratch; /* a file that the kernel copies from and to */
+
+/* For kernels that are made up of little. */
+static size_t same_page(void)
+{
+	return page;
+}
 
 /* Can this byte be read, and can it be written? The kernel tries. */
 static bool readable(const char *p)
@@ -207,6 +214,10 @@ static void test_errors(void)
 	is_int(np_os_populate(p, page), EFAULT, "a refused madvise's errno");
 	faultos_fail(1, EPERM);
 	is_int(np_os_bind(p, page, 0), EPERM, "a refused mbind's errno");
+	faultos_fail(1, EPERM);
+	is_int(np_os_lock(p, page), EPERM, "a refused mlock's errno");
+	faultos_fail(1, EPERM);
+	ok(!np_os_barrier_init(), "a refused membarrier is told");
 	faultos_fail(1, ENOSYS);
 	is_uint(np_os_cpu(), 0, "without getcpu the CPU is 0");
 	faultos_fail(1, ENODEV);
@@ -239,7 +250,8 @@ static int odd_munmap(void *addr, size_t size)
 
 static void test_overflow(void)
 {
-	static const struct np_os odd = { .mmap = odd_mmap,
+	static const struct np_os odd = { .page_size = same_page,
+					  .mmap = odd_mmap,
 					  .munmap = odd_munmap };
 	size_t size = SIZE_MAX & ~(page - 1);
 
@@ -321,6 +333,42 @@ static void test_bind(void)
 	np_os_release(p, page);
 }
 
+static bool same_nodes(const struct np_os_nodes *nodes)
+{
+	return !memcmp(bound.mask, nodes->word, sizeof bound.mask);
+}
+
+/* Each set is a pool's own. */
+static void test_interleave(void)
+{
+	static const struct np_os recording = { .mbind = recording_mbind };
+	static const unsigned last = NP_MAX_POOLS - 1;
+	struct np_os_nodes some = { { 0 } }, others = { { 0 } };
+	char *p = np_os_reserve(page, page);
+
+	np_os_nodes_add(&some, 0);
+	np_os_nodes_add(&some, 63);
+	np_os_nodes_add(&some, 64);
+	np_os_nodes_add(&others, NP_MAX_NODES - 1);
+	is_hex(some.word[0], 1ul << 63 | 1, "nodes 0 and 63 are in one word");
+	is_hex(some.word[1], 1, "node 64 is in the next");
+	np_os_interleave(0, &some);
+	np_os_interleave(last, &others);
+	np_os = &recording;
+	is_int(np_os_bind(p, page, NP_INTERLEAVED(0)), 0, "the first set");
+	ok(bound.mode == 3 && same_nodes(&some),
+	   "is interleaved over its nodes");
+	is_int(np_os_bind(p, page, NP_INTERLEAVED(last)), 0, "the last");
+	ok(bound.mode == 3 && same_nodes(&others), "over its own");
+	is_int(np_os_bind(p, page, 63), 0, "after them, one node");
+	ok(bound.mode == 1 && only_bit(63), "is preferred as before");
+	np_os_interleave(0, &others);
+	np_os_bind(p, page, NP_INTERLEAVED(0));
+	ok(same_nodes(&others), "a set may be named anew, for the next pool");
+	np_os = &np_os_linux;
+	np_os_release(p, page);
+}
+
 /* --- purge and populate ----------------------------------------------- */
 
 static void test_purge(void)
@@ -368,7 +416,8 @@ static int refusing_madvise(void *addr, size_t size, int advice)
 
 static void test_purge_advice(void)
 {
-	static const struct np_os refusing = { .madvise = refusing_madvise };
+	static const struct np_os refusing = { .madvise = refusing_madvise,
+					       .page_size = same_page };
 	char *p = committed(page);
 
 	np_os = &refusing;
@@ -402,6 +451,106 @@ static void test_populate(void)
 		is_uint(n, 8, "and in memory before anyone touches them");
 	}
 	np_os_release(p, 8 * page);
+}
+
+/* Is the mapping that begins at p one of locked pages? */
+static bool is_locked(const void *p)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	char line[512], start[32];
+	bool here = false, locked = false;
+
+	snprintf(start, sizeof start, "%lx-", (unsigned long)p);
+	while (smaps && fgets(line, sizeof line, smaps)) {
+		here = !strncmp(line, start, strlen(start)) ||
+		       (here && !strchr("0123456789abcdef", *line));
+		locked = locked || (here && !strncmp(line, "VmFlags:", 8) &&
+				    strstr(line, " lo"));
+	}
+	if (smaps)
+		fclose(smaps);
+	return locked;
+}
+
+static void test_lock(void)
+{
+	char *p = committed(4 * page);
+	int error = np_os_lock(p + page, page);
+
+	if (error == ENOMEM || error == EPERM) {
+		skip(2, "needs a page of RLIMIT_MEMLOCK");
+	} else {
+		is_int(error, 0, "a page is locked");
+		ok(is_locked(p + page) && !is_locked(p), "it and no other");
+	}
+	np_os_release(p, 4 * page);
+	is_int(np_os_lock(p, page), ENOMEM, "lock of nothing is ENOMEM");
+}
+
+static void lock_without_leave(void *arg)
+{
+	struct rlimit none = { 0, 0 };
+	int error;
+
+	if (setrlimit(RLIMIT_MEMLOCK, &none) ||
+	    (geteuid() == 0 && setresuid(65534, 65534, 65534)))
+		_exit(2);
+	error = np_os_lock(arg, page);
+	_exit(error == EPERM || error == ENOMEM ? 0 : 1);
+}
+
+static void test_lock_refused(void)
+{
+	char *p = committed(page);
+	struct child c = child_run(lock_without_leave, p);
+
+	if (child_exited(&c, 2))
+		skip(1, "needs a limit of locked memory");
+	else
+		ok(child_exited(&c, 0), "nothing is locked where nothing may "
+		   "be");
+	np_os_release(p, page);
+}
+
+/* --- barriers --------------------------------------------------------- */
+
+static int commands[4], ncommands;
+
+static int recording_membarrier(int command, unsigned flags)
+{
+	if (ncommands < 4)
+		commands[ncommands++] = flags ? -1 : command;
+	return 0;
+}
+
+/* That threads of the process do stop for it, nobody can be made to show. */
+static void test_barrier(void)
+{
+	static const struct np_os recording = {
+		.membarrier = recording_membarrier,
+	};
+	const struct np_os *k = &np_os_linux;
+	int can = k->membarrier(MEMBARRIER_CMD_QUERY, 0);
+	int wanted = MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+		     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+
+	if (can < 0 || (can & wanted) != wanted) {
+		ok(!np_os_barrier_init(), "a kernel without barriers says so");
+		skip(1, "needs membarrier");
+	} else {
+		ok(np_os_barrier_init() && np_os_barrier_init(),
+		   "barriers are made ready, once or twice");
+		is_int(k->membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0), 0,
+		       "then the kernel makes them");
+	}
+	np_os = &recording;
+	ok(np_os_barrier_init(), "a kernel that agrees is believed");
+	np_os_barrier();
+	np_os = &np_os_linux;
+	is_int(ncommands, 2, "a system call for each");
+	ok(commands[0] == MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED &&
+	   commands[1] == MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+	   "first the process is registered, then its threads pass");
 }
 
 /* --- the rest --------------------------------------------------------- */
@@ -569,6 +718,8 @@ static void test_table(void)
 	FAILS(k->mbind(p, page, 12345, mask, NP_MAX_NODES, 0), -1, EINVAL);
 	FAILS(k->get_mempolicy(NULL, NULL, 0, NULL, 12345), -1, EINVAL);
 	FAILS(k->move_pages(0, 1, &q, NULL, &status, 12345), -1, EINVAL);
+	FAILS(k->mlock((void *)page, page), -1, ENOMEM);
+	FAILS(k->membarrier(12345, 0), -1, EINVAL);
 	*p = 'x';
 	status = -1;
 	ok(k->move_pages(0, 1, &q, NULL, &status, 0) ? errno == EPERM ||
@@ -583,8 +734,8 @@ static void test_table(void)
 
 int main(void)
 {
-	plan(1 + 8 + 7 + 6 + 9 + 5 + 16 + 4 + 2 + 4 + 2 + 2 + 2 + 2 + 3 + 4 +
-	     10 + 1);
+	plan(1 + 8 + 7 + 6 + 11 + 5 + 16 + 9 + 4 + 2 + 4 + 2 + 3 + 1 + 5 + 2 +
+	     2 + 2 + 3 + 4 + 12 + 1);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	is_size(page, (size_t)sysconf(_SC_PAGESIZE), "the page size");
@@ -595,10 +746,14 @@ int main(void)
 	test_errors();
 	test_overflow();
 	test_bind();
+	test_interleave();
 	test_purge();
 	test_purge_locked();
 	test_purge_advice();
 	test_populate();
+	test_lock();
+	test_lock_refused();
+	test_barrier();
 	test_cpu();
 	test_clock();
 	test_limit();

@@ -21,7 +21,7 @@
  */
 static inline size_t pages_resident(const void *p, size_t size)
 {
-	size_t page = np_os_page_size(), n = 0;
+	size_t page = np_os_linux.page_size(), n = 0;
 	unsigned char in[256];
 
 	for (size_t at = 0; at < size; at += sizeof in * page) {
@@ -40,7 +40,7 @@ static inline size_t pages_resident(const void *p, size_t size)
 /* Is any of it mapped at all, be it without access? */
 static inline bool pages_mapped(const void *p, size_t size)
 {
-	size_t page = np_os_page_size();
+	size_t page = np_os_linux.page_size();
 	unsigned char in;
 
 	for (size_t at = 0; at < size; at += page)
@@ -62,7 +62,7 @@ static inline size_t pages_rss(void)
 		close(fd);
 	text[n > 0 ? n : 0] = '\0';
 	sscanf(text, "%lu %lu", &size, &resident);
-	return resident * np_os_page_size();
+	return resident * np_os_linux.page_size();
 }
 
 #endif

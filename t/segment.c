@@ -2,19 +2,22 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * segment: what the file says is what happened, after an exit, a kill, a
- * fork, an exec; it is laid out as its header says; and whatever is wrong
- * with it (no folder, a full disk, someone who overwrites it) the process
- * that writes it goes on.
+ * fork, an exec; it is laid out as its header says; each pool has one; and
+ * whatever is wrong with it (no folder, a full disk, someone who overwrites
+ * it) the process that writes it goes on.
  *
- * Each case is a child that runs this program anew with one argument; the
+ * Each such case is a child that runs this program anew with one argument; the
  * parent reads what it left. The files are looked at as they are, without the
- * reader of npool-stat, which t/stat-read.c tests.
+ * reader of npool-stat, which t/stat-read.c tests. Before that, segments of no
+ * pool show what the calls of segment.h do.
  */
 #include "conf.h"
+#include "faultos.h"
 #include "npool.h"
 #include "os.h"
 #include "pool.h"
 #include "segment.h"
+#include "start.h"
 #include "tap.h"
 
 #include <dirent.h>
@@ -198,6 +201,95 @@ static void fork_once(void)
 	must(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+/* --- pools of one's own ----------------------------------------------- */
+
+#define POOLED 200  /* pieces of 64 bytes */
+#define POOL_FREED 50
+
+static void *pooled[POOLED];
+
+static npool_t *use_pool(const char *name)
+{
+	struct npool_attr attr = NPOOL_ATTR_INIT;
+	npool_t *pool;
+
+	attr.name = name;
+	attr.arenas = 3;
+	attr.decay_ms = 77;
+	must(npool_create(&pool, &attr) == 0);
+	for (int i = 0; i < POOLED; i++)
+		must((pooled[i] = npool_alloc(pool, 64, 0)));
+	for (int i = 0; i < POOL_FREED; i++)
+		npool_free(pooled[i]);
+	return pool;
+}
+
+static void wait_for(pid_t pid)
+{
+	int status;
+
+	must(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+/* One child goes on with the pool, the other one ends it. */
+static void fork_with_pool(void)
+{
+	npool_t *pool = use_pool("mine");
+	pid_t pid = fork();
+
+	if (!pid) {
+		for (int i = 0; i < 500; i++)
+			must(npool_alloc(pool, 64, 0));
+		npool_free(pooled[POOLED - 1]);
+		_exit(0);
+	}
+	wait_for(pid);
+	pid = fork();
+	if (!pid) {
+		npool_destroy(pool);
+		_exit(0);
+	}
+	wait_for(pid);
+}
+
+static void destroy_pools(void)
+{
+	npool_t *first = use_pool("first"), *second = use_pool("second");
+
+	npool_destroy(first);
+	use_pool("third");
+	npool_reset(second);
+}
+
+/* Files are limited when the pool is made. */
+static void limit_pool(void)
+{
+	struct rlimit limit = { 64 * NP_KIB, 64 * NP_KIB };
+	npool_t *pool;
+
+	must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	pool = use_pool("limited");
+	must(!pool->segment.is_file && np_pool.segment.is_file);
+	npool_destroy(pool);
+}
+
+static bool child_with_pool(const char *part)
+{
+	if (!strcmp(part, "pool"))
+		use_pool("mine");
+	else if (!strcmp(part, "pool kill"))
+		use_pool("mine"), kill(getpid(), SIGKILL);
+	else if (!strcmp(part, "pool fork"))
+		fork_with_pool();
+	else if (!strcmp(part, "pool destroy"))
+		destroy_pools();
+	else if (!strcmp(part, "pool limited"))
+		limit_pool();
+	else
+		return false;
+	return true;
+}
+
 /* A process, and then its child, may write files of this size at most. */
 static void limit_files(rlim_t size)
 {
@@ -215,7 +307,7 @@ static void spoil(int with)
 
 	conf_limit_memory();
 	use_all();
-	size = np_segment.header->size;
+	size = np_pool.segment.header->size;
 	memcpy(dir, np_pool.config.segment, sizeof dir);
 	path_of(path, sizeof path, getpid(), 0);
 	fd = open(path, O_RDWR | O_CLOEXEC);
@@ -299,12 +391,12 @@ static void fork_in_little_space(void)
 	must(setrlimit(RLIMIT_AS, &limit) == 0);
 	pid = fork();
 	if (!pid) {
-		must(!np_segment.is_file);
-		must(np_segment.header->magic == NP_SEGMENT_MAGIC);
-		must(np_segment.header->pid == (uint32_t)getpid());
-		must(np_count_get(&np_segment.header->threads) == 1);
-		must(np_count_get(&np_segment_block(1)->class[class_of(64)]
-				  .allocs) == NSMALL);
+		must(!np_pool.segment.is_file);
+		must(np_pool.segment.header->magic == NP_SEGMENT_MAGIC);
+		must(np_pool.segment.header->pid == (uint32_t)getpid());
+		must(np_count_get(&np_pool.segment.header->threads) == 1);
+		must(np_count_get(&np_segment_block(&np_pool.segment, 1)
+				  ->class[class_of(64)].allocs) == NSMALL);
 		npool_free(npool_malloc(64));
 		npool_free(run);
 		npool_trim();
@@ -341,7 +433,9 @@ static void cancel_in_fork(void)
 
 static int child(const char *part)
 {
-	must(np_pool_wake());
+	must(np_start());
+	if (child_with_pool(part))
+		return 0;
 	if (!strcmp(part, "exit")) {
 		take_some();
 		return 0;
@@ -645,7 +739,8 @@ static void test_small_files(void)
 	ok(strstr(c.text, strerror(EFBIG)), "and says why it has no segment");
 	is_uint(clean_dir(), 0, "it leaves no file");
 	c = run_child(dir, "fork limited");
-	ok(child_exited(&c, 0), "so does a child of one that was limited later");
+	ok(child_exited(&c, 0), "so does a child of one that was limited "
+	   "later");
 	is_uint(clean_dir(), 1, "which has none either");
 }
 
@@ -682,18 +777,462 @@ static void test_full_disk(void)
 	}
 }
 
+/* --- a pool's own ----------------------------------------------------- */
+
+/* The file of a pool of this name, of a process that has a parent or not. */
+static bool find_file(struct file *f, const char *pool, bool is_child)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	bool found = false;
+
+	while (d && !found && (e = readdir(d))) {
+		int pid, n;
+
+		if (sscanf(e->d_name, "%d.%d", &pid, &n) == 2)
+			found = file_open(f, pid, n) &&
+				!strcmp(f->h->pool, pool) &&
+				!!f->h->parent == is_child;
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+static struct file the_file(const char *pool, bool is_child)
+{
+	struct file f;
+
+	if (!find_file(&f, pool, is_child))
+		bail_out("there is no segment of pool %s", pool);
+	return f;
+}
+
+static void is_counted(const struct file *f, unsigned allocs, unsigned frees,
+		       const char *claim)
+{
+	uint64_t a, b;
+
+	count_class(f, class_of(64), &a, &b);
+	if (!ok(a == allocs && b == frees, "%s", claim))
+		diag("%u allocs and %u frees", (unsigned)a, (unsigned)b);
+}
+
+static void test_pool(void)
+{
+	struct child c = run_child(dir, "pool");
+	struct file f, g;
+
+	if (!ok(child_exited(&c, 0) && !*c.text, "a process makes a pool"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	f = the_file("default", false);
+	g = the_file("mine", false);
+	ok(file_open(&f, (pid_t)g.h->pid, 0) && !strcmp(f.h->pool, "default"),
+	   "the default pool's file comes first");
+	is_uint(f.h->pool_slot, 0, "it is pool 0");
+	is_uint(g.h->pool_slot, 1, "the other one is pool 1");
+	is_uint(g.h->arenas.n, 6, "with arenas of its own number");
+	ok(strstr(g.h->options, "decay_ms:77,") &&
+	   strstr(f.h->options, "decay_ms:-1,"), "and options of its own");
+	ok(parts_fit(&g), "its parts lie in it");
+	is_counted(&g, POOLED, POOL_FREED, "what it did is counted there");
+	is_counted(&f, 0, 0, "and not in the default pool's");
+	is_uint(np_count_get(&g.h->threads), 1, "its thread");
+	is_uint(np_count_get(&g.h->chunks_used), 1, "its chunk");
+	ok(atomic_load(&f.h->state) == NP_SEGMENT_ENDED &&
+	   atomic_load(&g.h->state) == NP_SEGMENT_ENDED,
+	   "both say that the process has ended");
+	is_uint(clean_dir(), 2, "there are two files");
+}
+
+static void test_pool_killed(void)
+{
+	struct child c = run_child(dir, "pool kill");
+	struct file g;
+
+	ok(child_killed(&c, SIGKILL), "one with a pool is killed");
+	g = the_file("mine", false);
+	is_counted(&g, POOLED, POOL_FREED, "the pool's counts are there");
+	is_uint(atomic_load(&g.h->state), NP_SEGMENT_LIVE,
+		"it never said that it ended");
+	is_uint(clean_dir(), 2, "there are two files");
+}
+
+static void test_pool_destroyed(void)
+{
+	struct child c = run_child(dir, "pool destroy");
+	struct file f;
+
+	if (!ok(child_exited(&c, 0), "one destroys a pool and resets another"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	ok(!find_file(&f, "first", false), "the file of what was destroyed is "
+	   "gone");
+	f = the_file("third", false);
+	ok(f.h->pool_slot == 1 && file_open(&f, (pid_t)f.h->pid, 1) &&
+	   !strcmp(f.h->pool, "third"),
+	   "the next pool has its slot and its number");
+	is_counted(&f, POOLED, POOL_FREED, "and counts from 0");
+	f = the_file("second", false);
+	is_counted(&f, POOLED, POOLED, "in a pool that was reset all is free");
+	is_uint(clean_dir(), 3, "there are three files");
+}
+
+static void test_pool_forked(void)
+{
+	struct child c = run_child(dir, "pool fork");
+	const struct np_class_count *before;
+	struct file f, g;
+
+	if (!ok(child_exited(&c, 0), "one with a pool forks twice"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	f = the_file("mine", false);
+	is_counted(&f, POOLED, POOL_FREED, "the pool of the parent is not "
+		   "touched by its children");
+	g = the_file("mine", true);
+	is_uint(g.h->parent, f.h->pid, "a child's names the parent");
+	is_uint(g.h->pool_slot, f.h->pool_slot, "its pool is the same");
+	before = &((const struct np_block *)entry(&g, &g.h->before, 0))
+			  ->class[class_of(64)];
+	ok(np_count_get(&before->allocs) == POOLED &&
+	   np_count_get(&before->frees) == POOL_FREED,
+	   "what was before is that pool's");
+	is_counted(&g, POOLED + 500, POOL_FREED + 1, "and goes on from there");
+	is_uint(clean_dir(), 5, "the child that destroyed it has no file of "
+		"it");
+}
+
+static void test_pool_limited(void)
+{
+	struct child c = run_child(dir, "pool limited");
+
+	if (!ok(child_exited(&c, 0), "a pool without a file is a pool"))
+		diag("status 0x%x: %s", (unsigned)c.status, c.text);
+	ok(strstr(c.text, "will not see pool limited of this process"),
+	   "it is named");
+	is_uint(clean_dir(), 1, "the default pool's file is there");
+}
+
+/* --- segments of no pool ---------------------------------------------- */
+
+static struct np_segment unit, other;
+static struct np_classes unit_classes;
+
+static int create(struct np_segment *s, const char *folder)
+{
+	static struct np_topology topology;
+	static struct np_config config;
+	static const struct np_segment_pool pool = {
+		.name = "a name of more than thirty-one bytes",
+		.slot = 7,
+		.config = &config,
+		.classes = &unit_classes,
+		.topology = &topology,
+		.narenas = 6,
+	};
+
+	if (!topology.nnodes) {
+		np_topology_init(&topology, 3);
+		np_config_preset(&config);
+		np_classes_init(&unit_classes, NP_FINE, 13, 6);
+	}
+	return np_segment_create(s, folder, &pool);
+}
+
+static void test_create(void)
+{
+	faultos_begin();
+	is_int(create(&unit, ""), 0, "a segment is made, without a file");
+	ok(faultos_mapped() == unit.layout.size && !unit.is_file,
+	   "it is memory");
+	is_str(unit.header->pool, "a name of more than thirty-one ",
+	       "a pool's name is cut");
+	is_uint(unit.header->pool_slot, 7, "its slot is told");
+	is_uint(unit.layout.maps.stride, 64, "a map has a byte a page");
+	is_ptr(np_segment_node(&unit, 2) + 1,
+	       (char *)np_segment_node(&unit, 0) + 3 * unit.layout.nodes.stride,
+	       "three nodes lie side by side");
+	is_ptr(np_segment_arena(&unit, 5),
+	       (char *)np_segment_arena(&unit, 0) +
+	       5 * unit.layout.arenas.stride, "and six arenas");
+	np_segment_destroy(&unit);
+	ok(!unit.header && !faultos_mapped(), "destroyed nothing is left");
+	faultos_end();
+}
+
+/* One block's counts, all different. */
+static void count(struct np_block *b)
+{
+	np_count_set(&b->misses, 1);
+	np_count_set(&b->depot_gets, 2);
+	np_count_set(&b->depot_puts, 3);
+	np_count_set(&b->fills, 4);
+	np_count_set(&b->flushes, 5);
+	np_count_set(&b->in_bytes, 60000);
+	np_count_set(&b->out_bytes, 700);
+	np_count_set(&b->foreign_frees, 8);
+	np_count_set(&b->foreign_bytes, 900);
+	np_count_set(&b->outgoing_bytes, 1000);
+	np_count_set(&b->reclaimed_bytes, 1100);
+	np_count_set(&b->rehomes, 12);
+	np_count_set(&b->class[class_of(64)].allocs, 13);
+	np_count_set(&b->class[class_of(64)].frees, 9);
+	np_count_set(&b->class[0].allocs, 2);
+}
+
+/* Has it so many times the counts of count()? */
+static bool has_counts(const struct np_block *b, unsigned n)
+{
+	return np_count_get(&b->misses) == 1 * n &&
+	       np_count_get(&b->depot_gets) == 2 * n &&
+	       np_count_get(&b->depot_puts) == 3 * n &&
+	       np_count_get(&b->fills) == 4 * n &&
+	       np_count_get(&b->flushes) == 5 * n &&
+	       np_count_get(&b->in_bytes) == 60000 * n &&
+	       np_count_get(&b->out_bytes) == 700 * n &&
+	       np_count_get(&b->foreign_frees) == 8 * n &&
+	       np_count_get(&b->foreign_bytes) == 900 * n &&
+	       np_count_get(&b->outgoing_bytes) == 1000 * n &&
+	       np_count_get(&b->reclaimed_bytes) == 1100 * n &&
+	       np_count_get(&b->rehomes) == 12 * n &&
+	       np_count_get(&b->class[class_of(64)].allocs) == 13 * n &&
+	       np_count_get(&b->class[class_of(64)].frees) == 9 * n &&
+	       np_count_get(&b->class[0].allocs) == 2 * n;
+}
+
+static void test_blocks(void)
+{
+	struct np_block *b, *shared, *c;
+
+	create(&unit, "");
+	shared = np_block_shared(&unit);
+	b = np_block_get(&unit, 2, 5);
+	is_ptr(b, np_segment_block(&unit, 1), "the first cache gets block 1");
+	is_uint(np_count_get(&unit.header->blocks_used), 2, "two are in use");
+	ok(b->live && b->home == 2 && b->arena == 5 &&
+	   b->tid == (uint32_t)gettid(), "it says whose it is");
+	count(b);
+	is_int(np_block_cached(&unit, &unit_classes, b),
+	       60000 - 700 - 900 + 1000 - 1100 - 4 * 64,
+	       "what came, less what went, is cached");
+	np_block_put(&unit, b);
+	ok(has_counts(shared, 1), "what it counted is kept in block 0");
+	ok(!b->live && has_counts(b, 0), "it is cleared");
+	c = np_block_get(&unit, 0, 0);
+	is_ptr(c, b, "the next cache gets it");
+	count(c);
+	np_block_put(&unit, c);
+	ok(has_counts(shared, 2), "and its counts are added");
+	np_segment_forget(&unit, &unit_classes);
+	is_int(np_block_cached(&unit, &unit_classes, shared), 0,
+	       "when the pool was reset nothing is cached");
+	is_uint(np_count_get(&shared->class[class_of(64)].frees),
+		np_count_get(&shared->class[class_of(64)].allocs),
+		"and all is free");
+	is_uint(np_count_get(&shared->class[0].frees), 4, "huge blocks, too");
+	np_segment_destroy(&unit);
+}
+
+static void test_many_blocks(void)
+{
+	static struct np_block *b[NP_NBLOCKS + 2];
+	bool good = true;
+
+	create(&unit, "");
+	for (unsigned i = 0; i < NP_NBLOCKS + 2; i++) {
+		b[i] = np_block_get(&unit, 0, 0);
+		good = good && b[i] && has_counts(b[i], 0);
+		count(b[i]);
+	}
+	ok(good, "more caches than there are blocks get one");
+	is_ptr(b[NP_NBLOCKS - 2], np_segment_block(&unit, NP_NBLOCKS - 1),
+	       "the last block is used");
+	is_uint(np_count_get(&unit.header->caches_unseen), 3,
+		"the others cannot be seen, and are counted");
+	for (unsigned i = 0; i < NP_NBLOCKS + 2; i++)
+		np_block_put(&unit, b[i]);
+	ok(has_counts(np_block_shared(&unit), NP_NBLOCKS + 2),
+	   "what they counted is kept");
+	is_uint(unit.nfree_blocks, NP_NBLOCKS - 1, "all blocks are free");
+	np_segment_destroy(&unit);
+}
+
+static const struct np_segment_chunk *chunk_of(int i)
+{
+	return (const void *)(unit.base + unit.layout.chunks.offset +
+			      (size_t)unit.layout.chunks.stride * (size_t)i);
+}
+
+static void test_chunks(void)
+{
+	uint8_t *map = (uint8_t *)dir, *again;
+	int i;
+
+	ok(np_segment_enter(NULL, dir, 1, 0, 0, &map) == -1 && !map,
+	   "without a segment a chunk gets no entry");
+	map = (uint8_t *)dir;
+	ok(np_segment_enter(&unit, dir, 1, 0, 0, &map) == -1 && !map,
+	   "nor before it is made");
+	create(&unit, "");
+	np_segment_leave(&unit, -1);
+	np_segment_resize(&unit, -1, 3);
+	i = np_segment_enter(&unit, dir, 1000, 2, 4, &map);
+	is_int(i, 0, "the first chunk gets the first entry");
+	ok(np_count_get(&chunk_of(i)->base) == (uintptr_t)dir &&
+	   np_count_get(&chunk_of(i)->size) == 1000 &&
+	   chunk_of(i)->home == 2 && chunk_of(i)->arena == 4,
+	   "which says where it is, how large and whose");
+	memset(map, 9, 64);
+	np_segment_resize(&unit, i, 2000);
+	is_uint(np_count_get(&chunk_of(i)->size), 2000, "another size is seen");
+	np_segment_leave(&unit, i);
+	is_uint(np_count_get(&chunk_of(i)->base), 0, "left it is free");
+	is_int(np_segment_enter(&unit, dir, 1, 0, NP_SEGMENT_HUGE, &again), i,
+	       "the next one gets it");
+	ok(again == map && !map[0] && !memcmp(map, map + 1, 63),
+	   "with a map that is clean");
+	for (i = 1; i < NP_NCHUNKS; i++)
+		if (np_segment_enter(&unit, dir, 1, 0, 0, &map) != i)
+			break;
+	is_int(i, NP_NCHUNKS, "so many chunks can be seen");
+	ok(np_segment_enter(&unit, dir, 1, 0, 0, &map) == -1 && !map,
+	   "and no more");
+	is_uint(np_count_get(&unit.header->chunks_unseen), 1,
+		"which is counted");
+	np_segment_destroy(&unit);
+}
+
+static bool file_is_there(int n)
+{
+	char path[300];
+
+	path_of(path, sizeof path, getpid(), n);
+	return access(path, F_OK) == 0;
+}
+
+static void test_numbers(void)
+{
+	ok(!create(&unit, dir) && !create(&other, dir) && unit.is_file &&
+	   other.is_file, "two segments of one process have files");
+	ok(unit.number == 0 && other.number == 1 && file_is_there(0) &&
+	   file_is_there(1), "of the numbers 0 and 1");
+	np_count_set(&np_segment_node(&unit, 0)->taken, 5);
+	is_uint(np_count_get(&np_segment_node(&other, 0)->taken), 0,
+		"each counts for itself");
+	np_segment_destroy(&unit);
+	ok(!file_is_there(0) && file_is_there(1),
+	   "with a segment its own file goes");
+	create(&unit, dir);
+	is_uint(unit.number, 0, "its number is free again");
+	np_segment_ended(&unit);
+	ok(atomic_load(&unit.header->state) == NP_SEGMENT_ENDED &&
+	   atomic_load(&other.header->state) == NP_SEGMENT_LIVE,
+	   "one ends, the other goes on");
+	np_segment_destroy(&unit);
+	np_segment_destroy(&other);
+	is_uint(clean_dir(), 0, "no file is left");
+}
+
+static void test_snapshot(void)
+{
+	size_t size;
+
+	np_segment_fork_begins(&other);
+	ok(!other.snapshot, "what is not made has nothing to be kept");
+	faultos_begin();
+	create(&unit, "");
+	np_segment_fork_begins(&unit);
+	ok(!unit.snapshot, "nor what is no file: a fork copies it");
+	np_segment_fork_ends(&unit);
+	np_segment_destroy(&unit);
+	create(&unit, dir);
+	size = faultos_mapped();
+	np_count_set(&unit.header->threads, 3);
+	np_segment_fork_begins(&unit);
+	np_count_set(&unit.header->threads, 4);
+	ok(unit.snapshot && np_count_get(&((struct np_segment_header *)(void *)
+		unit.snapshot)->threads) == 3,
+	   "of a file a fork keeps what it was");
+	np_segment_fork_ends(&unit);
+	ok(!unit.snapshot && faultos_mapped() == size, "until it is over");
+	np_segment_destroy(&unit);
+	faultos_end();
+}
+
+/* Makes each call of a create in turn fail. */
+static void test_create_fails(char *folder, const char *claim)
+{
+	char text[CHILD_TEXT_MAX];
+	struct catch c = catch_begin();
+	unsigned long n, made = 0;
+	bool good = true;
+	int error;
+
+	faultos_begin();
+	for (n = 1; faultos_fail(n, ENOMEM), error = create(&unit, folder),
+	     faultos_failed(); n++) {
+		enum faultos_call failed = faultos_failed();
+
+		good = good && (!error || error == ENOMEM);
+		made += !error;
+		faultos_fail(0, 0);
+		if (!error)
+			np_segment_destroy(&unit);
+		good = good && (!faultos_mapped() || failed == FAULTOS_MUNMAP);
+	}
+	np_segment_destroy(&unit);
+	faultos_end();
+	catch_end(&c, text);
+	diag("%lu of %lu calls may fail", made, n - 1);
+	ok(good && made && !clean_dir(), "%s", claim);
+}
+
+static void *no_mmap(void *addr, size_t size, int prot, int flags, int fd,
+		     off_t offset)
+{
+	(void)addr, (void)size, (void)prot, (void)flags, (void)fd;
+	(void)offset;
+	errno = ENOMEM;
+	return MAP_FAILED;
+}
+
+static void test_no_memory(void)
+{
+	struct np_os empty = np_os_linux;
+
+	empty.mmap = no_mmap;
+	np_os = &empty;
+	is_int(create(&unit, ""), ENOMEM, "without memory there is none");
+	np_os = &np_os_linux;
+}
+
+static void test_units(void)
+{
+	static char none[] = "";
+
+	test_create();
+	test_blocks();
+	test_many_blocks();
+	test_chunks();
+	test_numbers();
+	test_snapshot();
+	test_create_fails(none, "whatever fails, a segment is made or not");
+	test_create_fails(dir, "so with a file, of which none is left");
+	test_no_memory();
+}
+
 int main(int argc, char **argv)
 {
 	const char *tmp = getenv("TMPDIR");
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(70);
+	plan(70 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 7 + 3);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
 		bail_out("%s: %s", dir, strerror(errno));
 	(void)argv;
+	test_units();
 	test_exit();
 	test_kill();
 	test_fork();
@@ -705,6 +1244,11 @@ int main(int argc, char **argv)
 	test_spoilt();
 	test_small_files();
 	test_full_disk();
+	test_pool();
+	test_pool_killed();
+	test_pool_destroyed();
+	test_pool_forked();
+	test_pool_limited();
 	clean_dir();
 	rmdir(dir);
 	return done();

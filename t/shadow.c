@@ -14,6 +14,7 @@
 #include "npool.h"
 #include "pool.h"
 #include "rng.h"
+#include "start.h"
 #include "tap.h"
 
 #include <errno.h>
@@ -129,6 +130,15 @@ static size_t any_size(struct rng *rng)
 	return rng_log(rng, rng_chance(rng, 4) ? SIZE_MOST : 64 * NP_KIB);
 }
 
+/* A huge block that was kept may be larger than need be. */
+static bool is_good_size(size_t usable, size_t size)
+{
+	size_t good = npool_good_size(size);
+
+	return usable == good || (size > np_pool.classes.chunk_size &&
+				  usable > good && usable - good <= good / 8);
+}
+
 static void do_alloc(struct slot *s, struct rng *rng)
 {
 	size_t size = any_size(rng);
@@ -148,7 +158,7 @@ static void do_alloc(struct slot *s, struct rng *rng)
 		break;
 	default:
 		p = npool_malloc(size);
-		must(npool_usable_size(p) == npool_good_size(size));
+		must(is_good_size(npool_usable_size(p), size));
 	}
 	take_over(s, p, size, rng);
 }
@@ -192,7 +202,7 @@ static void do_other(struct rng *rng)
 		break;
 	default:
 		if (np_pool.caching)
-			np_thread_set_home(&np_pool.nodes, (int)
+			np_thread_set_home(&np_topology, (int)
 				rng_below(rng, np_pool.nodes.n + 1) - 1);
 	}
 }
@@ -254,7 +264,7 @@ static int run(unsigned nops)
 	pthread_t t[NTHREADS];
 	struct rng rng = rng_seed(0);
 
-	must(np_pool_wake());
+	must(np_start());
 	for (unsigned i = 0; i < NTHREADS; i++) {
 		w[i] = (struct work){ i + 1, nops / NTHREADS };
 		must(!pthread_create(&t[i], NULL, churn, &w[i]));
@@ -280,13 +290,13 @@ int main(int argc, char **argv)
 		"page_size:4096,max_order:3,nodes:2",
 		"page_size:65536,max_order:6",
 		"page_size:1048576,max_order:10",
-		"cache:0",
+		"cache_pieces:0",
 		"decay_ms:0",
 		"decay_ms:1,nodes:2",
 		"decay_ms:-1",
 		"check:1",
 	};
-	const char *nops = conf_is_long() ? "200000" : "10000";
+	const char *nops = conf_by_level(0, 0, 1) ? "200000" : "10000";
 
 	if (argc > 1)
 		return run((unsigned)atoi(argv[1]));

@@ -16,6 +16,7 @@
 #include "sizeclass.h"
 #include "stat.h"
 #include "tap.h"
+#include "tick.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@
 #include <sys/stat.h>
 
 #define DIR_ENV "NPOOL_TEST_STAT_DIR"
-#define CONF "page_size:8192,max_order:6,classes:fine,nodes:0,cache:1,check:0"
+#define CONF "page_size:8192,max_order:6,classes:fine,nodes:0,check:0"
 #define CHUNK_PAGES 64
 
 static char *dir_path; /* the process's own segments */
@@ -276,6 +277,150 @@ static void test_fork(void)
 	report_free(&r);
 }
 
+/* --- pools of the process's own --------------------------------------- */
+
+#define HELD 500
+#define LIMIT ((size_t)1 << 20)
+
+static const struct process *pool_of(const struct report *r, const char *name)
+{
+	for (size_t i = 0; i < r->nprocesses; i++)
+		if (!strcmp(r->processes[i].pool, name))
+			return &r->processes[i];
+	bail_out("there is no pool %s", name);
+}
+
+/* What the table says. Freed by the caller. */
+static char *print_table(const struct options *options, const struct report *r)
+{
+	struct report as = *r;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		bail_out("no memory");
+	as.options = options;
+	table_print(out, &as);
+	fclose(out);
+	return text;
+}
+
+static npool_t *make_pool(const char *name, size_t limit)
+{
+	struct npool_attr attr = NPOOL_ATTR_INIT;
+	npool_t *pool;
+	int error;
+
+	attr.name = name;
+	attr.arenas = 1;
+	attr.max_order = 6;
+	attr.hard_limit = limit;
+	error = npool_create(&pool, &attr);
+	if (error)
+		bail_out("npool_create: %s", strerror(error));
+	return pool;
+}
+
+static void test_pool_figures(const struct process *p, npool_t *pool)
+{
+	struct npool_figures s = { .size = sizeof s };
+
+	npool_pool_stats(pool, &s);
+	is_uint(p->total.used, s.used, "npool_pool_stats: used");
+	is_uint(p->total.cached, s.cached, "npool_pool_stats: cached");
+	is_uint(p->total.charged, s.charged, "npool_pool_stats: charged");
+	is_uint(p->total.reserved, s.reserved, "npool_pool_stats: reserved");
+	is_uint(p->total.allocs, s.allocs, "npool_pool_stats: allocs");
+	is_uint(p->total.frees, s.frees, "npool_pool_stats: frees");
+	is_uint(p->total.refused, s.refused, "npool_pool_stats: refused");
+	is_uint(p->total.hits, s.hits, "npool_pool_stats: hits");
+	is_uint(p->total.chunks, s.chunks, "npool_pool_stats: chunks");
+}
+
+static void test_pool_table(const struct report *r)
+{
+	static const struct options plain = { .verbose = false };
+	char *text = print_table(&plain, r);
+
+	ok(strstr(text, " pid pool ") && strstr(text, " tight "),
+	   "the table of pools has it");
+	ok(!strstr(text, " default "), "and not the default pool");
+	free(text);
+	text = print_table(&all_options, r);
+	ok(strstr(text, " tight ") && strstr(text, " default "),
+	   "verbose it has both");
+	free(text);
+}
+
+/* Takes pieces until the limit says no. */
+static size_t fill(npool_t *pool, void **pieces, size_t n)
+{
+	size_t taken = 0;
+
+	while (taken < n && (pieces[taken] = npool_alloc(pool, 10000, 0)))
+		taken++;
+	return taken;
+}
+
+static void test_pools(void)
+{
+	struct report before = read_report(dir), r;
+	npool_t *pool = make_pool("tight", LIMIT);
+	const struct process *p;
+	void *pieces[HELD];
+	size_t n = fill(pool, pieces, HELD);
+
+	np_tick(pool);
+	r = read_report(dir);
+	p = pool_of(&r, "tight");
+	is_uint(r.nprocesses, before.nprocesses + 1, "a pool has a segment");
+	is_uint(r.nprograms, before.nprograms, "and is no program");
+	is_uint(r.by_life[LIFE_RUNNING], before.by_life[LIFE_RUNNING],
+		"nor one that runs");
+	ok(p->pool_slot > 0 && p->pid == getpid() && !p->program_number,
+	   "it is another pool of the same program");
+	ok(n > 0 && n < HELD && p->total.refused > 0,
+	   "requests that its limit refused are counted");
+	ok(p->total.charged > LIMIT / 2 && p->total.charged <= LIMIT,
+	   "what is charged is near the limit, and not above");
+	ok(strstr(p->options, "hard_limit:1048576"), "its options are its own");
+	is_uint(pool_of(&r, "default")->pool_slot, 0,
+		"what is always there is called default");
+	is_uint(r.total.used, before.total.used + p->total.used,
+		"the totals have what both hold");
+	test_pool_figures(p, pool);
+	test_pool_table(&r);
+	report_free(&r);
+	npool_destroy(pool);
+	r = read_report(dir);
+	is_uint(r.nprocesses, before.nprocesses, "destroyed it is gone");
+	is_uint(r.total.used, before.total.used, "and counts no more");
+	report_free(&r);
+	report_free(&before);
+}
+
+/* What idle caches lost to others is not cached there any more. */
+static void test_reclaimed(void)
+{
+	struct npool_figures s = { .size = sizeof s };
+	npool_t *pool = make_pool("idle", 0);
+	void *pieces[HELD];
+	struct report r;
+
+	for (size_t i = 0; i < HELD; i++)
+		pieces[i] = npool_alloc(pool, 3000, 0);
+	give(pieces, HELD);
+	npool_pool_trim(pool);
+	npool_pool_stats(pool, &s);
+	r = read_report(dir);
+	is_uint(pool_of(&r, "idle")->total.cached, s.cached,
+		"a trim takes from the caches, and both say how much");
+	is_uint(pool_of(&r, "idle")->total.used, 0, "nothing is used");
+	report_free(&r);
+	npool_destroy(pool);
+}
+
 /* --- a copy to spoil -------------------------------------------------- */
 
 static char *original;
@@ -421,13 +566,34 @@ static void spoil(size_t offset, size_t size, uint64_t value, const char *says,
 	      sizeof ((struct np_segment_header *)0)->field,       \
 	      value, says, claim)
 
+/* Names that have no end, and what no terminal should see. */
+static void test_names_in_header(void)
+{
+	char wild[NP_POOL_NAME_SIZE], why[200];
+	struct view *v;
+
+	memset(wild, '\33', sizeof wild);
+	write_at(wild, sizeof wild, HEAD(pool));
+	v = open_copy(why, sizeof why);
+	ok(v && strlen(v->head.pool) == sizeof wild - 1 &&
+	   !strchr(v->head.pool, '\33'), "a pool's name is cut and printable");
+	view_close(v);
+	write_at(original + HEAD(pool), sizeof wild, HEAD(pool));
+	write_at("\377\377\377\377", 4, HEAD(pool_slot));
+	v = open_copy(why, sizeof why);
+	ok(v, "a pool of any number is read");
+	view_close(v);
+	write_at(original + HEAD(pool_slot), 4, HEAD(pool_slot));
+}
+
 static void test_header(void)
 {
 	uint32_t big = UINT32_MAX;
 
 	SPOIL(magic, 7, "no magic", "another magic number is refused");
 	SPOIL(magic, 0, "not finished", "so is none");
-	SPOIL(version, 2, "version 2", "another version is refused");
+	SPOIL(version, 1, "version 1", "an older version is refused");
+	SPOIL(version, 77, "version 77", "and a newer one");
 	SPOIL(header_size, 8, "header", "a header too small is refused");
 	SPOIL(header_size, big, "header", "and one over the end");
 	SPOIL(size, original_size + 1, "cut off", "a short file is refused");
@@ -450,6 +616,7 @@ static void test_header(void)
 	SPOIL(chunks.n, big, "chunks", "too many chunks are refused");
 	SPOIL(chunks.stride, 0, "chunks", "chunks of no size are refused");
 	SPOIL(maps.stride, big, "page maps", "maps beyond the end");
+	test_names_in_header();
 }
 
 static void test_entries(void)
@@ -625,10 +792,13 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	begin(argv);
-	plan(13 + 12 + 2 + 3 + 9 + 5 + 25 + 5 + 3 + 4 + 2 + 3);
+	plan(13 + 12 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 28 + 5 + 3 + 4 + 2 +
+	     3);
 	open_dirs();
 	test_figures();
 	test_fork();
+	test_pools();
+	test_reclaimed();
 	make_original();
 	make_copy();
 	test_map();

@@ -132,7 +132,8 @@ sub test_config
 	my $json = json_of($how, 'true')->{json};
 	my %seen = map { split /:/, $_, 2 }
 	    split /,/, $json->{processes}[0]{options} // '';
-	$seen{segment} = '-';
+	$seen{segment} = '';
+	$seen{$_} eq '' and $seen{$_} = '-' for keys %seen;
 	is(join(' ', map { "$_=$seen{$_}" } sort keys %seen),
 	    join(' ', map { "$_=$value{$_}" } sort keys %value),
 	    'a process has the options that --config prints');
@@ -432,6 +433,66 @@ sub test_running
 	is(join(' ', left_behind()), '', 'its folder is gone');
 }
 
+# ---- pools of one's own --------------------------------------------------
+
+# A server with a pool, which is ended in the midst of work: how it goes on is
+# of no concern to the pool, whose segment stays.
+sub serve
+{
+	my $meanwhile = sub {
+		my ($pid, $to) = @_;
+
+		wait_for(20, sub { slurp("$to.out") =~ /^port \d/m });
+		kill 'USR1', $pid;
+	};
+
+	# Not examples/echo-server: libtool's script would count, too.
+	return stat_run({ meanwhile => $meanwhile,
+	    env => { LD_LIBRARY_PATH => build_dir() . '/lib/.libs' } },
+	    @_, build_dir() . '/examples/.libs/echo-server', '-t', 1);
+}
+
+sub test_pools_in_table
+{
+	my $run = serve('-o', "$tmp/pools");
+	my $plain = slurp("$tmp/pools");
+
+	ends($run, 138, qr/^$/, 'a server that has a pool is ended');
+	like($plain, qr/^ +pid pool .*\n +\d+ echo +0 /m,
+	    'a pool of its own is in the table of pools');
+	like($plain, qr/^  1 process: 0 left/m, 'it is no process more');
+	ok($plain !~ /^ +\d+ default /m, 'the default pool is not there',
+	    $plain);
+	serve('-v', '-o', "$tmp/pools");
+	my $all = slurp("$tmp/pools");
+	like($all, qr/^ +\d+ default .*\n +\d+ echo /m, 'but with -v it is');
+	my @rows = $all =~ /^ +\d+ \S*echo-serv\S* +gone /mg;
+	number_is(scalar @rows, 1, 'among the processes the server is one');
+	stat_run({}, '-o', "$tmp/pools", $perl, '-e', '1');
+	ok(slurp("$tmp/pools") !~ /pid pool/, 'without a pool of its own ' .
+	    'there is no such table', slurp("$tmp/pools"));
+}
+
+sub test_pools_in_json
+{
+	return if !need_json(5);
+	serve('-j', '-o', "$tmp/pools");
+	my $json = eval { JSON::PP->new->decode(slurp("$tmp/pools")) } // {};
+	my @all = grep { $_->{program} =~ /echo-serv/ }
+	    @{ $json->{processes} };
+	my ($default, $echo) = @all;
+
+	number_is(join(' ', map { $_->{pool} } @all), 'default echo',
+	    'each pool of a process is told by its name');
+	number_is($echo->{pid}, $default->{pid}, 'both are of one process');
+	number_is($echo->{program_number}, $default->{program_number},
+	    'and of one program');
+	number_is($json->{totals}{processes} + 1,
+	    scalar @{ $json->{processes} }, 'which the totals count once');
+	number_is(sum($json->{processes}, 'reserved'),
+	    $json->{totals}{reserved}, 'with what both have');
+}
+
 # ---- segments that are wrong, and --read ---------------------------------
 
 sub test_spoilt
@@ -475,7 +536,7 @@ sub test_read
 	    'the other is counted');
 }
 
-plan(97);
+plan(109);
 $tmp = tmpdir();
 mkdir "$tmp/rt";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/rt";
@@ -492,5 +553,7 @@ test_keys();
 test_children();
 test_killed();
 test_running();
+test_pools_in_table();
+test_pools_in_json();
 test_spoilt();
 test_read();

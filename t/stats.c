@@ -43,23 +43,23 @@ static void test_first_call(void)
 
 static void test_one_piece(void)
 {
-	void *p = npool_malloc(1000);
+	void *p = npool_malloc(100);
 	struct npool_figures s = stats();
 
-	is_uint(s.used, npool_good_size(1000), "a piece is used");
+	is_uint(s.used, npool_good_size(100), "a piece is used");
 	is_uint(s.allocs, 1, "one was handed out");
 	is_uint(s.hits, 0, "which was no hit");
 	is_uint(s.chunks, 1, "from one chunk");
 	is_uint(s.reserved, s.chunk_size, "of so much address space");
 	is_uint(s.threads, 1, "to one thread");
-	ok(s.cached > 0 && s.cached % npool_good_size(1000) == 0,
+	ok(s.cached > 0 && s.cached % npool_good_size(100) == 0,
 	   "others like it are cached");
 	is_uint(s.peak_taken, s.used + s.cached, "that is the most so far");
 	npool_free(p);
 	is_uint(stats().used, 0, "freed it is not used");
 	is_uint(stats().cached, s.used + s.cached, "but cached");
 	is_uint(stats().frees, 1, "one came back");
-	p = npool_malloc(1000);
+	p = npool_malloc(100);
 	is_uint(stats().hits, 1, "it is a hit next time");
 	npool_free(p);
 }
@@ -83,9 +83,12 @@ static void test_huge(void)
 	npool_free(q);
 	s = stats();
 	ok(!s.huge_blocks && s.used == before.used &&
-	   s.reserved == before.reserved && s.cached == before.cached,
-	   "freed they leave nothing");
-	is_uint(s.frees - before.frees, 2, "and came back");
+	   s.cached == before.cached, "freed they are not used or cached");
+	is_uint(s.reserved - before.reserved, 64 * NP_MIB,
+		"but kept for the next");
+	npool_trim();
+	ok(stats().reserved <= before.reserved, "until a trim");
+	is_uint(s.frees - before.frees, 2, "both came back");
 	ok(s.peak_taken >= 36 * NP_MIB, "but for the peak");
 }
 
@@ -109,9 +112,9 @@ static void test_foreign(void)
 	struct npool_figures before, s;
 	void *p;
 
-	np_thread_set_home(&np_pool.nodes, 0);
+	np_thread_set_home(&np_topology, 0);
 	p = npool_malloc(100);
-	np_thread_set_home(&np_pool.nodes, 1);
+	np_thread_set_home(&np_topology, 1);
 	before = stats();
 	npool_free(p);
 	s = stats();
@@ -121,10 +124,10 @@ static void test_foreign(void)
 		"it is not used any more");
 	is_uint(s.cached - before.cached, npool_good_size(100),
 		"but on its way home: cached");
-	np_thread_set_home(&np_pool.nodes, 0);
+	np_thread_set_home(&np_topology, 0);
 	is_uint(stats().used + stats().cached, s.used + s.cached,
 		"also when it was sent");
-	np_thread_set_home(&np_pool.nodes, -1);
+	np_thread_set_home(&np_topology, -1);
 }
 
 static void test_depot(void)
@@ -166,7 +169,7 @@ static void *hold(void *arg)
 		unsigned i = (unsigned)rng_below(&rng, NHELD);
 
 		if (rng_chance(&rng, 1))
-			np_thread_set_home(&np_pool.nodes, op % 3 - 1);
+			np_thread_set_home(&np_topology, op % 3 - 1);
 		h->held -= npool_usable_size(p[i]);
 		h->frees += p[i] != NULL;
 		npool_free(p[i]);
@@ -250,7 +253,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(46);
+	plan(48);
 	test_first_call();
 	test_one_piece();
 	test_huge();

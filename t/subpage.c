@@ -3,7 +3,8 @@
  *
  * Subpages: against a model that is Netty's three rules written down once
  * more (one bool a slot, the last free remembered, else the lowest), single
- * takes against batches, the ring, and what np_subpage_valid notices.
+ * takes against batches, the ring, which pages have a taken element on them,
+ * and what np_subpage_valid notices.
  */
 #include "child.h"
 #include "rng.h"
@@ -271,7 +272,75 @@ static void test_zero(void)
 		np_subpage_put(sp, &ring, 0);
 	ok(np_ring_first(&ring) == sp && sp->linked && np_subpage_valid(sp),
 	   "however often one comes back, the subpage stays");
+	ok(!np_subpage_page_is_free(sp, 0, 13),
+	   "nobody knows of its page that it is free");
 	free(sp);
+}
+
+/* --- pages ------------------------------------------------------------ */
+
+/* Looks at each byte's element, in steps that meet every element. */
+static bool is_free(const struct np_subpage *sp, uint32_t page,
+		    unsigned shift)
+{
+	size_t from = (size_t)page << shift, size = (size_t)1 << shift;
+
+	for (size_t at = from; at < from + size; at += 16)
+		if (np_subpage_is_taken(sp, (uint32_t)(at / sp->elem_size)))
+			return false;
+	return true;
+}
+
+/* Of a run of 1 << order pages; sizes are multiples of 16, as of classes. */
+static bool pages_are_right(unsigned shift, unsigned order, struct rng *rng)
+{
+	static uint32_t slots[MOST_ELEMS];
+	uint32_t run = 1u << (shift + order);
+	uint32_t size = 16 * (uint32_t)rng_log(rng, run / 16);
+	uint32_t nelems = run / size < MOST_ELEMS ? run / size : MOST_ELEMS;
+	struct np_class row = { .size = size, .npages = (uint16_t)(1u << order),
+				.nelems = nelems };
+	struct np_subpage *sp = malloc(np_subpage_size(nelems));
+	struct np_ring ring;
+	bool good = sp;
+
+	np_ring_init(&ring);
+	if (sp)
+		np_subpage_init(sp, &ring, NULL, 0, 3, &row);
+	for (int round = 0; good && round < 4; round++) {
+		uint32_t n = np_subpage_take(sp, nelems, slots), keep;
+
+		for (keep = (uint32_t)rng_below(rng, 4); n > keep; n--) {
+			uint32_t i = (uint32_t)rng_below(rng, n);
+
+			np_subpage_put(sp, &ring, slots[i]);
+			slots[i] = slots[n - 1];
+		}
+		for (uint32_t page = 0; good && page < 1u << order; page++)
+			good = np_subpage_page_is_free(sp, page, shift) ==
+			       is_free(sp, page, shift);
+		while (n)
+			np_subpage_put(sp, &ring, slots[--n]);
+	}
+	if (!good)
+		diag("%u elements of %u bytes in %u pages of %u", nelems,
+		     size, 1u << order, 1u << shift);
+	free(sp);
+	return good;
+}
+
+static void test_pages(void)
+{
+	for (unsigned order = 0; order <= 5; order++) {
+		struct rng rng = rng_seed(order);
+		bool good = true;
+
+		for (int i = 0; good && i < 200; i++)
+			good = pages_are_right(12 + (unsigned)i % 3, order,
+					       &rng);
+		ok(good, "%u pages: one is free if no taken element lies on "
+		   "it, to the last byte", 1u << order);
+	}
 }
 
 /* --- the ring --------------------------------------------------------- */
@@ -405,11 +474,12 @@ static void test_misuse(void)
 
 int main(void)
 {
-	plan(13 + 8 + 3 + 5 + 10 + 11 + 7 + 1);
+	plan(13 + 8 + 3 + 6 + 6 + 10 + 11 + 7 + 1);
 	test_batches();
 	test_fresh();
 	test_last_freed();
 	test_zero();
+	test_pages();
 	test_ring();
 	test_golden();
 	test_damage();

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * thread: caches come with the first call, are dealt out evenly to arenas,
- * follow the thread from node to node, and are given back when it ends,
- * whatever its destructors do; thousands of threads leave nothing behind.
+ * thread: caches come with the first call, one seat for each pool, are dealt
+ * out evenly to arenas, follow the thread from node to node, and are given
+ * back when it ends, whatever its destructors do; what idle threads have can be
+ * reclaimed; thousands of threads leave nothing behind.
  *
  * Four nodes are invented. A thread is put on one by hand, and where the
  * machine has two CPUs, by moving it from one to the other.
@@ -13,6 +14,7 @@
 #include "os.h"
 #include "pool.h"
 #include "rng.h"
+#include "start.h"
 #include "tap.h"
 
 #include <errno.h>
@@ -80,16 +82,19 @@ static void test_first_call(void)
 {
 	void *p;
 
-	ok(np_self == &np_cache_none, "a thread has no cache at first");
+	ok(np_self == &np_cache_none && !np_me && !np_thread_cache_now(0),
+	   "a thread has no cache at first");
 	is_uint(stats().threads, 0, "and does not count");
 	p = npool_malloc(10);
-	ok(np_self != &np_cache_none && np_self->thread,
-	   "its first call makes one");
+	ok(np_self != &np_cache_none && np_me &&
+	   np_me->seat[0]->now == np_self, "its first call makes one");
+	is_ptr(np_thread_cache_now(0), np_self, "that is found");
 	is_uint(stats().threads, 1, "now it counts");
 	is_uint(caches(), 1, "in one arena");
 	npool_free(p);
 	npool_flush_thread();
-	ok(np_self == &np_cache_none, "flushing gives it up");
+	ok(np_self == &np_cache_none && !np_thread_cache_now(0),
+	   "flushing gives it up");
 	is_uint(stats().threads, 0, "it does not count any more");
 	is_uint(caches(), 0, "nor in the arena");
 	npool_flush_thread();
@@ -138,21 +143,285 @@ static void test_set_home(void)
 {
 	bool right = true;
 
-	is_int(np_thread_set_home(&np_pool.nodes, NHOMES), EINVAL,
+	is_int(npool_thread_set_node(NHOMES), EINVAL,
 	       "there is no home 4 of four");
-	is_int(np_thread_set_home(&np_pool.nodes, -2), EINVAL,
-	       "nor a home -2");
+	is_int(npool_thread_set_node(-2), EINVAL, "nor a home -2");
 	for (int home = 0; home < NHOMES; home++) {
-		right = right && !np_thread_set_home(&np_pool.nodes, home) &&
-			np_self->home == home && home_now() == home;
+		right = right && !np_thread_set_home(&np_topology, home) &&
+			np_self->home == home && home_now() == home &&
+			np_thread_home(&np_pool.nodes) == home;
 	}
 	ok(right, "a thread that is put on a home gets its memory from there");
-	is_int(np_thread_set_home(&np_pool.nodes, -1), 0, "-1 is allowed");
-	is_int(home_now(), np_topology_home(&np_pool.topology,
-					    (unsigned)sched_getcpu()) % NHOMES,
+	is_int(np_thread_set_home(&np_topology, -1), 0, "-1 is allowed");
+	is_int(home_now(), sched_getcpu() % NHOMES,
 	       "then it follows the CPU again");
 	npool_flush_thread();
 	is_uint(caches(), 0, "flushing gives up its caches of all homes");
+}
+
+/* --- several pools ---------------------------------------------------- */
+
+static npool_t *make_pool(const char *nodes)
+{
+	struct npool_attr attr = NPOOL_ATTR_INIT;
+	npool_t *pool;
+
+	attr.nodes = nodes;
+	attr.arenas = 1;
+	if (npool_create(&pool, &attr) != 0)
+		bail_out("no pool");
+	return pool;
+}
+
+static struct npool_figures stats_of(npool_t *pool)
+{
+	struct npool_figures s = { .size = sizeof s };
+
+	npool_pool_stats(pool, &s);
+	return s;
+}
+
+static void test_pools(void)
+{
+	npool_t *one = make_pool("2"), *all = make_pool(NULL);
+	struct np_cache *own, *c;
+	void *p, *q;
+
+	npool_free(npool_malloc(1));
+	own = np_self;
+	p = npool_alloc(one, 100, 0);
+	q = npool_alloc(all, 100, 0);
+	c = np_thread_cache_now(one->slot);
+	ok(c && np_thread_cache_now(all->slot) &&
+	   c != np_thread_cache_now(all->slot) && np_self == own,
+	   "a thread has a seat in each pool that it uses");
+	ok(stats_of(one).threads == 1 && stats_of(all).threads == 1,
+	   "and counts in each");
+	np_thread_set_home(&np_topology, 1);
+	is_int(np_thread_home(&one->nodes), 2, "in a pool of one node it is "
+	       "there wherever it is put");
+	is_int(np_thread_home(&all->nodes), 1, "in others where it is put");
+	is_ptr(np_thread_cache(&one->nodes), c, "there it keeps its cache");
+	ok(np_self->home == 1 && np_thread_cache_now(all->slot)->home == 1,
+	   "and gets one for the node in the others");
+	npool_free(p);
+	npool_free(q);
+	ok(stats_of(one).cached && !stats_of(one).used,
+	   "its pieces are cached by the pool that they are of");
+	np_thread_flush(one->slot, false);
+	ok(!stats_of(one).cached && stats_of(all).cached,
+	   "a flush is about one pool");
+	is_ptr(np_thread_cache_now(one->slot), c, "which it keeps its seat in");
+	npool_free(npool_alloc(one, 100, 0));
+	np_thread_flush(one->slot, true);
+	ok(np_count_get(&one->nodes.node[2].depot->node->depot_bytes),
+	   "flushed to the depot pieces are there");
+	np_thread_leave();
+	ok(np_me && !np_thread_cache_now(one->slot) &&
+	   !np_thread_cache_now(all->slot) && np_self == &np_cache_none,
+	   "who leaves gives up all seats");
+	ok(!stats_of(one).threads && !stats_of(all).threads &&
+	   !stats().threads, "and counts in none");
+	npool_free(npool_malloc(1));
+	is_int(np_self->home, 1, "but stays on the home that it was put on");
+	np_thread_set_home(&np_topology, -1);
+	npool_destroy(one);
+	npool_destroy(all);
+}
+
+static pthread_barrier_t step;
+
+/* Uses a pool, and again when it was reset, or is another one. */
+static void *use_pool(void *arg)
+{
+	npool_t **pool = arg;
+	uintptr_t good;
+	void *p;
+
+	npool_free(npool_alloc(*pool, 100, 0));
+	npool_free(npool_alloc(*pool, 100000, 0));
+	pthread_barrier_wait(&step);
+	pthread_barrier_wait(&step);
+	good = !np_thread_cache_now((*pool)->slot);
+	p = npool_alloc(*pool, 100, 0);
+	good = good && p && np_thread_cache_now((*pool)->slot) &&
+	       np_self == &np_cache_none; /* of the default pool */
+	npool_free(p);
+	return (void *)good;
+}
+
+static void test_forget(bool reset)
+{
+	npool_t *pool = make_pool(NULL);
+	void *good;
+	pthread_t t;
+
+	npool_free(npool_alloc(pool, 100, 0));
+	pthread_barrier_init(&step, NULL, 2);
+	if (pthread_create(&t, NULL, use_pool, &pool))
+		bail_out("no thread");
+	pthread_barrier_wait(&step);
+	is_uint(stats_of(pool).threads, 2, "two threads use a pool");
+	if (reset) {
+		npool_reset(pool);
+		ok(!stats_of(pool).threads && !stats_of(pool).cached,
+		   "reset, none counts and nothing is cached");
+	} else {
+		unsigned slot = pool->slot;
+
+		npool_destroy(pool);
+		ok(!np_thread_cache_now(slot), "ended, nobody sits in it");
+		pool = make_pool(NULL);
+		is_uint(pool->slot, slot, "another takes its slot");
+	}
+	pthread_barrier_wait(&step);
+	pthread_join(t, &good);
+	ok(good, "the other thread gets a new seat, and memory");
+	is_uint(stats_of(pool).threads, 0, "until it ends");
+	npool_destroy(pool);
+	pthread_barrier_destroy(&step);
+}
+
+/* --- reclaiming ------------------------------------------------------- */
+
+static struct np_cache *idler; /* the cache of who idles */
+
+static uint64_t bytes_in(const struct np_cache *c, bool loaded)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned k = 1; k <= np_pool.classes.n; k++)
+		bytes += np_cache_size_of(c, k) *
+			 (loaded ? c->loaded[k]->n : c->second[k]->n);
+	return bytes;
+}
+
+/* Fills its cache, idles for as long as it is looked at, and goes on. */
+static void *idle(void *arg)
+{
+	static void *p[500];
+
+	(void)arg;
+	for (int i = 0; i < 500; i++)
+		p[i] = npool_malloc(500);
+	for (int i = 0; i < 500; i++)
+		npool_free(p[i]);
+	npool_free(npool_malloc(NP_MIB));
+	idler = np_self;
+	pthread_barrier_wait(&step);
+	pthread_barrier_wait(&step);
+	for (int i = 0; i < 500; i++)
+		memset(p[i] = npool_malloc(500), 'i', 500);
+	for (int i = 0; i < 500; i++)
+		npool_free(p[i]);
+	npool_free(npool_malloc(NP_MIB));
+	return NULL;
+}
+
+static void begin_idling(pthread_t *t)
+{
+	npool_flush_thread();
+	npool_trim();
+	pthread_barrier_init(&step, NULL, 2);
+	if (pthread_create(t, NULL, idle, NULL))
+		bail_out("no thread");
+	pthread_barrier_wait(&step);
+}
+
+static void end_idling(pthread_t t)
+{
+	pthread_barrier_wait(&step);
+	pthread_join(t, NULL);
+	pthread_barrier_destroy(&step);
+	npool_trim();
+}
+
+static void test_reclaim(void)
+{
+	struct npool_figures before, after;
+	uint64_t loaded, shared;
+	pthread_t t;
+
+	if (!np_threads_can_reclaim()) {
+		skip(9, "needs membarrier(2)");
+		return;
+	}
+	begin_idling(&t);
+	before = stats();
+	loaded = bytes_in(idler, true);
+	shared = bytes_in(idler, false);
+	ok(loaded && shared > NP_MIB, "a thread idles with its caches full");
+	is_uint(np_threads_reclaim(&np_pool.nodes, true), 0,
+		"it was just busy: a tick leaves it alone");
+	is_uint(bytes_in(idler, false), shared, "with what it has");
+	is_uint(np_threads_reclaim(&np_pool.nodes, true), 1,
+		"the next finds something in one cache");
+	is_uint(bytes_in(idler, false), 0, "whose shared part is empty then");
+	is_uint(bytes_in(idler, true), loaded, "not its private part");
+	after = stats();
+	is_uint(before.cached - after.cached, shared,
+		"what was taken is not cached any more");
+	is_uint(np_threads_reclaim(&np_pool.nodes, false), 0,
+		"now there is nothing to be had");
+	end_idling(t);
+	is_uint(stats().used + stats().cached, 0,
+		"the thread goes on, and nothing is lost");
+}
+
+/* Threads work while others reclaim from them. */
+static atomic_bool working;
+
+static void *work(void *arg)
+{
+	struct rng rng = rng_seed((uintptr_t)arg);
+	char *p[50] = { 0 };
+	uintptr_t wrong = 0;
+
+	while (atomic_load(&working)) {
+		unsigned i = (unsigned)rng_below(&rng, 50);
+		size_t size = rng_log(&rng, 200000);
+
+		wrong += p[i] && p[i][0] != (char)i;
+		npool_free(p[i]);
+		p[i] = npool_malloc(size);
+		p[i][0] = (char)i;
+		if (rng_chance(&rng, 1))
+			np_thread_set_home(&np_topology,
+					   (int)rng_below(&rng, NHOMES));
+	}
+	for (int i = 0; i < 50; i++)
+		npool_free(p[i]);
+	return (void *)wrong;
+}
+
+static void test_reclaim_at_work(void)
+{
+	enum { NTHREADS = 3 };
+	pthread_t t[NTHREADS];
+	uint64_t end = np_os_now_ms() + 10000;
+	unsigned nfound = 0;
+	uintptr_t wrong = 0;
+
+	npool_flush_thread();
+	atomic_store(&working, true);
+	for (uintptr_t i = 0; i < NTHREADS; i++)
+		if (pthread_create(&t[i], NULL, work, (void *)i))
+			bail_out("no thread");
+	for (unsigned i = 0; i < 2000 || (nfound < 100 &&
+	     np_threads_can_reclaim() && np_os_now_ms() < end); i++)
+		nfound += np_threads_reclaim(&np_pool.nodes, i % 4 == 0);
+	atomic_store(&working, false);
+	for (int i = 0; i < NTHREADS; i++) {
+		void *w;
+
+		pthread_join(t[i], &w);
+		wrong += (uintptr_t)w;
+	}
+	ok(nfound > 0 || !np_threads_can_reclaim(),
+	   "threads at work are reclaimed from (%u times)", nfound);
+	is_uint(wrong, 0, "their pieces keep their contents");
+	npool_trim();
+	is_uint(stats().used + stats().cached, 0, "nothing is lost");
 }
 
 /* --- dealt out -------------------------------------------------------- */
@@ -163,7 +432,7 @@ static void *sit_on(void *home)
 {
 	void *p;
 
-	np_thread_set_home(&np_pool.nodes, (int)(intptr_t)home);
+	np_thread_set_home(&np_topology, (int)(intptr_t)home);
 	p = npool_malloc(100);
 	npool_free(p);
 	pthread_barrier_wait(&together); /* all have a cache */
@@ -192,7 +461,8 @@ static void test_even(void)
 			bail_out("no thread");
 	pthread_barrier_wait(&together);
 	for (int home = 0; home < NHOMES; home++)
-		even = even && is_even(home) && caches_on(home) >= WAVE / NHOMES;
+		even = even && is_even(home) &&
+		       caches_on(home) >= WAVE / NHOMES;
 	is_uint(stats().threads, WAVE, "%d threads count", WAVE);
 	ok(even, "each home's arenas have as many of them, or one more");
 	pthread_barrier_wait(&together);
@@ -354,8 +624,8 @@ static void test_destructors(void)
 	for (uintptr_t how = 1; how < 8; how += 2)
 		run(with_destructors, (void *)how);
 	after = stats();
-	ok(ran_uncached >= 3 * ROUNDS, "destructors that run after ours have no cache "
-	   "(%u)", ran_uncached);
+	ok(ran_uncached >= 3 * ROUNDS, "destructors that run after ours have "
+	   "no cache (%u)", ran_uncached);
 	is_uint(after.used, before.used, "they get memory and can free it");
 	is_uint(after.threads, before.threads, "no thread is left behind");
 	is_uint(caches(), 0, "and no cache");
@@ -375,7 +645,7 @@ static void *come_and_go(void *arg)
 	void *p[20];
 
 	if (rng_chance(&rng, 30))
-		np_thread_set_home(&np_pool.nodes,
+		np_thread_set_home(&np_topology,
 				   (int)rng_below(&rng, NHOMES));
 	for (int i = 0; i < 20; i++)
 		p[i] = npool_malloc(rng_log(&rng, 100000));
@@ -410,14 +680,14 @@ static void test_many(unsigned n)
 	npool_trim();
 	is_uint(stats().cached, 0, "nothing is cached");
 	is_uint(stats().chunks, 0, "no chunk stays");
-	ok(np_count_get(&np_segment.header->blocks_used) <=
+	ok(np_count_get(&np_pool.segment.header->blocks_used) <=
 	   NHOMES * (WAVE + 2), "their counters were used again");
 }
 
 /* More than there are blocks of counters for. */
 static void test_crowd(void)
 {
-	unsigned n = np_segment.header->blocks.n + 50;
+	unsigned n = np_pool.segment.layout.blocks.n + 50;
 	struct npool_figures before = stats();
 	pthread_t *t = calloc(n, sizeof *t);
 	pthread_attr_t attr;
@@ -434,7 +704,7 @@ static void test_crowd(void)
 		bail_out("no %u threads", n);
 	pthread_barrier_wait(&together);
 	is_uint(stats().threads - before.threads, n, "%u threads at once", n);
-	ok(np_count_get(&np_segment.header->caches_unseen) > 0,
+	ok(np_count_get(&np_pool.segment.header->caches_unseen) > 0,
 	   "some have caches that nobody outside can see");
 	pthread_barrier_wait(&together);
 	for (unsigned i = 0; i < n; i++)
@@ -471,23 +741,74 @@ static int without_rseq(void)
 	return 0;
 }
 
+/* --- without membarrier ----------------------------------------------- */
+
+#define NO_BARRIER "T_THREAD_NO_BARRIER"
+
+static int no_membarrier(int command, unsigned flags)
+{
+	(void)command, (void)flags;
+	return errno = ENOSYS, -1;
+}
+
+/* The library asks for it before main. */
+__attribute__((constructor(102))) static void deny_membarrier(void)
+{
+	static struct np_os os;
+
+	if (!getenv(NO_BARRIER))
+		return;
+	os = np_os_linux;
+	os.membarrier = no_membarrier;
+	np_os = &os;
+}
+
+/* In a child whose kernel has no membarrier. */
+static int without_membarrier(void)
+{
+	uint64_t shared;
+	pthread_t t;
+
+	must(!np_threads_can_reclaim());
+	begin_idling(&t);
+	shared = bytes_in(idler, false);
+	must(shared > NP_MIB);
+	must(np_threads_reclaim(&np_pool.nodes, false) == 0);
+	must(np_threads_reclaim(&np_pool.nodes, true) == 0);
+	npool_trim();
+	must(bytes_in(idler, false) == shared);
+	end_idling(t);
+	must(stats().used == 0 && stats().cached == 0);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
-		return without_rseq();
+		return getenv(NO_BARRIER) ? without_membarrier()
+					  : without_rseq();
 	conf_restart(argv, CONF);
-	plan(55);
-	if (!np_pool_wake())
+	plan(91);
+	if (!np_start())
 		bail_out("the pool does not wake");
 	test_first_call();
 	test_end();
 	test_set_home();
+	test_pools();
+	test_forget(true);
+	test_forget(false);
+	test_reclaim();
+	test_reclaim_at_work();
 	test_even();
 	test_bounce();
 	test_destructors();
-	test_many(conf_is_long() ? 20000 : 2000);
+	test_many(conf_by_level(2000, 2000, 20000));
 	test_crowd();
 	setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
 	conf_ok(CONF, "without rseq", "without rseq a thread is followed too");
+	unsetenv("GLIBC_TUNABLES");
+	setenv(NO_BARRIER, "1", 1);
+	conf_ok(CONF, "without membarrier",
+		"without membarrier nobody's cache is touched by others");
 	return done();
 }

@@ -62,6 +62,26 @@ static void test_invented(void)
 		"however large its number");
 }
 
+/* What nobody knows is as far as usual; each has a number of its own. */
+static void test_invented_numbers(void)
+{
+	bool far = true, found = true;
+
+	np_topology_init(&topology, 3);
+	for (np_home_t a = 0; a < 3; a++) {
+		found = found && np_topology_number(&topology, a) == a &&
+			np_topology_find(&topology, a) == a;
+		for (np_home_t b = 0; b < 3; b++)
+			far = far && np_topology_distance(&topology, a, b) ==
+					     (a == b ? 10 : 20);
+	}
+	ok(far, "invented nodes are 20 from each other, 10 from themselves");
+	ok(found, "users call them 0, 1 and 2");
+	is_uint(np_topology_find(&topology, 3), NP_NO_NODE,
+		"there is no node 3");
+	is_uint(np_topology_find(&topology, -1), NP_NO_NODE, "and none of -1");
+}
+
 /* --- the machine as it is --------------------------------------------- */
 
 static void test_machine(void)
@@ -327,6 +347,41 @@ static void test_nodes(void)
 	   topology.nnodes, "a CPU of which nobody knows has a home");
 }
 
+static void test_distances(void)
+{
+	struct machine *m = two_nodes(3, 8);
+
+	m->distance[3][8] = 31;
+	m->distance[8][3] = 17;
+	ask(m);
+	machine = m;
+	is_int(np_topology_distance(&topology, 0, 1), 31,
+	       "a distance is the firmware's");
+	is_int(np_topology_distance(&topology, 1, 0), 17,
+	       "which may differ the other way");
+	m->distance[8][8] = 99;
+	is_int(np_topology_distance(&topology, 1, 1), 10,
+	       "but 10 is the same node");
+	m->distance[3][8] = 0;
+	is_int(np_topology_distance(&topology, 0, 1), 20,
+	       "what it does not know is as far as usual");
+	machine = NULL;
+}
+
+static void test_numbers(void)
+{
+	ask(two_nodes(3, 8));
+	ok(np_topology_number(&topology, 0) == 3 &&
+	   np_topology_number(&topology, 1) == 8,
+	   "users call a node by the kernel's number");
+	ok(np_topology_find(&topology, 3) == 0 &&
+	   np_topology_find(&topology, 8) == 1, "and find it by that");
+	ok(np_topology_find(&topology, 0) == NP_NO_NODE &&
+	   np_topology_find(&topology, 1) == NP_NO_NODE &&
+	   np_topology_find(&topology, -1) == NP_NO_NODE,
+	   "not by our own");
+}
+
 static void test_none(void)
 {
 	struct machine *m = two_nodes(0, 1);
@@ -484,9 +539,11 @@ static void test_made_up(void)
 	np_topology_init(&topology, 0);
 	test_agreement();
 	if (topology.ncpus < 2) {
-		skip(23, "needs two CPUs");
+		skip(30, "needs two CPUs");
 	} else {
 		test_nodes();
+		test_distances();
+		test_numbers();
 		test_none();
 		test_policies();
 	}
@@ -497,15 +554,16 @@ static void test_made_up(void)
 
 static void test_made_up(void)
 {
-	skip(25, "needs libnuma");
+	skip(32, "needs libnuma");
 }
 
 #endif
 
 int main(void)
 {
-	plan(3 + 7 + 1 + 9 + 5 + 9 + 1);
+	plan(3 + 4 + 7 + 1 + 9 + 4 + 3 + 5 + 9 + 1);
 	test_invented();
+	test_invented_numbers();
 	test_machine();
 	test_made_up();
 	return done();

@@ -66,31 +66,19 @@ static _Noreturn void usage(const char *what)
 
 /* --- --config --------------------------------------------------------- */
 
-static void print_range(const struct np_option *o)
-{
-	if (o->type == NP_OPT_PATH)
-		printf("a path below %d bytes of a", NP_CONFIG_PATH_MAX);
-	else if (o->type != NP_OPT_WORD)
-		printf("%s%" PRId64 "..%" PRId64,
-		       o->type == NP_OPT_SIZE ? "a power of two, " : "",
-		       o->min, o->max);
-	for (size_t i = 0; o->type == NP_OPT_WORD && o->words[i]; i++)
-		printf("%s%s", i ? " or " : "", o->words[i]);
-	printf("%s%s", *o->unit ? " " : "", o->unit);
-}
-
 static void print_option(const struct np_config *config,
 			 const struct np_config *presets,
 			 const struct np_option *o)
 {
 	char value[NP_CONFIG_PATH_MAX], preset[NP_CONFIG_PATH_MAX];
+	char range[NP_CONFIG_PATH_MAX];
 
 	np_config_show(config, o, value, sizeof value);
 	np_config_show(presets, o, preset, sizeof preset);
-	printf("%s: %s\n\tpreset %s; ", o->name, *value ? value : "-",
-	       *preset ? preset : "-");
-	print_range(o);
-	printf("\n\t%s\n", o->sentence);
+	np_config_describe(o, range, sizeof range);
+	printf("%s: %s\n\tpreset %s; %s\n\t%s\n", o->name,
+	       *value ? value : "-", *preset ? preset : "-", range,
+	       o->sentence);
 }
 
 static int print_config(void)

@@ -12,6 +12,7 @@
 #include "arena.h"
 #include "huge.h"
 #include "meta.h"
+#include "os.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,7 +39,9 @@ struct replay {
 	const char *name;
 	unsigned long line;
 	struct np_classes classes;
+	struct np_owner owner;
 	struct np_arena *arena;
+	struct np_huge huge;
 	void *buffers;	    /* tsearch tree by id */
 	uint64_t *ordinals; /* by the chunk's serial, 0 = not seen, else + 1 */
 	size_t nserials;
@@ -127,7 +130,10 @@ static int take_memory(struct replay *r, struct buffer *b, size_t size)
 	b->is_huge = !class;
 	r->has_cache = true;
 	if (!class) {
-		b->p = np_huge_alloc(0, -1, size, NP_SLOT_SIZE);
+		bool zero;
+
+		b->p = np_huge_alloc(&r->huge, &r->owner, size, NP_SLOT_SIZE,
+				     &zero);
 		b->max_length = size;
 		b->ordinal = r->nseen++;
 		r->huge_allocs++;
@@ -145,7 +151,7 @@ static int take_memory(struct replay *r, struct buffer *b, size_t size)
 static void put_memory(struct replay *r, const struct buffer *b)
 {
 	if (b->is_huge) {
-		np_huge_free(np_map_find(b->p));
+		np_huge_free(&r->huge, np_map_find(b->p));
 		r->huge_frees++;
 		r->huge_bytes -= b->length;
 	} else if (b->p) {
@@ -378,7 +384,9 @@ static int replay_lines(struct replay *r, FILE *in)
 int replay_netty(FILE *in, const char *name, unsigned page_shift,
 		 unsigned max_order)
 {
-	struct replay r = { .name = name };
+	struct replay r = { .name = name,
+			    .owner = { .bind_node = NP_ANYWHERE,
+				       .pool = "replay" } };
 	int code = REPLAY_FAILED;
 
 	np_meta_init(NULL);
@@ -387,7 +395,8 @@ int replay_netty(FILE *in, const char *name, unsigned page_shift,
 	    np_classes_init(&r.classes, NP_NETTY, page_shift,
 			    max_order) == 0) {
 		memset(r.arena, 0, sizeof *r.arena);
-		np_arena_init(r.arena, &r.classes, 0, -1, 0, 0, -1);
+		np_huge_init(&r.huge, 0, false);
+		np_arena_init(r.arena, &r.classes, &r.owner, 0, 0, -1);
 		code = replay_lines(&r, in);
 		np_arena_fini(r.arena);
 	} else {

@@ -139,6 +139,7 @@ static json_t *processes(const struct report *r)
 		put(one, "parent",
 		    p->parent ? number(p->parent) : json_null());
 		put(one, "program", string(p->program));
+		put(one, "pool", string(p->pool));
 		put(one, "state", string(life_names[p->life]));
 		put(one, "page_size", number(p->page_size));
 		put(one, "chunk_size", number(p->chunk_size));
@@ -221,7 +222,7 @@ static json_t *totals(const struct report *r)
 {
 	json_t *all = json_object();
 
-	put(all, "processes", number(r->nprocesses));
+	put(all, "processes", number(r->nprograms));
 	put(all, "processes_ended", number(r->by_life[LIFE_ENDED]));
 	put(all, "processes_gone", number(r->by_life[LIFE_GONE]));
 	put(all, "processes_running", number(r->by_life[LIFE_RUNNING]));

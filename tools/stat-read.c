@@ -197,9 +197,11 @@ static bool read_header(const struct reader *r)
 	if (!read_at(r->view, h, sizeof *h, 0))
 		return refuse(r, "cannot be read");
 	h->program[sizeof h->program - 1] = '\0';
+	h->pool[sizeof h->pool - 1] = '\0';
 	h->topology[sizeof h->topology - 1] = '\0';
 	h->options[sizeof h->options - 1] = '\0';
 	make_printable(h->program);
+	make_printable(h->pool);
 	make_printable(h->topology);
 	make_printable(h->options);
 	return check_words(r) && check_geometry(r) && check_parts(r);

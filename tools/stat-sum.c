@@ -9,6 +9,9 @@
  *	                                  its end, or is now
  *	peaks                             of the process with the highest
  *
+ * A process has a segment for each of its pools; what is said of processes
+ * holds for each of them.
+ *
  * Every segment adds rows to the tables of nodes, arenas and classes; then
  * each table is sorted and rows of the same node (arena, class) become one.
  * Processes may differ in all of that: a cpuset, other options.
@@ -47,6 +50,8 @@ const struct figure total_figures[] = {
 	ADD(total, taken), MOST(total, peak_taken),
 	ADD(total, used), ADD(total, cached), ADD(total, purged),
 	ADD(total, huge_blocks), ADD(total, huge_bytes),
+	ADD(total, charged), ADD(total, refused),
+	ADD(total, pressures), ADD(total, reclaims),
 	ADD(total, chunks_unseen), ADD(total, caches_unseen),
 	PAGES(total),
 	{ NULL, 0, FOLD_ADD },
@@ -252,7 +257,8 @@ static uint64_t cached_by(const struct view *v, const struct np_block *b)
 	uint64_t bytes = np_count_get(&b->in_bytes) -
 			 np_count_get(&b->out_bytes) -
 			 np_count_get(&b->foreign_bytes) +
-			 np_count_get(&b->outgoing_bytes);
+			 np_count_get(&b->outgoing_bytes) -
+			 np_count_get(&b->reclaimed_bytes);
 
 	for (unsigned c = 0; c < v->nclasses; c++)
 		bytes += v->classes[c].size *
@@ -426,6 +432,21 @@ static void add_header(struct total *t, const struct np_segment_header *h)
 	t->peak_threads = np_count_get(&h->peak_threads);
 	t->chunks_unseen = np_count_get(&h->chunks_unseen);
 	t->caches_unseen = np_count_get(&h->caches_unseen);
+	t->charged = np_count_get(&h->charged);
+	t->refused = np_count_get(&h->refused);
+	t->pressures = np_count_get(&h->pressures);
+	t->reclaims = np_count_get(&h->reclaims);
+}
+
+/* How many programs this process id has run before. */
+static unsigned programs_before(const struct report *r, pid_t pid,
+				bool is_program)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < r->nprocesses; i++)
+		n += r->processes[i].pid == pid && !r->processes[i].pool_slot;
+	return is_program || !n ? n : n - 1;
 }
 
 static void add_process(struct addition *a, enum life life)
@@ -434,7 +455,9 @@ static void add_process(struct addition *a, enum life life)
 	struct report *r = a->report;
 	struct process p = {
 		.pid = a->view->name.pid,
-		.program_number = a->view->name.number,
+		.program_number = programs_before(r, a->view->name.pid,
+						  !h->pool_slot),
+		.pool_slot = h->pool_slot,
 		.parent = h->parent,
 		.life = life,
 		.page_size = h->page_size,
@@ -444,11 +467,13 @@ static void add_process(struct addition *a, enum life life)
 	};
 
 	memcpy(p.program, h->program, sizeof p.program);
+	memcpy(p.pool, h->pool, sizeof p.pool);
 	memcpy(p.topology, h->topology, sizeof p.topology);
 	memcpy(p.options, h->options, sizeof p.options);
 	r->processes = grow(r->processes, r->nprocesses, sizeof p);
 	r->processes[r->nprocesses++] = p;
-	r->by_life[life]++;
+	r->nprograms += !p.pool_slot;
+	r->by_life[life] += !p.pool_slot;
 	fold_row(&r->total, &p.total, total_figures);
 }
 
@@ -537,7 +562,8 @@ const struct process *report_main(const struct report *r)
 
 	/* Of its programs, the last one. */
 	for (size_t i = 0; r->run && i < r->nprocesses; i++)
-		if (r->processes[i].pid == r->run->pid)
+		if (r->processes[i].pid == r->run->pid &&
+		    !r->processes[i].pool_slot)
 			main = &r->processes[i];
 	return main;
 }

@@ -152,7 +152,7 @@ static void print_lives(FILE *out, const struct report *r)
 	size_t running = r->by_life[LIFE_RUNNING];
 
 	fprintf(out, "  %zu process%s: %zu left by exit, %zu otherwise "
-		"(killed, exec, _exit)\n", r->nprocesses, es(r->nprocesses),
+		"(killed, exec, _exit)\n", r->nprograms, es(r->nprograms),
 		r->by_life[LIFE_ENDED], r->by_life[LIFE_GONE]);
 	if (running)
 		fprintf(out, "  %zu process%s still running: counted as of "
@@ -268,6 +268,9 @@ static void print_calls(FILE *out, const struct total *t)
 	fprintf(out, "nodes     foreign frees %s (%s), rehomed threads %s\n",
 		count(a, t->foreign_frees), bytes(b, t->foreign_bytes),
 		count(c, t->rehomes));
+	fprintf(out, "pressure  requests refused %s, owners called %s; idle "
+		"caches emptied %s\n", count(a, t->refused),
+		count(b, t->pressures), count(c, t->reclaims));
 }
 
 static void print_memory(FILE *out, const struct total *t)
@@ -374,6 +377,8 @@ static void print_processes(FILE *out, const struct report *r)
 		const struct process *p = &r->processes[i];
 		cell allocs, used, cached, peak, share;
 
+		if (p->pool_slot)
+			continue;
 		fprintf(out, "%7d %-15.15s  %-7s %9s %9s %9s %9s %7s\n",
 			(int)p->pid, p->program, life_names[p->life],
 			count(allocs, p->total.allocs),
@@ -385,12 +390,34 @@ static void print_processes(FILE *out, const struct report *r)
 	}
 }
 
+/* Those that programs have made, if there are any. */
+static void print_pools(FILE *out, const struct report *r)
+{
+	if (r->nprograms == r->nprocesses)
+		return;
+	fputs("\n    pid pool                 allocated      used    cached"
+	      "      peak   refused\n", out);
+	for (size_t i = 0; i < r->nprocesses; i++) {
+		const struct process *p = &r->processes[i];
+		cell allocs, used, cached, peak, refused;
+
+		if (!p->pool_slot && !r->options->verbose)
+			continue;
+		fprintf(out, "%7d %-20.20s %9s %9s %9s %9s %9s\n",
+			(int)p->pid, p->pool, count(allocs, p->total.allocs),
+			bytes(used, p->total.used),
+			bytes(cached, p->total.cached),
+			bytes(peak, p->total.peak_taken),
+			count(refused, p->total.refused));
+	}
+}
+
 static void print_legend(FILE *out, const struct report *r)
 {
 	if (r->nprocesses < 2)
 		return;
-	fputs("\nEvents are added up over all processes; sizes too, each "
-	      "process as it was at\nits end. Peaks are those of the process "
+	fputs("\nEvents are added up over all processes and their pools; sizes "
+	      "too, each as it was\nat its end. Peaks are those of the one "
 	      "with the highest.\n", out);
 }
 
@@ -418,6 +445,7 @@ void table_print(FILE *out, const struct report *r)
 	print_classes(out, r);
 	if (r->options->verbose)
 		print_processes(out, r);
+	print_pools(out, r);
 	print_legend(out, r);
 	for (size_t i = 0; i < r->npictures; i++)
 		picture_print(out, &r->pictures[i]);

@@ -84,6 +84,7 @@ struct total {
 	uint64_t used, cached, purged;
 	uint64_t huge_blocks, huge_bytes;
 	uint64_t chunks_unseen, caches_unseen;
+	uint64_t charged, refused, pressures, reclaims;
 	struct pages pages;
 };
 
@@ -118,12 +119,15 @@ enum life {
 	LIFE_GONE,    /* killed, left by _exit(), or went on with exec */
 };
 
+/* A pool of a process; what a program has without asking is its default one. */
 struct process {
 	pid_t pid;
+	unsigned pool_slot;	 /* 0: the default pool */
+	char pool[NP_POOL_NAME_SIZE];
 	unsigned program_number; /* how many programs it ran before */
 	uint32_t parent;	 /* pid, or 0 */
 	enum life life;
-	char program[32], topology[96], options[256];
+	char program[32], topology[96], options[1024];
 	uint64_t page_size, chunk_size;
 	const char *class_table;
 	struct total total;
@@ -273,7 +277,8 @@ struct report {
 	struct picture *pictures;
 	struct skipped *skipped;
 	size_t nprocesses, nnodes, narenas, nclasses, npictures, nskipped;
-	size_t by_life[3]; /* processes, by enum life */
+	size_t nprograms;  /* of the processes: default pools */
+	size_t by_life[3]; /* programs, by enum life */
 	struct total total;
 	int sample_error;
 };

@@ -132,6 +132,41 @@ static void after(void)
 	exit(0);
 }
 
+static void at_quick_exit_too(void)
+{
+	release(&running, "in main");
+	exercise(5000, 6);
+	hold(&running);
+	release(&running, "in a handler of quick_exit");
+	if (write(STDOUT_FILENO, "at_quick_exit done\n", 19) != 19)
+		_exit(1);
+}
+
+static void after_quickly(void)
+{
+	hold(&running);
+	CHECK(at_quick_exit(at_quick_exit_too) == 0, "at_quick_exit");
+	quick_exit(0);
+}
+
+/* A handler registers another, which runs next. */
+static void at_exit_again(void)
+{
+	free(take(70000));
+	exercise(1000, 8);
+	CHECK(atexit(at_exit) == 0, "atexit in a handler");
+	puts("handler done");
+}
+
+static void after_again(void)
+{
+	hold(&running);
+	for (int i = 0; i < 100; i++) /* more than there is room for at once */
+		CHECK(atexit(i ? at_exit_again : at_exit) == 0, "atexit");
+	checks_end = 1;
+	exit(0);
+}
+
 static void *never_ending(void *arg)
 {
 	for (size_t round = 0;; round++)
@@ -176,6 +211,8 @@ static const struct claim claims[] = {
 	{ "malloc works in exit handlers and destructors", after },
 	{ "malloc works in exit handlers while other threads go on",
 	  after_among_threads },
+	{ "malloc works in handlers that handlers registered", after_again },
+	{ "malloc works in handlers of quick_exit", after_quickly },
 	{ "malloc works when a thread exits the process after main's end",
 	  after_from_thread },
 };

@@ -412,6 +412,56 @@ static void descriptors_closed(void)
 	CHECK(open("/dev/null", O_RDONLY) == LAST, "a descriptor came anew");
 }
 
+/* Says by a byte that it has lived; nobody waits for it, nor sees its exit
+ * status. */
+static void daemon_life(unsigned char **inherited, int end)
+{
+	pthread_t thread[2];
+
+	alarm(PATIENCE);
+	if (daemon(0, 0) != 0)
+		_exit(1);
+	alarm(PATIENCE); /* of the new process */
+	take_all(inherited + PIECES);
+	free_all(inherited);
+	start_threads(thread, 2, fork_often);
+	join_threads(thread, 2);
+	free_all(inherited + PIECES);
+	malloc_trim(0);
+	if (write(end, "d", 1) != 1)
+		_exit(1);
+	exit(0);
+}
+
+static void daemons(void)
+{
+	unsigned char *piece[2 * PIECES];
+	pthread_t worker[BUSY];
+
+	alarm(2 * PATIENCE);
+	forks = 3;
+	start_threads(worker, BUSY, busy);
+	take_all(piece);
+	for (int i = 0; i < 5; i++) {
+		int ends[2];
+		char c = 0;
+		pid_t child;
+
+		CHECK(pipe2(ends, O_CLOEXEC) == 0, "pipe2");
+		child = fork();
+		if (child == 0)
+			daemon_life(piece, ends[1]);
+		close(ends[1]);
+		wait_for(child, "who starts a daemon");
+		CHECK(read(ends[0], &c, 1) == 1 && c == 'd',
+		      "the daemon did not live");
+		close(ends[0]);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	join_threads(worker, BUSY);
+	free_all(piece);
+}
+
 static const struct claim claims[] = {
 	{ "children of busy processes allocate and free what they inherit",
 	  forks_among_threads },
@@ -420,6 +470,7 @@ static const struct claim claims[] = {
 	{ "children start threads and fork again", generations },
 	{ "fork handlers allocate, older and younger than the library's",
 	  handlers_allocate },
+	{ "a daemon goes on with what it had", daemons },
 	{ "posix_spawn works", spawns },
 	{ "vfork works", vforks },
 	{ "mask, handlers, affinity, umask and threads are left alone",

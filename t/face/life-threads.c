@@ -164,6 +164,63 @@ static void outlives_its_thread(void)
 	run_threads(COUNT(left), 16, collect);
 }
 
+/* Its first memory is asked for in a destructor, its last in the last round:
+ * the library has long thought it gone. Each time it frees what another
+ * thread took, and leaves something. */
+static pthread_key_t late_key;
+static int came_late;
+
+static void leave_late(void *arg)
+{
+	size_t i = (size_t)(uintptr_t)arg, round = i % ROUNDS;
+	size_t n = 1 + i * 61;
+
+	CHECK(holds(left[i], n, i) == n, "round %zu: %zu bytes changed", round,
+	      n);
+	free(left[i]);
+	left[i] = take(2 * n);
+	fill(left[i], 2 * n, i);
+	left[i] = keep(realloc(left[i], hide(3 * n)));
+	CHECK(left[i] && holds(left[i], 2 * n, i) == 2 * n,
+	      "realloc lost %zu bytes", 2 * n);
+	free(keep(calloc(hide(7), 300)));
+	__atomic_add_fetch(&came_late, 1, __ATOMIC_RELAXED);
+	if (round + 1 < ROUNDS)
+		pthread_setspecific(late_key, (void *)(uintptr_t)(i + 1));
+}
+
+static void *come_late(void *arg)
+{
+	size_t i = (size_t)(uintptr_t)arg * ROUNDS;
+
+	/* Of the first keys: nothing is allocated for the value. */
+	CHECK(pthread_setspecific(late_key, (void *)(uintptr_t)i) == 0,
+	      "setspecific");
+	return NULL;
+}
+
+static void first_in_destructor(void)
+{
+	enum { THREADS = COUNT(left) / ROUNDS };
+
+	CHECK(pthread_key_create(&late_key, leave_late) == 0, "no key");
+	for (size_t i = 0; i < COUNT(left); i++)
+		leave((void *)(uintptr_t)(i + 1));
+	run_threads(THREADS - 1, 1, come_late);
+	CHECK(came_late == (THREADS - 1) * ROUNDS, "destructors ran %d times",
+	      came_late);
+	exercise(5000, 1);
+	for (size_t i = ROUNDS; i < COUNT(left); i++) {
+		size_t n = 2 * (1 + i * 61);
+
+		CHECK(holds(left[i], n, i) == n,
+		      "%zu bytes of a thread's end changed", n);
+		free(left[i]);
+	}
+	for (size_t i = 0; i < ROUNDS; i++)
+		free(left[i]);
+}
+
 static void *sleep_for_ever(void *piece)
 {
 	void *own = take(10000);
@@ -205,6 +262,8 @@ static const struct claim claims[] = {
 	{ "threads by the thousand leave nothing behind", by_the_thousand },
 	{ "memory outlives its thread and is freed by another",
 	  outlives_its_thread },
+	{ "a thread's first memory is taken in a destructor, and outlives it",
+	  first_in_destructor },
 	{ "cancelled threads end well", cancelled },
 };
 

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * attr: see attr.h.
+ */
+#include "attr.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define KNOWN_FLAGS (NPOOL_ZERO_ON_FREE | NPOOL_PINNED)
+
+/* The struct of the first release ends here. */
+#define FIRST_SIZE (offsetof(struct npool_attr, pressure_arg) + sizeof(void *))
+
+int np_attr_copy(struct npool_attr *to, const struct npool_attr *from)
+{
+	const struct npool_attr init = NPOOL_ATTR_INIT;
+	const char *bytes = (const char *)from;
+
+	*to = init;
+	if (!from)
+		return 0;
+	if (from->size < FIRST_SIZE) {
+		np_warn("npool_create: attr->size is %zu, that of no struct "
+			"npool_attr; begin with NPOOL_ATTR_INIT", from->size);
+		return EINVAL;
+	}
+	for (size_t i = sizeof *to; i < from->size; i++)
+		if (bytes[i])
+			return E2BIG;
+	memcpy(to, from, from->size < sizeof *to ? from->size : sizeof *to);
+	return 0;
+}
+
+static int refuse(const struct npool_attr *attr, const char *field,
+		  const char *what)
+{
+	np_warn("npool_create: pool %s: %s: %s",
+		attr->name ? attr->name : "pool", field, what);
+	return EINVAL;
+}
+
+static int read_numbers(const struct npool_attr *a, struct np_config *config)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {
+		{ "policy", a->policy },
+		{ "classes", a->classes },
+		{ "page_size", a->page_size },
+		{ "max_order", a->max_order },
+		{ "arenas", a->arenas },
+		{ "cache_pieces", a->cache_pieces },
+		{ "cache_bytes", a->cache_bytes },
+		{ "huge_bytes", a->huge_bytes },
+		{ "decay_ms", (uint64_t)a->decay_ms },
+		{ "soft_limit", a->soft_limit },
+		{ "hard_limit", a->hard_limit },
+		{ "node_soft_limit", a->node_soft_limit },
+		{ "node_hard_limit", a->node_hard_limit },
+		{ "zero_on_free", !!(a->flags & NPOOL_ZERO_ON_FREE) },
+		{ "pinned", !!(a->flags & NPOOL_PINNED) },
+	};
+
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+		const struct np_option *o = np_config_find(fields[i].name);
+		char range[80];
+
+		if (np_config_set_number(config, o, (int64_t)fields[i].value))
+			continue;
+		np_config_describe(o, range, sizeof range);
+		return refuse(a, o->name, range);
+	}
+	return 0;
+}
+
+/* A list with commas; in options they part one from the next. */
+static int read_nodes(const struct npool_attr *a, struct np_config *config)
+{
+	char *at;
+
+	if (!a->nodes)
+		return 0;
+	if (strlen(a->nodes) >= sizeof config->node_set)
+		return refuse(a, "nodes", "the list is too long");
+	strcpy(config->node_set, a->nodes);
+	while ((at = strchr(config->node_set, ',')))
+		*at = '+';
+	return 0;
+}
+
+int np_attr_read(const struct npool_attr *attr, struct np_config *config)
+{
+	int error;
+
+	np_config_preset(config);
+	error = read_numbers(attr, config);
+	if (error)
+		return error;
+	if (attr->flags & ~KNOWN_FLAGS)
+		return refuse(attr, "flags", "an unknown one is set");
+	if (!np_config_geometry_fits(config))
+		return refuse(attr, "max_order",
+			      "page_size << max_order is over 1 GiB");
+	return read_nodes(attr, config);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * piece: see piece.h.
+ */
+#include "piece.h"
+#include "arena.h"
+#include "os.h"
+#include "pool.h"
+#include "tick.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BATCH 64 /* pieces that are sorted by their arenas at a time */
+
+/* --- freeing: one ------------------------------------------------------ */
+
+static void count_given(struct np_pool *pool, struct np_cache *c,
+			unsigned class)
+{
+	if (c)
+		np_cache_count_given(c, class, 1);
+	else
+		np_pool_count_given(pool, class, 1);
+}
+
+static void clear_huge(const struct np_region *r)
+{
+	if (np_os_purge((void *)r->base, r->block_size) != 0)
+		memset((void *)r->base, 0, r->block_size);
+}
+
+static void free_huge(struct np_pool *pool, struct np_region *r,
+		      const void *p)
+{
+	struct np_place place = { .region = r,
+				  .offset = (uintptr_t)p - r->base };
+
+	if (place.offset || np_huge_is_kept(&pool->huge, r))
+		np_place_die(p, &place, "free");
+	if (pool->zero_on_free)
+		clear_huge(r);
+	count_given(pool, np_pool_cache(pool), 0);
+	if (!np_huge_free(&pool->huge, r))
+		np_place_die(p, &place, "free");
+}
+
+/* The region and the class of a piece that is freed; ends the process if it
+ * is none. *class 0: huge. */
+static struct np_region *find(const void *p, unsigned *class)
+{
+	struct np_region *r = np_map_find(p);
+
+	if (!r || np_pool.check)
+		np_arena_check(p, "free");
+	*class = np_region_entry(r, p) & NP_PAGE_CLASS;
+	if (!*class && !r->is_huge)
+		np_arena_check(p, "free"); /* a free page: says so and ends */
+	return r;
+}
+
+/* Not before it is known to be the start of a piece. */
+static void clear(const struct np_pool *pool, void *p, unsigned class)
+{
+	struct np_place place;
+
+	if (!pool->zero_on_free)
+		return;
+	place = np_place_of(p);
+	if (place.offset)
+		np_place_die(p, &place, "free");
+	memset(p, 0, pool->classes.row[class].size);
+}
+
+static void free_one(struct np_pool *pool, struct np_region *r, void *p,
+		     unsigned class)
+{
+	struct np_cache *c = np_pool_cache(pool);
+
+	clear(pool, p, class);
+	if (c) {
+		np_cache_give(c, p, class, r);
+		return;
+	}
+	count_given(pool, NULL, class);
+	np_arena_put(r->arena, &p, 1);
+}
+
+void np_piece_free(void *p)
+{
+	int saved = errno;
+	unsigned class;
+	struct np_region *r = find(p, &class);
+	struct np_pool *pool = np_pool_of(r);
+
+	if (class)
+		free_one(pool, r, p, class);
+	else
+		free_huge(pool, r, p);
+	np_tick_visit(pool);
+	errno = saved;
+}
+
+/* --- freeing: many ----------------------------------------------------- */
+
+/* Gives the batch its next piece, of the pool *of; huge blocks are freed at
+ * once. Returns how many the batch gets. */
+static unsigned add(void **batch, void *p, struct np_pool **of)
+{
+	unsigned class;
+	struct np_region *r = find(p, &class);
+	struct np_pool *pool = *of = np_pool_of(r);
+
+	if (!class) {
+		free_huge(pool, r, p);
+		return 0;
+	}
+	clear(pool, p, class);
+	count_given(pool, np_pool_cache(pool), class);
+	*batch = p;
+	return 1;
+}
+
+void np_piece_free_many(void *const *pieces, size_t n)
+{
+	void *batch[BATCH];
+	int saved = errno;
+
+	for (size_t i = 0; i < n; ) {
+		struct np_pool *last = NULL; /* of the batch: it may tick */
+		unsigned nbatch = 0;
+
+		for (; i < n && nbatch < BATCH; i++)
+			if (pieces[i])
+				nbatch += add(&batch[nbatch], pieces[i], &last);
+		np_arenas_put(batch, nbatch);
+		if (last)
+			np_tick_visit(last);
+	}
+	errno = saved;
+}
+
+/* --- sizes ------------------------------------------------------------- */
+
+size_t np_piece_usable(const void *p, const char *what)
+{
+	struct np_place place = np_place_of(p);
+
+	if (np_pool.check)
+		np_arena_check(p, what);
+	if (place.region && place.region->is_huge && !place.offset) {
+		if (np_huge_is_kept(&np_pool_of(place.region)->huge,
+				    place.region))
+			np_place_die(p, &place, what);
+		return place.region->block_size;
+	}
+	if (!place.chunk || !place.entry || place.offset)
+		np_place_die(p, &place, what);
+	return place.chunk->classes->row[place.class].size;
+}
+
+/* A huge block that stays huge. */
+static bool resize_huge(struct np_region *r, size_t size, void **moved)
+{
+	struct np_pool *pool = np_pool_of(r);
+
+	if (np_class_of(&pool->classes, size ? size : 1))
+		return false;
+	*moved = np_huge_resize(&pool->huge, r, size);
+	return *moved != NULL;
+}
+
+bool np_piece_resize(void *p, size_t size, void **moved)
+{
+	size_t usable = np_piece_usable(p, "realloc"); /* checks p */
+	struct np_region *r = np_map_find(p);
+
+	if (r->is_huge)
+		return resize_huge(r, size, moved);
+	*moved = p;
+	/* In place while it fits, and at least half of it is used. */
+	return size <= usable && (size > usable / 2 || usable <= NP_LINE);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * request: see request.h.
+ */
+#include "request.h"
+#include "os.h"
+#include "pressure.h"
+#include "start.h"
+#include "tick.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ALIGNED_ANYWAY 16 /* every piece is, at least */
+
+/* What the request comes down to in its pool's terms. */
+struct need {
+	unsigned class;	/* 0: a huge block */
+	size_t align;	/* of a run or a huge block that is placed for it; 0:
+			   any piece of the class will do */
+	bool zero;	/* out: the piece reads as zero already */
+};
+
+/* Who serves it. */
+struct source {
+	struct np_cache *cache;	 /* the caller's; NULL: it has none */
+	struct np_arena *arena;
+	bool uses_cache;
+};
+
+/* --- what is needed ---------------------------------------------------- */
+
+/* A run whose place is chosen for its alignment. */
+static struct need need_placed(const struct np_classes *t, size_t size,
+			       size_t align)
+{
+	size_t page = (size_t)1 << t->page_shift;
+	struct need n = { .align = align < page ? page : align };
+
+	if (size > t->chunk_size || n.align > t->chunk_size)
+		return n;
+	/* The smallest run that holds size: pages are taken whole. */
+	n.class = np_class_of(t, np_round_up(size, page));
+	while (t->row[n.class].nelems)
+		n.class++;
+	return n;
+}
+
+static struct need need_of(const struct np_request *r)
+{
+	const struct np_classes *t = &r->pool->classes;
+	size_t size = r->size ? r->size : 1;
+	struct need n = { 0 };
+
+	if (r->align <= ALIGNED_ANYWAY) {
+		n.class = np_class_of(t, size);
+		n.align = n.class ? 0 : NP_SLOT_SIZE;
+	} else {
+		n.class = np_class_aligned(t, size, r->align);
+		if (!n.class)
+			n = need_placed(t, size, r->align);
+	}
+	/* A large run that nobody has touched need not be cleared. */
+	if (r->zero && size > NP_SMALL_MAX && !n.align &&
+	    !t->row[n.class].nelems)
+		n.align = 1;
+	return n;
+}
+
+size_t np_request_good_size(const struct np_pool *pool, size_t size)
+{
+	unsigned class = np_class_of(&pool->classes, size ? size : 1);
+
+	return class ? pool->classes.row[class].size
+		     : np_round_up(size, np_os_page_size());
+}
+
+/* --- who serves it ----------------------------------------------------- */
+
+static struct np_arena *any_arena(struct np_pool *pool, int home)
+{
+	unsigned cpu = np_os_cpu();
+
+	if (np_pool_stage(pool) != NP_AWAKE)
+		return &pool->first;
+	if (home == NP_ANY_HOME)
+		home = np_thread_home(&pool->nodes);
+	return np_node_any_arena(&pool->nodes.node[home], cpu);
+}
+
+static struct source find_source(const struct np_request *r)
+{
+	struct source s = { .cache = np_pool_cache(r->pool) };
+	bool is_near = s.cache &&
+		(r->home == NP_ANY_HOME || r->home == s.cache->home);
+
+	s.uses_cache = is_near && !r->nocache;
+	s.arena = is_near ? s.cache->arena : any_arena(r->pool, r->home);
+	return s;
+}
+
+static void count_taken(struct np_pool *pool, struct np_cache *c,
+			unsigned class, unsigned n)
+{
+	if (c)
+		np_cache_count_taken(c, class, n);
+	else
+		np_pool_count_taken(pool, class, n);
+}
+
+/* --- one piece --------------------------------------------------------- */
+
+static void *from_arena(struct np_arena *a, struct need *n)
+{
+	void *p;
+
+	if (n->align)
+		return np_arena_take_run(a, n->class, n->align, &n->zero);
+	return np_arena_take(a, n->class, 1, &p) == 1 ? p : NULL;
+}
+
+static void *from_source(const struct np_request *r, struct need *n,
+			 const struct source *s)
+{
+	void *p;
+
+	n->zero = false;
+	if (!n->class)
+		p = np_huge_alloc(&r->pool->huge, &s->arena->owner,
+				  r->size + !r->size, n->align, &n->zero);
+	else if (s->uses_cache && !n->align)
+		return np_cache_take(s->cache, n->class);
+	else if (s->uses_cache && n->align == 1 &&
+		 (p = np_cache_pop_large(s->cache, n->class)))
+		return p;
+	else
+		p = from_arena(s->arena, n);
+	if (p)
+		count_taken(r->pool, s->cache, n->class, 1);
+	return p;
+}
+
+/* From every arena that may serve it, in turn. */
+static void *from_anywhere(const struct np_request *r, struct need *n)
+{
+	struct np_nodes *nodes = &r->pool->nodes;
+	struct source s = { .cache = NULL };
+	void *p = NULL;
+
+	if (np_pool_stage(r->pool) != NP_AWAKE)
+		return NULL;
+	for (unsigned i = 0; !p && i < nodes->n; i++) {
+		if (r->home != NP_ANY_HOME && r->home != (int)i)
+			continue;
+		for (unsigned k = 0; !p && k < nodes->node[i].narenas; k++) {
+			s.arena = nodes->node[i].arenas[k];
+			p = from_source(r, n, &s);
+		}
+	}
+	return p;
+}
+
+/* What limits count of it. */
+static size_t bytes_of(const struct np_request *r, const struct need *n)
+{
+	const struct np_classes *t = &r->pool->classes;
+
+	return n->class ? (size_t)t->row[n->class].npages << t->page_shift
+			: np_round_up(r->size, np_os_page_size());
+}
+
+/* Nothing was left: makes room, as often as the pool's owner says so. */
+static void *serve_pressed(const struct np_request *r, struct need *n)
+{
+	struct source s;
+	void *p;
+
+	do {
+		np_pool_trim(r->pool);
+		s = find_source(r);
+		p = from_source(r, n, &s);
+		if (!p)
+			p = from_anywhere(r, n);
+	} while (!p && np_pressure_ask(r->pool, &s.arena->owner.limits,
+				       r->size, bytes_of(r, n)));
+	if (!p)
+		np_pool_count_refused(r->pool);
+	return p;
+}
+
+void *np_request_serve(const struct np_request *r)
+{
+	struct source s = find_source(r);
+	struct need n;
+	void *p;
+
+	if (np_pool_stage(r->pool) == NP_ASLEEP)
+		return errno = ENOMEM, NULL;
+	n = need_of(r);
+	p = from_source(r, &n, &s);
+	if (np_unlikely(!p))
+		p = serve_pressed(r, &n);
+	np_tick_visit(r->pool);
+	np_pressure_look(r->pool);
+	if (np_unlikely(!p))
+		return errno = ENOMEM, NULL;
+	return r->zero && !n.zero ? memset(p, 0, r->size) : p;
+}
+
+/* --- many -------------------------------------------------------------- */
+
+/* As many as one arena gives at once. */
+static size_t take_many(const struct np_request *r, unsigned class,
+			void **pieces, size_t n)
+{
+	struct source s = find_source(r);
+	unsigned most = n < UINT16_MAX ? (unsigned)n : UINT16_MAX;
+	unsigned got = np_arena_take(s.arena, class, most, pieces);
+
+	if (got)
+		count_taken(r->pool, s.cache, class, got);
+	for (unsigned i = 0; r->zero && i < got; i++)
+		memset(pieces[i], 0, r->size);
+	return got;
+}
+
+size_t np_request_serve_many(const struct np_request *r, void **pieces,
+			     size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		struct need need = { 0 };
+		size_t got = 0;
+
+		if (np_pool_stage(r->pool) != NP_ASLEEP)
+			need = need_of(r);
+		if (need.class && !need.align)
+			got = take_many(r, need.class, pieces + done,
+					n - done);
+		/* What no batch can give, or the arena has not got. */
+		if (!got && (pieces[done] = np_request_serve(r)))
+			got = 1;
+		if (!got)
+			break;
+		done += got;
+	}
+	np_tick_visit(r->pool);
+	np_pressure_look(r->pool);
+	if (done < n)
+		errno = ENOMEM;
+	return done;
+}

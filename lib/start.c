@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * start: see start.h.
+ */
+#include "start.h"
+#include "background.h"
+#include "fork.h"
+#include "meta.h"
+#include "os.h"
+
+#include <string.h>
+
+static int stage(void)
+{
+	return np_pool_stage(&np_pool);
+}
+
+/* --- what is counted early --------------------------------------------- */
+
+static struct np_class_count early[NP_MAX_CLASSES];
+
+void np_start_count(unsigned class, bool is_free)
+{
+	np_count_add_shared(is_free ? &early[class].frees
+				    : &early[class].allocs, 1);
+}
+
+static void count_early(void)
+{
+	struct np_block *b = np_block_shared(&np_pool.segment);
+
+	for (unsigned class = 0; class <= np_pool.classes.n; class++) {
+		uint64_t size = class ? np_pool.classes.row[class].size : 0;
+		uint64_t allocs = np_count_get(&early[class].allocs);
+		uint64_t frees = np_count_get(&early[class].frees);
+
+		np_count_add_shared(&b->class[class].allocs, allocs);
+		np_count_add_shared(&b->class[class].frees, frees);
+		np_count_add_shared(&b->misses, allocs);
+		np_count_add_shared(&b->in_bytes, allocs * size);
+		np_count_add_shared(&b->out_bytes, frees * size);
+	}
+}
+
+/* --- the first step ---------------------------------------------------- */
+
+/* Asks nobody but the kernel and the environment. */
+static void init_early(struct np_pool *pool)
+{
+	struct np_owner owner = {
+		.bind_node = NP_ANYWHERE,
+		.pool = pool->name,
+		.limits = { .pool = &pool->limit },
+	};
+
+	np_meta_init(NULL);
+	np_config_load(&pool->config);
+	strcpy(pool->name, "default");
+	np_classes_init(&pool->classes,
+			(enum np_class_table)pool->config.class_table,
+			np_log2((size_t)pool->config.page_size),
+			(unsigned)pool->config.max_order);
+	np_huge_init(&pool->huge, (size_t)pool->config.huge_bytes,
+		     pool->config.decay_ms >= 0);
+	pool->check = pool->config.check;
+	pool->zero_on_free = pool->config.zero_on_free;
+	owner.pinned = pool->config.pinned;
+	np_arena_init(&pool->first, &pool->classes, &owner, 0,
+		      NP_ALL_POLICIES, pool->config.decay_ms);
+}
+
+bool np_start_early(void)
+{
+	bool started = false;
+
+	if (stage() != NP_ASLEEP)
+		return true;
+	np_lock(&np_pool.lock);
+	if (stage() == NP_ASLEEP && np_map_init() == 0) {
+		init_early(&np_pool);
+		np_pool_set_stage(&np_pool, NP_EARLY);
+		started = true;
+	}
+	np_unlock(&np_pool.lock);
+	/* As early as can be: handlers that are registered later run while
+	 * we do not hold our locks. */
+	if (started && np_fork_init() != 0)
+		np_warn("no memory for fork handlers; a child of several "
+			"threads may hang");
+	return stage() != NP_ASLEEP;
+}
+
+/* --- the second step --------------------------------------------------- */
+
+/* What this calls may call malloc: no lock is held. */
+static bool wake(void)
+{
+	np_topology_init(&np_topology, (unsigned)np_pool.config.nodes);
+	np_meta_init(&np_topology);
+	if (np_threads_init() != 0 ||
+	    np_pool_wake_up(&np_pool, &np_pool.first) != 0)
+		return false;
+	np_huge_settle(&np_pool.huge);
+	count_early();
+	/* The fork handlers hold this lock, and go by the stage. */
+	np_lock(&np_pool.lock);
+	np_pool_set_stage(&np_pool, NP_AWAKE);
+	np_unlock(&np_pool.lock);
+	np_background_set(np_pool.config.background);
+	return true;
+}
+
+/* One thread wakes the pool, once. */
+static _Atomic bool waking;
+
+bool np_start(void)
+{
+	int cancel;
+
+	if (np_likely(stage() == NP_AWAKE))
+		return true;
+	if (!np_start_early())
+		return false;
+	if (!np_topology_ready() ||
+	    atomic_exchange_explicit(&waking, true, memory_order_relaxed))
+		return false;
+	/* Reading files is a cancellation point; malloc is none. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	if (!wake())
+		np_warn("no memory to start with; going on without caches");
+	pthread_setcancelstate(cancel, NULL);
+	return stage() == NP_AWAKE;
+}
+
+void np_start_forked(void)
+{
+	np_pool.segment.header = NULL;
+	np_pool.first.count = &np_pool.first.early;
+	np_pool.first.node = NULL;
+	np_pool.first.owner.segment = NULL;
+	np_pool.first.owner.limits.node = NULL;
+	atomic_store_explicit(&waking, false, memory_order_relaxed);
+}
+
+/* --- the library's beginning and end ----------------------------------- */
+
+__attribute__((constructor)) static void constructed(void)
+{
+	np_start();
+}
+
+static void say_ended(struct np_pool *pool, void *unused)
+{
+	(void)unused;
+	np_count_set(&pool->segment.header->charged,
+		     np_limit_charged(&pool->limit));
+	np_segment_ended(&pool->segment);
+}
+
+__attribute__((destructor)) static void destructed(void)
+{
+	if (stage() == NP_AWAKE)
+		np_pools_each(say_ended, NULL);
+}
