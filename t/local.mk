@@ -52,6 +52,7 @@ unit_tests = \
 	%D%/request.t
 
 dist_check_SCRIPTS += \
+	%D%/echo.t \
 	%D%/face-life.t \
 	%D%/face-programs.t \
 	%D%/face-servers.t \
