@@ -20,6 +20,7 @@ struct np_cache np_cache_none = {
 	.tag = NP_NO_TAG,
 	.first_large = NP_MAX_CLASSES,
 	.home = NP_NO_NODE,
+	.by_size = { [0 ... NP_LOOKUP_MAX / 16] = &np_mag_none },
 	.loaded = { [0 ... NP_MAX_CLASSES - 1] = &np_mag_none },
 	.second = { [0 ... NP_MAX_CLASSES - 1] = &np_mag_none },
 };
@@ -39,20 +40,22 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 		  struct np_seat *seat)
 {
 	c->count = np_block_get(nodes->segment, node->home, arena->index);
-	c->outgoing = np_meta_alloc(node->home, nodes->n *
-				    (sizeof *c->outgoing +
-				     sizeof *c->outgoing_bytes));
+	c->outgoing = np_meta_alloc(node->home,
+				    nodes->n * sizeof *c->outgoing);
 	if (!c->count || !c->outgoing) {
 		if (c->count)
 			np_block_put(nodes->segment, c->count);
 		return ENOMEM;
 	}
-	c->outgoing_bytes = (size_t *)(void *)(c->outgoing + nodes->n);
+	for (unsigned i = 0; i < nodes->n; i++)
+		c->outgoing[i].mag = &np_mag_none;
 	c->cpu_now = &c->cpu;
 	c->home = node->home;
 	c->tag = nodes->no_fast_path ? NP_NO_TAG : node->owner.tag;
 	for (unsigned i = 0; i < NP_MAX_CLASSES; i++)
 		c->loaded[i] = c->second[i] = &np_mag_none;
+	for (unsigned i = 0; i <= NP_LOOKUP_MAX / 16; i++)
+		c->by_size[i] = &np_mag_none;
 	c->nodes = nodes;
 	c->first_large = np_class_of(nodes->classes, NP_SMALL_MAX);
 	c->first_large = c->first_large ? c->first_large + 1 : NP_MAX_CLASSES;
@@ -162,6 +165,24 @@ static uint32_t first_pieces(const struct np_cache *c,
 
 /* --- places of magazines ---------------------------------------------- */
 
+/* For all sizes that the class serves. */
+static void set_by_size(struct np_cache *c, unsigned class,
+			struct np_mag *mag)
+{
+	const uint8_t *lookup = c->nodes->classes->lookup;
+	size_t last = row_of(c, class)->size / 16;
+
+	if (last > NP_LOOKUP_MAX / 16)
+		last = NP_LOOKUP_MAX / 16;
+	for (size_t i = last; lookup[i] == class; i--) {
+		c->by_size[i] = mag;
+		if (!i)
+			break;
+	}
+	if (lookup[0] == class)
+		c->by_size[0] = mag;
+}
+
 static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
 {
 	size_t size = row_of(c, class)->size;
@@ -169,6 +190,9 @@ static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
 	c->loaded_bytes += mag->cap * size;
 	c->loaded_bytes -= c->loaded[class]->cap * size;
 	c->loaded[class] = mag;
+	set_by_size(c, class, mag);
+	if (mag != &np_mag_none) /* which is never written */
+		mag->count = &c->count->class[class];
 }
 
 /* Of a class of small pieces. */
@@ -588,16 +612,22 @@ static void keep(struct np_cache *c, void *p, unsigned class)
 
 /* --- other homes ------------------------------------------------------ */
 
+static void count_sent(struct np_cache *c, uint32_t n, size_t bytes)
+{
+	np_count_add(&c->count->foreign_frees, n);
+	np_count_add(&c->count->foreign_bytes, bytes);
+}
+
 static void send(struct np_cache *c, np_home_t home)
 {
-	struct np_mag *mag = c->outgoing[home];
-	size_t bytes = c->outgoing_bytes[home];
+	struct np_outgoing *out = &c->outgoing[home];
+	struct np_mag *mag = out->mag;
+	size_t bytes = out->bytes;
 
-	if (!mag || !mag->n)
+	if (!mag->n)
 		return;
-	np_count_add(&c->count->outgoing_bytes, -bytes);
-	c->outgoing_bytes[home] = 0;
-	c->outgoing[home] = NULL;
+	count_sent(c, mag->n, bytes);
+	*out = (struct np_outgoing){ .mag = &np_mag_none };
 	if (np_depot_send(c->nodes->node[home].depot, mag, bytes))
 		return;
 	np_count_add(&c->count->flushes, 1);
@@ -621,23 +651,23 @@ void np_cache_send_all(struct np_cache *c)
 static void give_foreign(struct np_cache *c, void *p, unsigned class,
 			 np_home_t home)
 {
+	struct np_outgoing *out = &c->outgoing[home];
 	size_t size = row_of(c, class)->size;
+	struct np_mag *mag = out->mag;
 
-	np_count_add(&c->count->foreign_frees, 1);
-	np_count_add(&c->count->foreign_bytes, size);
-	if (!c->outgoing[home])
-		c->outgoing[home] = np_mag_create(home, NP_OUTGOING_PIECES);
-	if (!c->outgoing[home]) {
+	if (mag == &np_mag_none)
+		mag = np_mag_create(home, NP_OUTGOING_PIECES);
+	if (!mag) {
 		np_count_add(&c->count->flushes, 1);
+		count_sent(c, 1, size);
 		np_arenas_put(&p, 1);
 		return;
 	}
 	NP_YIELD(c);
-	push(c->outgoing[home], p);
-	c->outgoing_bytes[home] += size;
-	np_count_add(&c->count->outgoing_bytes, size);
-	if (c->outgoing[home]->n == NP_OUTGOING_PIECES ||
-	    c->outgoing_bytes[home] >= NP_OUTGOING_BYTES)
+	push(mag, p);
+	out->mag = mag;
+	out->bytes += size;
+	if (mag->n == NP_OUTGOING_PIECES || out->bytes >= NP_OUTGOING_BYTES)
 		send(c, home);
 }
 
@@ -736,9 +766,9 @@ void np_cache_flush(struct np_cache *c, bool to_depot)
 static void free_parts(struct np_cache *c)
 {
 	for (unsigned i = 0; i < c->nodes->n; i++)
-		np_mag_destroy(c->outgoing[i]);
-	np_meta_free(c->home, c->outgoing, c->nodes->n *
-		     (sizeof *c->outgoing + sizeof *c->outgoing_bytes));
+		np_mag_destroy(c->outgoing[i].mag);
+	np_meta_free(c->home, c->outgoing,
+		     c->nodes->n * sizeof *c->outgoing);
 	np_block_put(c->nodes->segment, c->count);
 }
 
@@ -801,13 +831,12 @@ static void loot_second(struct np_cache *c, unsigned class,
 static void loot_outgoing(struct np_cache *c, unsigned home,
 			  struct np_mag **loot)
 {
-	struct np_mag *mag = c->outgoing[home];
+	struct np_outgoing *out = &c->outgoing[home];
 
-	if (!mag || !mag->n)
+	if (!out->mag->n)
 		return;
-	c->outgoing[home] = NULL;
-	loot_mag(c, mag, c->outgoing_bytes[home], loot);
-	c->outgoing_bytes[home] = 0;
+	loot_mag(c, out->mag, out->bytes, loot);
+	*out = (struct np_outgoing){ .mag = &np_mag_none };
 }
 
 bool np_cache_steal(struct np_cache *c, struct np_mag **loot)

@@ -70,6 +70,12 @@
 
 struct np_seat;
 
+/* Pieces of another home, of any class. */
+struct np_outgoing {
+	struct np_mag *mag;
+	size_t bytes;
+};
+
 struct np_cache {
 	/* The fast path reads these. */
 	const volatile uint32_t *cpu_now; /* where the CPU's number stands */
@@ -77,6 +83,8 @@ struct np_cache {
 	np_tag_t tag;			  /* whose pieces may be pushed; NP_NO_TAG:
 					     no free takes the fast path */
 	struct np_block *count;
+	struct np_mag *by_size[NP_LOOKUP_MAX / 16 + 1]; /* loaded[] of the class
+					     for (size + 15) / 16 */
 	struct np_mag *loaded[NP_MAX_CLASSES];
 	/* Written once. */
 	const struct np_nodes *nodes;
@@ -103,8 +111,7 @@ struct np_cache {
 	size_t shared_bytes;	  /* that small second magazines could hold, and
 				     that large ones hold */
 	struct np_mag *second[NP_MAX_CLASSES];
-	struct np_mag **outgoing; /* [nodes->n], by home; NULL: none yet */
-	size_t *outgoing_bytes;	  /* [nodes->n] */
+	struct np_outgoing *outgoing; /* [nodes->n], by home */
 };
 
 /* The cache of a thread that has none: it misses always. */
@@ -179,7 +186,7 @@ static inline void *np_cache_pop_large(struct np_cache *cache, unsigned class)
 	if (mag->n) {
 		p = mag->slot[--mag->n];
 		cache->shared_bytes -= np_cache_size_of(cache, class);
-		np_count_add(&cache->count->class[class].allocs, 1);
+		np_count_one(&cache->count->class[class].allocs);
 	}
 	np_cache_leave(cache);
 	return p;
@@ -202,7 +209,33 @@ static inline bool np_cache_push_large(struct np_cache *cache, void *p,
 	room = mag->n < mag->cap && bytes <= np_cache_most(cache);
 	if (room) {
 		cache->shared_bytes = bytes;
-		np_count_add(&cache->count->class[class].frees, 1);
+		np_count_one(&cache->count->class[class].frees);
+		mag->slot[mag->n++] = p;
+	}
+	np_cache_leave(cache);
+	return room;
+}
+
+/* Keeps a piece of another home until it is sent there, or returns false: it
+ * has to be sent now, or there is no magazine yet, or it is claimed. class: 0
+ * is refused. */
+static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
+					  unsigned class, np_home_t home)
+{
+	struct np_outgoing *out = &cache->outgoing[home];
+	struct np_mag *mag;
+	size_t bytes;
+	bool room;
+
+	if (!class || !np_cache_enter(cache))
+		return false;
+	mag = out->mag;
+	NP_YIELD(cache);
+	bytes = out->bytes + np_cache_size_of(cache, class);
+	room = mag->n + 1 < mag->cap && bytes < NP_OUTGOING_BYTES;
+	if (room) {
+		out->bytes = bytes;
+		np_count_one(&cache->count->class[class].frees);
 		mag->slot[mag->n++] = p;
 	}
 	np_cache_leave(cache);

@@ -151,6 +151,8 @@ static int map_region(struct np_region *r, int bind_node, size_t align,
 	if (!p)
 		return ENOMEM;
 	r->base = (uintptr_t)p;
+	r->entries = (uintptr_t)r->pages -
+		     (r->base >> r->page_shift) * sizeof *r->pages;
 	/* A denied mbind leaves first touch: placed worse, not wrong. */
 	np_os_bind(p, r->size, bind_node);
 	error = np_os_commit(p, usable);

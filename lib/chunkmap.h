@@ -36,14 +36,16 @@ struct np_arena;
 
 struct np_region {
 	/* What free() reads: one cache line, written once. */
-	uintptr_t base;		  /* address of its first byte */
-	uint32_t *pages;	  /* page table of the whole region; see
-				     struct np_chunk on who may read it */
+	uintptr_t entries;	  /* address of the page-table entry that the
+				     page at address 0 would have */
 	_Atomic np_tag_t tag;	  /* whose memory; atomic, relaxed: changes
 				     once, when the pool learns its nodes */
 	uint8_t page_shift;	  /* huge: NP_HUGE_SHIFT */
 	uint8_t chunk_shift;
 	bool is_huge;
+	uintptr_t base;		  /* address of its first byte */
+	uint32_t *pages;	  /* page table of the whole region; see
+				     struct np_chunk on who may read it */
 	size_t size;		  /* bytes mapped: whole slots */
 	struct np_arena *arena;	  /* NULL: huge */
 	const char *pool;	  /* its name, for messages */
@@ -98,7 +100,8 @@ static inline struct np_region *np_map_find(const void *p)
 static inline uint32_t np_region_entry(const struct np_region *r,
 				       const void *p)
 {
-	return r->pages[((uintptr_t)p - r->base) >> r->page_shift];
+	return *(const uint32_t *)(r->entries + ((uintptr_t)p >> r->page_shift) *
+						sizeof(uint32_t));
 }
 
 /* The chunk that p lies in; NULL: that place is empty. */

@@ -14,11 +14,14 @@
 
 #include "base.h"
 
+struct np_class_count;
+
 struct np_mag {
 	uint32_t n;	  /* pieces in it */
 	uint32_t cap;	  /* pieces that fit */
-	np_home_t home;	  /* whose memory it is; written once */
+	struct np_class_count *count; /* where it counts while it is loaded */
 	struct np_mag *next; /* in a depot */
+	np_home_t home;	  /* whose memory it is; written once */
 	void *slot[];	  /* [0..n) */
 };
 

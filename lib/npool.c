@@ -32,16 +32,18 @@ static __attribute__((noinline)) void *malloc_slow(size_t size)
 					   .home = NP_ANY_HOME });
 }
 
-/* Pops a piece of the class, which serves size bytes. */
-static inline void *take(size_t size, unsigned class)
+/* Pops a piece from the magazine, whose class serves size bytes. */
+static inline void *take(size_t size, const struct np_cache *c,
+			 struct np_mag *mag)
 {
-	struct np_cache *c = np_self;
-	struct np_mag *mag = c->loaded[class];
+	uint32_t n;
 
-	if (np_unlikely(!mag->n || np_cache_moved(c)))
+	if (np_unlikely(__builtin_sub_overflow(mag->n, 1u, &n) ||
+			np_cache_moved(c)))
 		return malloc_slow(size);
-	np_count_add(&c->count->class[class].allocs, 1);
-	return mag->slot[--mag->n];
+	np_count_one(&mag->count->allocs);
+	mag->n = n;
+	return mag->slot[n];
 }
 
 /* Apart, so that the small one needs no stack frame. */
@@ -53,14 +55,16 @@ static __attribute__((noinline)) void *malloc_large(size_t size)
 
 	if (class >= c->first_large && !np_cache_moved(c))
 		p = np_cache_pop_large(c, class);
-	return p ? p : take(size, class);
+	return p ? p : take(size, c, c->loaded[class]);
 }
 
 void *npool_malloc(size_t size)
 {
+	struct np_cache *c = np_self;
+
 	if (np_unlikely(size > NP_LOOKUP_MAX))
 		return malloc_large(size);
-	return take(size, np_pool.classes.lookup[(size + 15) / 16]);
+	return take(size, c, c->by_size[(size + 15) / 16]);
 }
 
 /* The loaded magazine is full, or that of a class that has none. */
@@ -72,22 +76,44 @@ static __attribute__((noinline)) void free_large(void *p, unsigned class)
 		np_piece_free(p);
 }
 
-/* Into the loaded magazine of another pool's cache, if that has room. */
-static bool push_elsewhere(const struct np_region *r, void *p)
+static inline void push(struct np_mag *mag, void *p)
+{
+	uint32_t n = mag->n;
+
+	np_count_one(&mag->count->frees);
+	mag->n = n + 1;
+	mag->slot[n] = p;
+}
+
+/* The caller's cache in the pool of this slot, or NULL: it has none, or it has
+ * moved. */
+static inline struct np_cache *cache_in(unsigned slot)
+{
+	struct np_cache *c = np_self;
+
+	if (np_tag_slot(c->tag) == slot && !np_cache_moved(c))
+		return c;
+	return np_thread_cache_now(slot);
+}
+
+/* Into the loaded magazine of another pool's cache, or to the pieces that
+ * await being sent to their home, if that has room. */
+static inline bool push_elsewhere(const struct np_region *r, void *p)
 {
 	np_tag_t tag = np_region_tag(r);
-	struct np_cache *c = np_thread_cache_now(np_tag_slot(tag));
+	struct np_cache *c = cache_in(np_tag_slot(tag));
 	unsigned class;
 	struct np_mag *mag;
 
-	if (!c || c->tag != tag)
+	if (!c || c->tag == NP_NO_TAG)
 		return false;
 	class = np_region_entry(r, p) & NP_PAGE_CLASS;
+	if (c->tag != tag)
+		return np_cache_push_outgoing(c, p, class, np_tag_home(tag));
 	mag = c->loaded[class];
 	if (mag->n == mag->cap)
 		return np_cache_push_large(c, p, class);
-	np_count_add(&c->count->class[class].frees, 1);
-	mag->slot[mag->n++] = p;
+	push(mag, p);
 	return true;
 }
 
@@ -115,8 +141,7 @@ void npool_free(void *p)
 		free_large(p, class);
 		return;
 	}
-	np_count_add(&c->count->class[class].frees, 1);
-	mag->slot[mag->n++] = p;
+	push(mag, p);
 }
 
 void *npool_calloc(size_t n, size_t size)
@@ -351,7 +376,7 @@ void *npool_alloc(npool_t *pool, size_t size, unsigned flags)
 	mag = c->loaded[class];
 	if (!mag->n)
 		return alloc_slow(pool, size, flags);
-	np_count_add(&c->count->class[class].allocs, 1);
+	np_count_one(&mag->count->allocs);
 	p = mag->slot[--mag->n];
 	return flags ? memset(p, 0, size) : p;
 }

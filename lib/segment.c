@@ -362,8 +362,7 @@ static void clear_block(const struct np_segment *s, struct np_block *b)
 	np_count_t *counts[] = {
 		&b->misses, &b->depot_gets, &b->depot_puts, &b->fills,
 		&b->flushes, &b->in_bytes, &b->out_bytes, &b->foreign_frees,
-		&b->foreign_bytes, &b->outgoing_bytes, &b->reclaimed_bytes,
-		&b->rehomes,
+		&b->foreign_bytes, &b->reclaimed_bytes, &b->rehomes,
 	};
 
 	atomic_store_explicit(&b->live, 0, memory_order_relaxed);
@@ -420,8 +419,6 @@ static void add_counts(const struct np_segment *s, struct np_block *to,
 			    np_count_get(&from->foreign_frees));
 	np_count_add_shared(&to->foreign_bytes,
 			    np_count_get(&from->foreign_bytes));
-	np_count_add_shared(&to->outgoing_bytes,
-			    np_count_get(&from->outgoing_bytes));
 	np_count_add_shared(&to->reclaimed_bytes,
 			    np_count_get(&from->reclaimed_bytes));
 	np_count_add_shared(&to->rehomes, np_count_get(&from->rehomes));
@@ -461,8 +458,7 @@ int64_t np_block_cached(const struct np_segment *s,
 			 (int64_t)t->row[c].size;
 	return bytes + (int64_t)(np_count_get(&b->in_bytes) -
 				 np_count_get(&b->out_bytes) -
-				 np_count_get(&b->foreign_bytes) +
-				 np_count_get(&b->outgoing_bytes) -
+				 np_count_get(&b->foreign_bytes) -
 				 np_count_get(&b->reclaimed_bytes));
 }
 

@@ -24,8 +24,8 @@
  *
  *	used bytes of the pool = taken (arenas, huge) - cached
  *	cached by a block = in_bytes - out_bytes
- *	                  + bytes of frees - foreign_bytes - bytes of allocs
- *	                  + outgoing_bytes - reclaimed_bytes
+ *	                  + bytes of frees - bytes of allocs
+ *	                  - foreign_bytes - reclaimed_bytes
  *	hits = allocs - misses
  *
  * Owner: see each struct. This header is all that a reader needs.
@@ -39,7 +39,7 @@
 #include <stdatomic.h>
 
 #define NP_SEGMENT_MAGIC UINT64_C(0x31676573706e0a0d) /* "\r\nnpseg1" */
-#define NP_SEGMENT_VERSION 2
+#define NP_SEGMENT_VERSION 3
 
 #define NP_POOL_NAME_SIZE 32 /* bytes, with the final NUL */
 
@@ -141,7 +141,6 @@ struct np_block {
 	np_count_t in_bytes, out_bytes;	   /* moved into and out of the cache
 					      from and to depot or arena */
 	np_count_t foreign_frees, foreign_bytes; /* sent to other homes */
-	np_count_t outgoing_bytes;	   /* waiting to be sent */
 	np_count_t reclaimed_bytes; /* taken by others while the thread was
 				       idle; guarded by the lock of the thread
 				       list */
@@ -174,6 +173,17 @@ static inline void np_count_set(np_count_t *count, uint64_t value)
 static inline void np_count_add(np_count_t *count, uint64_t n)
 {
 	np_count_set(count, np_count_get(count) + n);
+}
+
+/* np_count_add(count, 1), in one instruction where there is one: compilers do
+ * not make one of an atomic load and store. */
+static inline void np_count_one(np_count_t *count)
+{
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_THREAD__)
+	__asm__("addq $1, %0" : "+m"(*count) : : "cc");
+#else
+	np_count_add(count, 1);
+#endif
 }
 
 /* Raises a peak; by its only writer. */

@@ -219,7 +219,8 @@ static void give(void)
 	struct np_mag *mag = c->loaded[class];
 
 	if (np_region_tag(r) != c->tag) {
-		np_cache_give(c, p, class, r);
+		if (!np_cache_push_outgoing(c, p, class, np_region_home(r)))
+			np_cache_give(c, p, class, r);
 	} else if (mag->n < mag->cap) {
 		np_count_add(&c->count->class[class].frees, 1);
 		mag->slot[mag->n++] = p;
@@ -314,9 +315,9 @@ static void check_cache(struct np_cache *c, void *unused)
 			  size_of(k);
 	}
 	for (unsigned i = 0; i < nodes.n; i++) {
-		size_t n = find_in_mag(c->outgoing[i]);
+		size_t n = find_in_mag(c->outgoing[i].mag);
 
-		check(c->outgoing_bytes[i], n, "outgoing_bytes");
+		check(c->outgoing[i].bytes, n, "outgoing_bytes");
 		outgoing += n;
 	}
 	check(c->claimed, false, "claimed");

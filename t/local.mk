@@ -47,6 +47,7 @@ unit_tests = \
 	%D%/eight.t \
 	%D%/soak.t \
 	%D%/units.t \
+	%D%/steps.t \
 	%D%/attr.t \
 	%D%/pressure.t \
 	%D%/request.t

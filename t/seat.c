@@ -242,11 +242,11 @@ static void test_sends(void)
 	cpu = 1;
 	look(s);
 	give(s, p);
-	ok(s->now->outgoing[0] && s->now->outgoing[0]->n == 1,
+	ok(s->now->outgoing[0].mag->n == 1,
 	   "a piece of another home waits");
 	cpu = 2;
 	look(s);
-	ok(!s->cache[1]->outgoing[0] && nodes.node[0].depot->ninbox == 1,
+	ok(!s->cache[1]->outgoing[0].mag->n && nodes.node[0].depot->ninbox == 1,
 	   "a thread that moves on sends it home");
 	get_up(s);
 	empty_depots();

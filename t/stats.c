@@ -118,15 +118,15 @@ static void test_foreign(void)
 	before = stats();
 	npool_free(p);
 	s = stats();
-	is_uint(s.foreign_frees - before.foreign_frees, 1,
-		"a piece of another home counts as foreign");
 	is_uint(before.used - s.used, npool_good_size(100),
-		"it is not used any more");
+		"a piece that another home has freed is not used any more");
 	is_uint(s.cached - before.cached, npool_good_size(100),
 		"but on its way home: cached");
 	np_thread_set_home(&np_topology, 0);
+	is_uint(stats().foreign_frees - before.foreign_frees, 1,
+		"when it was sent it counts as foreign");
 	is_uint(stats().used + stats().cached, s.used + s.cached,
-		"also when it was sent");
+		"and is cached still");
 	np_thread_set_home(&np_topology, -1);
 }
 

@@ -534,7 +534,7 @@ static void *bounce(void *arg)
 	npool_free(p[0]); /* foreign: waits in the outgoing magazine */
 	go_to(cpu[0]);
 	npool_free(npool_malloc(100));
-	ok(!at[1]->outgoing[at[0]->home], "rehomed it sends what waits");
+	ok(!at[1]->outgoing[at[0]->home].mag->n, "rehomed it sends what waits");
 	go_to(cpu[1]);
 	npool_free(p[1]);
 	npool_free(npool_malloc(100));

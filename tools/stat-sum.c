@@ -256,8 +256,7 @@ static uint64_t cached_by(const struct view *v, const struct np_block *b)
 {
 	uint64_t bytes = np_count_get(&b->in_bytes) -
 			 np_count_get(&b->out_bytes) -
-			 np_count_get(&b->foreign_bytes) +
-			 np_count_get(&b->outgoing_bytes) -
+			 np_count_get(&b->foreign_bytes) -
 			 np_count_get(&b->reclaimed_bytes);
 
 	for (unsigned c = 0; c < v->nclasses; c++)
