@@ -13,9 +13,9 @@
 #include <string.h>
 
 #define BLOCK_SIZE (256 * NP_KIB)
-#define OWN_MAPPING_MIN (64 * NP_KIB)
+#define OWN_MAPPING_MIN (16 * NP_KIB)
 #define MIN_SHIFT 6 /* 64 bytes, a cache line */
-#define NSIZES 21   /* 64, 96, 128, 192 ... 64 KiB */
+#define NSIZES 17   /* 64, 96, 128, 192 ... 16 KiB */
 
 struct free_block {
 	struct free_block *next;
@@ -77,6 +77,30 @@ void np_meta_init(const struct np_topology *t)
 	topology = t;
 }
 
+/* Sizes are taken from a block in whole cache lines. */
+static size_t cut_size(unsigned i)
+{
+	return np_round_up(size_of_index(i), NP_LINE);
+}
+
+static void keep_free(struct shelf *s, void *p, unsigned i)
+{
+	struct free_block *b = p;
+
+	b->next = s->free[i];
+	s->free[i] = b;
+}
+
+/* What is left of the block is cut up, the largest pieces first. */
+static void use_up(struct shelf *s)
+{
+	for (unsigned i = NSIZES; i-- > 0;)
+		while ((size_t)(s->end - s->block) >= cut_size(i)) {
+			keep_free(s, s->block, i);
+			s->block += cut_size(i);
+		}
+}
+
 static void *cut(struct shelf *s, np_home_t home, size_t size)
 {
 	char *p;
@@ -85,6 +109,7 @@ static void *cut(struct shelf *s, np_home_t home, size_t size)
 		p = map(home, BLOCK_SIZE);
 		if (!p)
 			return NULL;
+		use_up(s);
 		s->block = p;
 		s->end = p + BLOCK_SIZE;
 	}
@@ -108,7 +133,7 @@ void *np_meta_alloc(np_home_t home, size_t size)
 	if (b)
 		s->free[i] = b->next;
 	else
-		b = cut(s, home, np_round_up(size_of_index(i), NP_LINE));
+		b = cut(s, home, cut_size(i));
 	np_unlock(&s->lock);
 	return b ? memset(b, 0, size) : NULL;
 }
@@ -116,8 +141,6 @@ void *np_meta_alloc(np_home_t home, size_t size)
 void np_meta_free(np_home_t home, void *p, size_t size)
 {
 	struct shelf *s = &shelves[home];
-	struct free_block *b = p;
-	unsigned i = size_index(size);
 
 	if (size >= OWN_MAPPING_MIN) {
 		size = np_round_up(size, np_os_page_size());
@@ -129,8 +152,7 @@ void np_meta_free(np_home_t home, void *p, size_t size)
 		return;
 	}
 	np_lock(&s->lock);
-	b->next = s->free[i];
-	s->free[i] = b;
+	keep_free(s, p, size_index(size));
 	np_unlock(&s->lock);
 }
 

@@ -4,9 +4,9 @@
  * meta: memory for the pool's own data, on the node that the data is about.
  * It never comes from the pool itself, so no piece lies beside it.
  *
- *	below 64 KiB   cut from blocks of 256 KiB; what is given back is kept
+ *	below 16 KiB   cut from blocks of 256 KiB; what is given back is kept
  *	               in a list of its size and used again
- *	from 64 KiB    a mapping of its own, unmapped when given back
+ *	from 16 KiB    a mapping of its own, unmapped when given back
  *
  * Sizes are rounded up to a power of two or the middle between two. All of it
  * is aligned to a cache line and reads as zero when handed out.

@@ -366,7 +366,9 @@ static void test_parent(void)
 /* 100000 of them are NPOOL_TEST_FORKS=100000, and half an hour. */
 static unsigned nforks(void)
 {
-	return conf_number("NPOOL_TEST_FORKS", conf_by_level(200, 1000, 5000));
+	return conf_number("NPOOL_TEST_FORKS",
+			   conf_by_level(200, CONF_SANITIZED ? 200 : 1000,
+					 5000));
 }
 
 int main(int argc, char **argv)
@@ -380,7 +382,7 @@ int main(int argc, char **argv)
 		bail_out("nothing to start with");
 	if (npool_create(&own, NULL))
 		bail_out("no second pool");
-	alarm(60 + nforks() / 10); /* a lock that nobody drops */
+	alarm(120 + nforks() / 5); /* a lock that nobody drops */
 	keep_some();
 	test_forks(nforks());
 	test_counts();

@@ -15,7 +15,7 @@
 #include <time.h> /* nanosleep */
 #include <unistd.h>
 
-#define OWN_MIN (64 * NP_KIB) /* from here each has a mapping of its own */
+#define OWN_MIN (16 * NP_KIB) /* from here each has a mapping of its own */
 #define NHOMES 3
 #define NTHREADS 4
 
@@ -112,7 +112,7 @@ static void test_own_mapping(void)
 
 	faultos_begin();
 	p = np_meta_alloc(0, size);
-	ok(is_good(p, size), "from 64 KiB memory is as good");
+	ok(is_good(p, size), "from 16 KiB memory is as good");
 	is_size(np_meta_mapped() - before, rounded, "it counts as mapped");
 	is_size(faultos_mapped(), rounded, "and is, for itself");
 	np_meta_free(0, p, size);
