@@ -10,7 +10,12 @@
 
 numa_tests = \
 	%D%/cross.t \
-	%D%/first-touch.t
+	%D%/deal.t \
+	%D%/first-touch.t \
+	%D%/heir.t \
+	%D%/meta.t \
+	%D%/rehome.t \
+	%D%/wish.t
 
 numa_machines = \
 	%D%/on-two.t \
