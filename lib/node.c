@@ -127,6 +127,30 @@ static int make_arenas(const struct np_nodes_plan *plan, struct np_node *node,
 	return 0;
 }
 
+/* Sorted once: who has no memory left has no time to ask. */
+static int sort_by_distance(struct np_node *node,
+			    const struct np_topology *topology)
+{
+	unsigned n = topology->nnodes;
+	np_home_t *order = np_meta_alloc(node->home, n * sizeof *order);
+
+	node->by_distance = order;
+	if (!order)
+		return ENOMEM;
+	for (unsigned i = 0; i < n; i++) {
+		int d = np_topology_distance(topology, node->home, i);
+		unsigned k = i;
+
+		for (; k && (i == node->home ||
+			     (order[k - 1] != node->home &&
+			      np_topology_distance(topology, node->home,
+						   order[k - 1]) > d)); k--)
+			order[k] = order[k - 1];
+		order[k] = (np_home_t)i;
+	}
+	return 0;
+}
+
 static int make_node(struct np_nodes *nodes, const struct np_nodes_plan *plan,
 		     unsigned home, unsigned *index)
 {
@@ -139,7 +163,7 @@ static int make_node(struct np_nodes *nodes, const struct np_nodes_plan *plan,
 		return 0;
 	node->depot = np_depot_create(node->home, plan->classes->n + 1u,
 				      np_segment_node(plan->segment, home));
-	if (!node->depot)
+	if (!node->depot || sort_by_distance(node, plan->topology))
 		return ENOMEM;
 	return make_arenas(plan, node, narenas(plan, home), index);
 }
@@ -165,8 +189,11 @@ int np_nodes_create(struct np_nodes *nodes, const struct np_nodes_plan *plan)
 	return error;
 }
 
-static void destroy_node(struct np_node *node)
+static void destroy_node(struct np_node *node, unsigned n)
 {
+	if (node->by_distance)
+		np_meta_free(node->home, node->by_distance,
+			     n * sizeof *node->by_distance);
 	for (unsigned i = 0; i < node->narenas; i++) {
 		np_arena_fini(node->arenas[i]);
 		np_meta_free(node->home, node->arenas[i],
@@ -182,7 +209,7 @@ static void destroy_node(struct np_node *node)
 void np_nodes_destroy(struct np_nodes *nodes)
 {
 	for (unsigned i = 0; nodes->node && i < nodes->n; i++)
-		destroy_node(&nodes->node[i]);
+		destroy_node(&nodes->node[i], nodes->n);
 	if (nodes->node)
 		np_meta_free(0, nodes->node, nodes->n * sizeof *nodes->node);
 	if (nodes->home_for)

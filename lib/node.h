@@ -36,6 +36,9 @@ struct np_node {
 	unsigned narenas;	  /* 0: not of this pool */
 	struct np_arena **arenas; /* [narenas] */
 	size_t arenas_size;	  /* bytes of that */
+	np_home_t *by_distance;	  /* [nodes->n], every home, this one first and
+				     then the nearest; NULL if there are no
+				     arenas */
 	struct np_depot *depot;	  /* NULL if there are no arenas */
 	struct np_limit limit;
 };

@@ -141,23 +141,33 @@ static void *from_source(const struct np_request *r, struct need *n,
 	return p;
 }
 
-/* From every arena that may serve it, in turn. */
-static void *from_anywhere(const struct np_request *r, struct need *n)
+/* From any arena of the node. */
+static void *from_node(const struct np_request *r, struct need *n,
+		       const struct np_node *node)
 {
-	struct np_nodes *nodes = &r->pool->nodes;
 	struct source s = { .cache = NULL };
+	void *p = NULL;
+
+	for (unsigned i = 0; !p && i < node->narenas; i++) {
+		s.arena = node->arenas[i];
+		p = from_source(r, n, &s);
+	}
+	return p;
+}
+
+/* From every arena that may serve it: those of this home, then, unless the
+ * home was asked for, of the nearest ones. */
+static void *from_anywhere(const struct np_request *r, struct need *n,
+			   np_home_t home)
+{
+	struct np_node *node = r->pool->nodes.node;
+	unsigned nhomes = r->home == NP_ANY_HOME ? r->pool->nodes.n : 1;
 	void *p = NULL;
 
 	if (np_pool_stage(r->pool) != NP_AWAKE)
 		return NULL;
-	for (unsigned i = 0; !p && i < nodes->n; i++) {
-		if (r->home != NP_ANY_HOME && r->home != (int)i)
-			continue;
-		for (unsigned k = 0; !p && k < nodes->node[i].narenas; k++) {
-			s.arena = nodes->node[i].arenas[k];
-			p = from_source(r, n, &s);
-		}
-	}
+	for (unsigned i = 0; !p && i < nhomes; i++)
+		p = from_node(r, n, &node[node[home].by_distance[i]]);
 	return p;
 }
 
@@ -181,7 +191,7 @@ static void *serve_pressed(const struct np_request *r, struct need *n)
 		s = find_source(r);
 		p = from_source(r, n, &s);
 		if (!p)
-			p = from_anywhere(r, n);
+			p = from_anywhere(r, n, np_owner_home(&s.arena->owner));
 	} while (!p && np_pressure_ask(r->pool, &s.arena->owner.limits,
 				       r->size, bytes_of(r, n)));
 	if (!p)

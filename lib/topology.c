@@ -152,6 +152,7 @@ static void ask_nodes(struct np_topology *t, const struct bitmask *bound)
 		one_node(t, "no node has both CPUs and memory near by");
 		return;
 	}
+	numa_distance(0, 0); /* reads its table now, while it may call malloc */
 	t->binds = t->nnodes > 1 && mbind_works(t);
 	if (t->nnodes == 1) {
 		t->note = "one node; nothing needs to be bound";
