@@ -157,6 +157,8 @@ static int make_node(struct np_nodes *nodes, const struct np_nodes_plan *plan,
 	struct np_node *node = &nodes->node[home];
 
 	node->home = (np_home_t)home;
+	node->named_only = !plan->in_set &&
+			   np_topology_named_only(plan->topology, home);
 	make_owner(node, plan);
 	nodes->home_for[home] = nearest(plan, home);
 	if (!in_set(plan, home))

@@ -34,6 +34,7 @@ struct np_node {
 	np_home_t home;
 	struct np_owner owner;	  /* of its memory */
 	unsigned narenas;	  /* 0: not of this pool */
+	bool named_only;	  /* it serves only requests that name it */
 	struct np_arena **arenas; /* [narenas] */
 	size_t arenas_size;	  /* bytes of that */
 	np_home_t *by_distance;	  /* [nodes->n], every home, this one first and

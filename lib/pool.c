@@ -183,7 +183,9 @@ static void interleave(const struct np_pool *pool, const bool *in_set)
 	struct np_os_nodes nodes = { { 0 } };
 
 	for (unsigned i = 0; i < np_topology.nnodes; i++)
-		if (np_topology.kernel_node[i] >= 0 && (!in_set || in_set[i]))
+		if (np_topology.kernel_node[i] >= 0 &&
+		    (in_set ? in_set[i]
+			    : !np_topology_named_only(&np_topology, i)))
 			np_os_nodes_add(&nodes,
 					(unsigned)np_topology.kernel_node[i]);
 	np_os_interleave(pool->slot, &nodes);

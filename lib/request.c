@@ -166,8 +166,12 @@ static void *from_anywhere(const struct np_request *r, struct need *n,
 
 	if (np_pool_stage(r->pool) != NP_AWAKE)
 		return NULL;
-	for (unsigned i = 0; !p && i < nhomes; i++)
-		p = from_node(r, n, &node[node[home].by_distance[i]]);
+	for (unsigned i = 0; !p && i < nhomes; i++) {
+		struct np_node *next = &node[node[home].by_distance[i]];
+
+		if (!i || !next->named_only)
+			p = from_node(r, n, next);
+	}
 	return p;
 }
 

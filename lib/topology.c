@@ -89,13 +89,13 @@ static void find_usable(struct usable *u, const struct bitmask *bound)
 	numa_bitmask_free(allowed);
 }
 
-/* The usable node that is nearest to n; -1: there is none. */
+/* The usable node that is nearest to n; -1: there is none, or no n. */
 static int nearest(const struct usable *u, int n)
 {
 	int best = -1;
 
-	if (n >= 0 && n < NP_MAX_NODES && u->node[n])
-		return n;
+	if (n < 0 || n >= NP_MAX_NODES || u->node[n])
+		return n < NP_MAX_NODES ? n : -1;
 	for (int i = 0; i <= numa_max_node() && i < NP_MAX_NODES; i++)
 		if (u->node[i] && (best < 0 ||
 				   numa_distance(n, i) <
@@ -104,29 +104,45 @@ static int nearest(const struct usable *u, int n)
 	return best;
 }
 
+/* The node is a home, of the CPUs that are near to it. */
+static void add_home(struct np_topology *t, const int *near, int node)
+{
+	np_home_t home = (np_home_t)t->nnodes;
+
+	for (unsigned cpu = 0; cpu < t->ncpus; cpu++)
+		if (near[cpu] == node) {
+			t->home_of_cpu[cpu] = home;
+			t->cpus_of[home]++;
+		}
+	if (t->cpus_of[home])
+		t->kernel_node[t->nnodes++] = node;
+}
+
 /* Deals the CPUs out to the usable nodes that are nearest to them. Homes
- * ascend with the kernel's numbers. */
-static bool deal_cpus(struct np_topology *t, const struct usable *u)
+ * ascend with the kernel's numbers; those of memory alone stand behind the
+ * others. */
+static bool deal_cpus(struct np_topology *t, struct usable *u)
 {
 	static int near[NP_MAX_CPUS]; /* kernel node; the pool starts once */
 	int max = numa_max_node();
+	bool served;
 
 	for (unsigned cpu = 0; cpu < t->ncpus; cpu++)
 		near[cpu] = nearest(u, numa_node_of_cpu((int)cpu));
 	memset(t->cpus_of, 0, sizeof t->cpus_of);
 	t->nnodes = 0;
 	for (int n = 0; n <= max && n < NP_MAX_NODES; n++) {
-		np_home_t home = (np_home_t)t->nnodes;
+		unsigned before = t->nnodes;
 
-		for (unsigned cpu = 0; cpu < t->ncpus; cpu++)
-			if (near[cpu] == n) {
-				t->home_of_cpu[cpu] = home;
-				t->cpus_of[home]++;
-			}
-		if (t->cpus_of[home])
-			t->kernel_node[t->nnodes++] = n;
+		add_home(t, near, n);
+		if (t->nnodes > before)
+			u->node[n] = false; /* it is there */
 	}
-	return t->nnodes > 0;
+	served = t->nnodes > 0;
+	for (int n = 0; n <= max && n < NP_MAX_NODES; n++)
+		if (u->node[n])
+			t->kernel_node[t->nnodes++] = n;
+	return served;
 }
 
 static bool mbind_works(const struct np_topology *t)

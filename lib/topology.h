@@ -6,8 +6,9 @@
  *
  * Nodes are counted densely from 0 here ("home"); the kernel's numbers, which
  * may have gaps, are in `kernel_node`. Counted are the nodes with memory that
- * the process may use and that are nearest to some CPU: a node of memory only
- * (CXL) is not. A CPU of a node without memory belongs to the nearest one.
+ * the process may use. A CPU of a node without memory belongs to the nearest
+ * one. A node of memory alone (CXL) has no CPUs, stands behind the others, and
+ * serves only who names it.
  *
  * The administrator's policy at the start counts:
  *
@@ -69,6 +70,13 @@ static inline np_home_t np_topology_find(const struct np_topology *topology,
 		if (np_topology_number(topology, (np_home_t)i) == number)
 			return (np_home_t)i;
 	return NP_NO_NODE;
+}
+
+/* Is it a node of memory alone? Not in an invented topology. */
+static inline bool np_topology_named_only(const struct np_topology *topology,
+					  unsigned home)
+{
+	return !topology->cpus_of[home] && topology->kernel_node[home] >= 0;
 }
 
 /* The home of memory for this CPU. */

@@ -294,17 +294,27 @@ static bool notes(const char *word)
 	return strstr(topology.note, word);
 }
 
-/* Homes 0 and 1 are these kernel nodes, and bound to them. */
-static bool is_two_nodes(int a, int b)
+/* Homes 0 and 1 are these kernel nodes, and bound to them; there are more of
+ * memory alone. */
+static bool is_two_nodes_and(unsigned more, int a, int b)
 {
 	const struct np_topology *t = &topology;
 
-	return t->nnodes == 2 && t->binds &&
+	for (unsigned i = 0; i < more; i++)
+		if (!np_topology_named_only(t, 2 + i))
+			return false;
+	return t->nnodes == 2 + more && t->binds &&
+	       !np_topology_named_only(t, 0) &&
 	       np_topology_bind_to(t, 0) == a &&
 	       np_topology_bind_to(t, 1) == b &&
 	       np_topology_home(t, 0) == 0 && np_topology_home(t, 1) == 1 &&
 	       t->cpus_of[0] == (t->ncpus + 1) / 2 &&
 	       t->cpus_of[1] == t->ncpus / 2;
+}
+
+static bool is_two_nodes(int a, int b)
+{
+	return is_two_nodes_and(0, a, b);
 }
 
 static void test_nodes(void)
@@ -319,16 +329,18 @@ static void test_nodes(void)
 	ok(is_two_nodes(70, 1023), "and numbers above 64");
 	m = two_nodes(0, 2);
 	m->max_node = 5;
-	m->has_memory[5] = true;
+	m->has_memory[1] = m->has_memory[5] = true;
 	ask(m);
-	ok(is_two_nodes(0, 2), "a node of memory only is not counted");
+	ok(is_two_nodes_and(2, 0, 2) &&
+	   topology.kernel_node[2] == 1 && topology.kernel_node[3] == 5,
+	   "nodes of memory only stand behind the others");
 	m = two_nodes(0, 2);
 	m->has_memory[2] = false;
 	m->has_memory[1] = m->has_memory[3] = true;
 	m->max_node = 3;
 	m->distance[2][3] = 12;
 	ask(m);
-	ok(is_two_nodes(0, 3), "a CPU of a node without memory belongs to the "
+	ok(is_two_nodes_and(1, 0, 3), "a CPU of a node without memory belongs to the "
 	   "nearest one");
 	m = two_nodes(0, 2);
 	memset(m->distance, 0, sizeof m->distance);
@@ -512,8 +524,11 @@ static bool is_as_expected(const struct machine *m)
 		counted[home]++;
 	}
 	for (unsigned i = 0; i < t->nnodes; i++)
-		if (t->cpus_of[i] != counted[i] || !counted[i] ||
-		    (i && t->kernel_node[i] <= t->kernel_node[i - 1]))
+		if (t->cpus_of[i] != counted[i] ||
+		    !usable(m, t->kernel_node[i]) ||
+		    (i && !counted[i] == !counted[i - 1] &&
+		     t->kernel_node[i] <= t->kernel_node[i - 1]) ||
+		    (i && counted[i] && !counted[i - 1]))
 			return false;
 	return t->binds == (t->nnodes > 1);
 }
@@ -531,7 +546,7 @@ static void test_random_machines(void)
 		good = is_as_expected(&m);
 	}
 	ok(good, "%d machines: each CPU is at home on the nearest usable node, "
-	   "homes ascend and have CPUs", n);
+	   "homes ascend, those without CPUs last", n);
 }
 
 static void test_made_up(void)
