@@ -12,8 +12,10 @@ numa_tests = \
 	%D%/cross.t \
 	%D%/deal.t \
 	%D%/first-touch.t \
+	%D%/full.t \
 	%D%/heir.t \
 	%D%/meta.t \
+	%D%/odd.t \
 	%D%/rehome.t \
 	%D%/wish.t
 

@@ -18,7 +18,6 @@
 
 #define NPIECES 500
 #define LARGEST (200 << 10)
-#define LINE 4096
 
 struct user {
 	int node, put_on; /* put_on -1: it follows its CPU */
@@ -53,48 +52,6 @@ static void *use(void *arg)
 	return NULL;
 }
 
-/* Adds " N0=12 N1=3" of a line of numa_maps. */
-static void add_pages(const char *line, struct lies *lies)
-{
-	for (const char *at = line; (at = strstr(at, " N")); at += 2) {
-		int node;
-		size_t pages;
-
-		if (sscanf(at, " N%d=%zu", &node, &pages) == 2 &&
-		    node < NODES_MAX) {
-			lies->on[node] += pages;
-			lies->pages += pages;
-		}
-	}
-}
-
-/* What mappings that prefer a node have, by that node. */
-static unsigned read_maps(struct lies lies[NODES_MAX])
-{
-	FILE *f = fopen("/proc/self/numa_maps", "re");
-	char line[LINE];
-	unsigned n = 0;
-	int node;
-
-	while (f && fgets(line, sizeof line, f)) {
-		const char *policy = strchr(line, ' ');
-
-		if (policy && sscanf(policy, " prefer:%d", &node) == 1 &&
-		    node >= 0 && node < NODES_MAX) {
-			struct lies here = { 0 };
-
-			n++;
-			add_pages(line, &here);
-			if (here.pages != here.on[node])
-				diag("%s", line);
-			lies_sum(&lies[node], &here);
-		}
-	}
-	if (f)
-		fclose(f);
-	return n;
-}
-
 static void test(struct user *u, unsigned n)
 {
 	static struct lies maps[NODES_MAX];
@@ -103,7 +60,7 @@ static void test(struct user *u, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		u[i].thread = nodes_start(u[i].node, use, &u[i]);
 	pthread_barrier_wait(&barrier);
-	ok(read_maps(maps) > 2 * numa.n, "there are mappings with a policy");
+	ok(lies_by_policy(maps) > 2 * numa.n, "there are mappings with a policy");
 	pthread_barrier_wait(&barrier);
 	for (unsigned i = 0; i < n; i++) {
 		int node = u[i].put_on < 0 ? u[i].node : u[i].put_on;

@@ -15,7 +15,7 @@
  *
  * Threads: nodes_need before there are any; what reads, any.
  *
- * Source: move_pages(2); numa(7); sysfs-devices-node in the kernel's
+ * Source: move_pages(2); numa(7), numa_maps; sysfs-devices-node in the kernel's
  * Documentation/ABI.
  */
 #ifndef NODES_H
@@ -131,6 +131,21 @@ static inline void nodes_need(unsigned n)
 		skip_all("needs %u NUMA nodes with CPUs and memory", n);
 }
 
+/* How far b is from a, as the kernel has it from the firmware. */
+static inline int nodes_distance(int a, int b)
+{
+	char path[64], line[4096], *at = line;
+	long d = 0;
+
+	snprintf(path, sizeof path,
+		 "/sys/devices/system/node/node%d/distance", a);
+	if (!nodes_line(path, "", line, sizeof line))
+		bail_out("no %s", path);
+	for (int i = 0; i <= b; i++) /* one for each node online: dense */
+		d = strtol(at, &at, 10);
+	return (int)d;
+}
+
 /* --- threads ---------------------------------------------------------- */
 
 /* Puts the caller on the CPUs of the node. */
@@ -210,6 +225,44 @@ static inline void lies_sum(struct lies *to, const struct lies *from)
 	to->unknown += from->unknown;
 	for (int n = 0; n < NODES_MAX; n++)
 		to->on[n] += from->on[n];
+}
+
+/* Adds " N0=12 N1=3" of a line of numa_maps. */
+static inline void lies_add_line(struct lies *l, const char *line)
+{
+	for (const char *at = line; (at = strstr(at, " N")); at += 2) {
+		int node;
+		size_t pages;
+
+		if (sscanf(at, " N%d=%zu", &node, &pages) == 2 &&
+		    node >= 0 && node < NODES_MAX) {
+			l->on[node] += pages;
+			l->pages += pages;
+		}
+	}
+}
+
+/* Adds to lies[n] the pages of all mappings of the process that prefer node
+ * n. Returns how many mappings prefer a node. */
+static inline unsigned lies_by_policy(struct lies lies[NODES_MAX])
+{
+	FILE *f = fopen("/proc/self/numa_maps", "re");
+	char line[4096];
+	unsigned n = 0;
+	int node;
+
+	while (f && fgets(line, sizeof line, f)) {
+		const char *policy = strchr(line, ' ');
+
+		if (policy && sscanf(policy, " prefer:%d", &node) == 1 &&
+		    node >= 0 && node < NODES_MAX) {
+			lies_add_line(&lies[node], line);
+			n++;
+		}
+	}
+	if (f)
+		fclose(f);
+	return n;
 }
 
 /* "node 0: 512, node 1: 3" */

@@ -117,20 +117,6 @@ static void test_flags(void)
 
 /* --- pools of some nodes ---------------------------------------------- */
 
-static int distance(int a, int b)
-{
-	char path[64], line[4096], *at = line;
-	long d = 0;
-
-	snprintf(path, sizeof path,
-		 "/sys/devices/system/node/node%d/distance", a);
-	if (!nodes_line(path, "", line, sizeof line))
-		bail_out("no %s", path);
-	for (int i = 0; i <= b; i++) /* one for each node online: dense */
-		d = strtol(at, &at, 10);
-	return (int)d;
-}
-
 /* A pool of the first and the last node: who is served by which? */
 static void test_node_set(void)
 {
@@ -145,7 +131,7 @@ static void test_node_set(void)
 		bail_out("no pool of nodes %s", list);
 	for (unsigned i = 0; i < numa.n; i++) {
 		int me = numa.id[i];
-		int near = distance(me, b) < distance(me, a) ? b : a;
+		int near = nodes_distance(me, b) < nodes_distance(me, a) ? b : a;
 		struct wish w = { .pool = pool, .set_node = -1 };
 
 		nodes_run(me, ask, &w);
