@@ -6,8 +6,9 @@
 #include "topology.h"
 #include "os.h"
 
+#include <stdio.h>  /* snprintf */
 #include <string.h>
-#include <unistd.h> /* sysconf */
+#include <unistd.h> /* access, sysconf */
 
 #ifdef HAVE_LIBNUMA
 #include <numa.h>
@@ -104,6 +105,27 @@ static int nearest(const struct usable *u, int n)
 	return best;
 }
 
+/* The node of a CPU, -1: unknown. libnuma does not tell that of a CPU that is
+ * offline, but it may come. */
+static int node_of_cpu(unsigned cpu)
+{
+	int n = numa_node_of_cpu((int)cpu), max = numa_max_node();
+	char path[64];
+
+	if (n >= 0)
+		return n;
+	snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u", cpu);
+	if (access(path, F_OK) != 0)
+		return -1;
+	for (n = 0; n <= max; n++) {
+		snprintf(path, sizeof path,
+			 "/sys/devices/system/cpu/cpu%u/node%d", cpu, n);
+		if (access(path, F_OK) == 0)
+			return n;
+	}
+	return -1;
+}
+
 /* The node is a home, of the CPUs that are near to it. */
 static void add_home(struct np_topology *t, const int *near, int node)
 {
@@ -128,7 +150,7 @@ static bool deal_cpus(struct np_topology *t, struct usable *u)
 	bool served;
 
 	for (unsigned cpu = 0; cpu < t->ncpus; cpu++)
-		near[cpu] = nearest(u, numa_node_of_cpu((int)cpu));
+		near[cpu] = nearest(u, node_of_cpu(cpu));
 	memset(t->cpus_of, 0, sizeof t->cpus_of);
 	t->nnodes = 0;
 	for (int n = 0; n <= max && n < NP_MAX_NODES; n++) {
