@@ -9,8 +9,10 @@
 # node most of them skip. `make check-numa` boots machines that have more.
 
 numa_tests = \
+	%D%/admin.t \
 	%D%/cross.t \
 	%D%/deal.t \
+	%D%/denied.t \
 	%D%/first-touch.t \
 	%D%/full.t \
 	%D%/heir.t \
