@@ -16,24 +16,39 @@ numa_tests = \
 	%D%/first-touch.t \
 	%D%/full.t \
 	%D%/heir.t \
+	%D%/life.t \
 	%D%/meta.t \
 	%D%/odd.t \
 	%D%/rehome.t \
+	%D%/tight.t \
 	%D%/wish.t
 
+# The longest ones first.
 numa_machines = \
 	%D%/on-two.t \
+	%D%/on-many.t \
+	%D%/on-large.t \
+	%D%/on-frail.t \
+	%D%/on-eight.t \
 	%D%/on-four.t \
-	%D%/on-eight.t
+	%D%/on-gaps.t \
+	%D%/on-cxl.t \
+	%D%/on-bare.t \
+	%D%/on-all-bare.t \
+	%D%/on-one.t
 
 check_PROGRAMS += $(numa_tests)
 TESTS += $(numa_tests)
-EXTRA_DIST += $(numa_machines) %D%/init %D%/machine %D%/nodes.h
+EXTRA_DIST += $(numa_machines) \
+	%D%/cpuset %D%/deny.h %D%/init %D%/machine %D%/nodes.h
 
-# The machines make the programs' logs of their own: only those are wanted here.
+# The other tests that machines run.
+numa_others = t/api.t t/attr.t t/interleave.t t/pool.t t/request.t t/stats.t \
+	t/topology.t
+
 .PHONY: check-numa
-check-numa: all
-	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(numa_machines)'
+check-numa: all $(numa_tests) $(numa_others)
+	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(numa_machines)'
 
 # The kernel that was downloaded for them.
 clean-local: clean-numa

@@ -2,5 +2,5 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the libnpool authors
 #
-# Four nodes, no two pairs of neighbours equally far.
-exec "${0%/*}/machine" four first-touch cross
+# Four nodes, each with another one that is nearest.
+exec "${0%/*}/machine" four first-touch cross meta rehome heir wish admin life
