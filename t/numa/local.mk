@@ -20,6 +20,7 @@ numa_tests = \
 	%D%/meta.t \
 	%D%/odd.t \
 	%D%/rehome.t \
+	%D%/resize.t \
 	%D%/tight.t \
 	%D%/wish.t
 
