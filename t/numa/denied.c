@@ -106,7 +106,7 @@ static pid_t start_denied(int node, int *to, int *from)
 	if (pid == 0) {
 		dup2(in[0], STDIN_FILENO);
 		dup2(out[1], STDOUT_FILENO);
-		if (!deny_numa())
+		if (!deny_numa(DENY_ERROR))
 			_exit(77);
 		execl("/proc/self/exe", "denied", "--denied", text,
 		      (char *)NULL);
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 	if (argc > 2 && !strcmp(argv[1], "--denied"))
 		return run_denied(argv[2]);
 	if (argc > 2 && !strcmp(argv[1], "--run")) {
-		if (!deny_numa())
+		if (!deny_numa(DENY_ERROR))
 			bail_out("seccomp does not work");
 		execvp(argv[2], argv + 2);
 		bail_out("cannot run %s", argv[2]);

@@ -20,8 +20,14 @@
 
 #define DENY_MOST 16
 
-/* Returns false if it cannot be done. */
-static inline bool deny_calls(const int *calls, unsigned n)
+/* What happens to a thread that makes one of these calls: EPERM
+ * (DENY_ERROR), or the end of its process by SIGSYS (DENY_KILL). For the
+ * caller, the threads that it makes and what it starts.
+ * Returns false if it cannot be done. */
+#define DENY_ERROR (SECCOMP_RET_ERRNO | EPERM)
+#define DENY_KILL SECCOMP_RET_KILL_PROCESS
+
+static inline bool deny_calls(const int *calls, unsigned n, unsigned action)
 {
 	struct sock_filter f[2 * DENY_MOST + 2] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
@@ -36,7 +42,7 @@ static inline bool deny_calls(const int *calls, unsigned n)
 		f[len++] = (struct sock_filter)BPF_JUMP(
 			BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
 		f[len++] = (struct sock_filter)BPF_STMT(
-			BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+			BPF_RET | BPF_K, action);
 	}
 	f[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
 						SECCOMP_RET_ALLOW);
@@ -46,14 +52,14 @@ static inline bool deny_calls(const int *calls, unsigned n)
 }
 
 /* All that is about nodes. */
-static inline bool deny_numa(void)
+static inline bool deny_numa(unsigned action)
 {
 	static const int calls[] = { SYS_mbind, SYS_move_pages,
 				     SYS_migrate_pages, SYS_set_mempolicy,
 				     SYS_get_mempolicy,
 				     450 /* set_mempolicy_home_node */ };
 
-	return deny_calls(calls, sizeof calls / sizeof *calls);
+	return deny_calls(calls, sizeof calls / sizeof *calls, action);
 }
 
 #endif

@@ -21,6 +21,7 @@ numa_tests = \
 	%D%/odd.t \
 	%D%/rehome.t \
 	%D%/resize.t \
+	%D%/steady.t \
 	%D%/tight.t \
 	%D%/wish.t
 

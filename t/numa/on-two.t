@@ -5,5 +5,5 @@
 # Two nodes of two CPUs: all that can be tried there. The kernel's own preset
 # for huge pages is always; once it is never.
 exec "${0%/*}/machine" two first-touch cross meta rehome heir deal wish admin \
-	life tight resize \
+	life steady tight resize \
 	'echo never >/sys/kernel/mm/transparent_hugepage/enabled; $tests/cross.t'
