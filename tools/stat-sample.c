@@ -168,8 +168,9 @@ void samples_take(struct samples *samples, const struct view *view)
 
 	if (q->n && syscall(SYS_move_pages, view->name.pid, q->n, q->page,
 			    NULL, q->status, 0) != 0) {
-		/* ESRCH: it has just ended. */
-		if (!samples->error && errno != ESRCH)
+		/* ESRCH: it has just ended. EINVAL: nobody has waited for it
+		 * yet, but its memory is gone. */
+		if (!samples->error && errno != ESRCH && errno != EINVAL)
 			samples->error = errno;
 	} else if (is_any_resident(q)) {
 		s = sample_of(samples, view);

@@ -42,7 +42,8 @@ numa_machines = \
 check_PROGRAMS += $(numa_tests)
 TESTS += $(numa_tests)
 EXTRA_DIST += $(numa_machines) \
-	%D%/cpuset %D%/deny.h %D%/init %D%/machine %D%/nodes.h
+	%D%/cpuset %D%/deny.h %D%/init %D%/machine %D%/nodes.h \
+	%D%/stat
 
 # The other tests that machines run.
 numa_others = t/api.t t/attr.t t/interleave.t t/pool.t t/request.t t/stats.t \
