@@ -124,6 +124,25 @@ static void test_nodes(void)
 	is_uint(first.index, 0, "and number 0");
 }
 
+/* Invented homes are all equally far: the order is that of their numbers,
+ * but for the home itself. */
+static void test_distances(void)
+{
+	bool right = true;
+
+	for (unsigned i = 0; i < NHOMES; i++) {
+		const np_home_t *order = nodes.node[i].by_distance;
+		unsigned next = 0;
+
+		right = right && order[0] == i && !nodes.node[i].named_only;
+		for (unsigned k = 1; k < NHOMES; k++, next++) {
+			next += next == i;
+			right = right && order[k] == next;
+		}
+	}
+	ok(right, "a node knows who is nearest: itself, then the others");
+}
+
 static void count_arena(struct np_arena *a, void *seen)
 {
 	unsigned *count = seen;
@@ -529,7 +548,7 @@ int main(void)
 				   .limits = { .pool = &limit } };
 	void *early;
 
-	plan(12 + 8 + 1 + 7 + 5 + 7 + 2 + 6 + 1 + 6 + 2 + 2 + 2 + 2 + 3);
+	plan(12 + 8 + 1 + 1 + 7 + 5 + 7 + 2 + 6 + 1 + 6 + 2 + 2 + 2 + 2 + 3);
 	np_topology_init(&topology, NHOMES);
 	np_meta_init(NULL);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 11))
@@ -540,6 +559,7 @@ int main(void)
 	start();
 	test_narenas();
 	test_nodes();
+	test_distances();
 	test_each_arena();
 	test_settled(early);
 	test_limits();
