@@ -336,7 +336,8 @@ static void test_cpus(void)
 	write_to(path, "0");
 	c = conf_run("", "late-cpu");
 	write_to(path, "1");
-	ok(child_exited(&c, 0), "one that comes when the pool is there is of its node");
+	ok(child_exited(&c, 0), "one that comes when the pool is there is of "
+	   "its node");
 	diag("%s", c.text);
 }
 
