@@ -2,15 +2,29 @@
 # Copyright (c) 2026 the libnpool authors
 #
 # Measurements: `make bench` builds and runs them, `make` does not. They print
-# figures and pass no judgement: a timing is not a test.
+# figures and pass no judgement: a timing is not a test. That the harness runs
+# and the driver reckons right is one: t/bench.t.
+#
+# What to run is said by BENCH='--quick -j FILE ...'; `%D%/bench --help`.
 
-EXTRA_PROGRAMS += %D%/pairs
-
-%C%_pairs_SOURCES = %D%/pairs.c
-%C%_pairs_LDADD = lib/libnpool.la
+# No library of ours is linked: the allocator is the one that is preloaded.
+check_PROGRAMS += %D%/harness
+%C%_harness_SOURCES = \
+	%D%/command.c \
+	%D%/harness.c %D%/harness.h \
+	%D%/meter.c \
+	%D%/mix.c \
+	%D%/single.c \
+	%D%/threads.c
+%C%_harness_LDADD = -lm -ldl
 
 .PHONY: bench
-bench: %D%/pairs$(EXEEXT)
-	$(AM_V_at)%D%/pairs$(EXEEXT)
+bench: %D%/harness$(EXEEXT) lib/libnpool.la lib/libnpool-malloc.la
+	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/bench $(BENCH)
 
-CLEANFILES += %D%/pairs$(EXEEXT)
+EXTRA_DIST += \
+	%D%/Netty.java \
+	%D%/bench \
+	%D%/figures.py \
+	%D%/programs.py \
+	%D%/websocket-proxy.tsv
