@@ -53,6 +53,7 @@ unit_tests = \
 	%D%/request.t
 
 dist_check_SCRIPTS += \
+	%D%/bench.t \
 	%D%/echo.t \
 	%D%/face-life.t \
 	%D%/face-programs.t \

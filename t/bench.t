@@ -1,0 +1,242 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the libnpool authors
+#
+# The bench, for as long as it takes to see that it runs: every row of the
+# harness, and what the driver makes of samples that are known. How fast
+# anything is, is not asked.
+. "${0%/*}/tap.sh"
+need python3 python3
+
+harness=$abs_top_builddir/bench/harness
+bench=$abs_top_srcdir/bench/bench
+sizes=$abs_top_srcdir/bench/websocket-proxy.tsv
+library=$abs_top_builddir/lib/.libs/libnpool.so
+[ -x "$harness" ] || bail_out "$harness: not built yet; run make bench/harness"
+top_builddir=$abs_top_builddir
+PYTHONDONTWRITEBYTECODE=1
+export top_builddir PYTHONDONTWRITEBYTECODE
+
+# run FILE COMMAND...: what it prints goes to FILE and FILE.err, its status to
+# $status.
+run() {
+	to=$1
+	shift
+	"$@" >"$to" 2>"$to.err"
+	status=$?
+}
+
+# says FILE TEXT NAME: claims that a line of FILE has TEXT.
+says() {
+	grep -qF -e "$2" "$1"
+	ok $? "$3" "$1"
+}
+
+# ---- The harness ----
+
+sample='^pairs [1-9][0-9]* cpu [0-9.]* wall [0-9.]* rss [1-9][0-9]*$'
+takes_samples() {
+	run "$tmp/sample" "$harness" -m 0.1 -s "$sizes" "$@"
+	[ "$status" -eq 0 ] && grep -q "$sample" "$tmp/sample"
+}
+
+test_rows() {
+	run "$tmp/rows" "$harness" --rows
+	for kind in pair batch mix handoff larson threads calloc realloc memory
+	do
+		cut -f2 "$tmp/rows" | grep -qx "$kind"
+		ok $? "there are rows of the kind $kind" "$tmp/rows"
+	done
+	is "$(cut -f1 "$tmp/rows" | sort | uniq -d)" '' 'no name is there twice'
+	cut -f1 "$tmp/rows" >"$tmp/names"
+	while IFS= read -r row; do
+		takes_samples "$row" || echo "$row"
+	done <"$tmp/names" >"$tmp/bad"
+	is "$(cat "$tmp/bad")" '' 'every row takes a sample'
+	for row in 'pair 64' 'calloc 4K' 'realloc 16..64K' 'handoff 256'; do
+		takes_samples -0 "$row"
+		ok $? "$row takes one without an allocator" "$tmp/sample.err"
+		[ "$sanitizers" = no ] || continue
+		takes_samples -n "$library" "$row"
+		ok $? "$row takes one of npool.h" "$tmp/sample.err"
+	done
+	[ "$sanitizers" = no ] ||
+		skip 4 'a sanitized library cannot be loaded later'
+}
+
+test_harness_usage() {
+	run "$tmp/out" "$harness" 'pair 65'
+	is "$status" 1 'a row that is not there is an error'
+	says "$tmp/out.err" 'pair 65' 'and is named'
+	run "$tmp/out" "$harness"
+	is "$status" 2 'a row is needed'
+	run "$tmp/out" "$harness" -m 0 'pair 64'
+	is "$status" 2 'and some time'
+	run "$tmp/out" "$harness" -m 1 'mix websocket'
+	is "$status" 1 'mix websocket needs its sizes'
+	run "$tmp/out" "$harness" --run sh -c 'exit 3'
+	is "$status" 3 'a command keeps its status'
+	grep -q '^took cpu [0-9.]* wall [0-9.]* rss [1-9]' "$tmp/out.err"
+	ok $? 'and what it took is said' "$tmp/out.err"
+}
+
+# ---- Arithmetic ----
+
+test_arithmetic() {
+	run "$tmp/out" python3 - "${bench%/*}" <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+from figures import *
+print(median([5, 1, 3]), median([4, 1, 3, 2]))
+print(f"{spread([1, 2, 3, 4, 5]):.4f} {spread([7]):.4f}")
+print(f"{geometric_mean([0.5, 2, 1, 8]):.4f}")
+print(f"{student95(4):.2f} {student95(14):.2f}")
+print("{:.4f} {:.4f}".format(*paired_ratio([2, 4, 8], [1, 2, 4])))
+print("{:.4f} {:.2f}".format(*paired_ratio([1, 2, 1, 2, 1], [1, 1, 1, 1, 1])))
+print([size_of({"name": n}) for n in
+       ("pair 64", "batch 64K random", "mix 1K..64K", "pair 4M x2", "larson")])
+print([short(x) for x in (4.06, 385.4, 27100, 1900000)])
+END
+	{
+		read -r a && is "$a" '3 2.5' 'medians, of odd and even numbers'
+		read -r a && is "$a" '0.6667 0.0000' \
+			'the spread is the middle half over the median'
+		read -r a && is "$a" '1.6818' 'the geometric mean'
+		# 2.132 and 1.761 in tables; the formula is good to 1 %.
+		read -r a && is "$a" '2.11 1.76' "Student's quantiles"
+		read -r a && is "$a" '2.0000 2.0000' \
+			'a ratio that never varies is its own bound'
+		# exp(0.4 ln 2 + 2.115 * 0.3797 / sqrt(5))
+		read -r a && is "$a" '1.3195 1.89' 'one that does has a higher'
+		read -r a && is "$a" '[64, 65536, 1024, 4194304, 0]' \
+			'the size of a row is in its name'
+		read -r a && is "$a" "['4.1', '385', '27.1k', '1.9M']" \
+			'three digits'
+	} <"$tmp/out"
+}
+
+# ---- The driver, on samples that are known ----
+
+known_samples() {
+	python3 - <<'END'
+import json
+def row(name, kind, rss=1024, **cpu):
+    cpu = {k.replace("_", "."): v for k, v in cpu.items()}
+    return {"name": name, "kind": kind, "unit": "pair", "clock": "cpu",
+            "cpu": cpu,
+            "wall": {k: [9 * x for x in v] for k, v in cpu.items()},
+            "rss": {k: [rss * (3 if k == "npool" else 1)] * 3 for k in cpu}}
+print(json.dumps({"date": "2026-01-02 03:04", "rounds": 3, "ms": 1,
+    "machine": {"cpu": "a <CPU> & more", "cpus": 2, "kernel": "6", "load": "0"},
+    "contestants": [{"name": n, "version": "7", "path": None} for n in
+        ("null", "glibc", "mimalloc", "npool", "npool.h", "netty")],
+    "rows": [
+        row("pair 64", "pair", null=[2, 2, 2], glibc=[20, 21, 90],
+            mimalloc=[10, 9, 11], npool=[5, 1, 6], npool_h=[4, 4, 4],
+            netty=[50, 50, 50]),
+        row("batch 1M random", "batch", null=[2, 2, 2], glibc=[100, 99, 101],
+            mimalloc=[400, 1, 900], npool=[400, 400, 400],
+            npool_h=[100, 100, 100]),
+        row("larson", "larson", 10240, glibc=[8, 8, 8], mimalloc=[4, 4, 4],
+            npool=[2, 2, 2], npool_h=[2, 2, 2]),
+        row("redis", "program", glibc=[1, 1.1, 0.9], mimalloc=[2, 2, 2],
+            npool=[1, 1.1, 0.9]),
+    ]}))
+END
+}
+
+test_driver() {
+	known_samples >"$tmp/known.json"
+	run "$tmp/out" "$bench" --from "$tmp/known.json" -j "$tmp/again.json" \
+		--svg "$tmp/chart.svg"
+	is "$status" 0 'samples that were recorded can be read'
+	tr -s ' ' <"$tmp/out" >"$tmp/table"
+	says "$tmp/table" 'pair 64 2.0 21.0 10.0 5.0 4.0 50.0 mimalloc 0.50 0.38' \
+		'a row has medians, best peer, ratio, and ratio without harness'
+	says "$tmp/table" \
+		'batch 1M random 2.0 100 400 400 100 - glibc 4.00 4.06' \
+		'the best peer is each row'"'"'s own'
+	says "$tmp/table" 'best peer: 1.000 (3 rows' \
+		'the geometric mean of 0.5, 4 and 0.5 is 1'
+	says "$tmp/table" 'npool.h: 0.585' 'and of 0.4, 1 and 0.5 is 0.585'
+	says "$tmp/table" 'behind the best peer: 2 of 3 rows (67%)' \
+		'rows ahead are counted'
+	says "$tmp/table" 'from 512 KiB on: 0 of 1 rows' 'large ones too'
+	says "$tmp/table" 'behind: batch 1M random 4.00 (glibc)' \
+		'rows behind are named'
+	says "$tmp/table" 'at least 10.0 times as fast (pair 64)' 'and Netty'
+	says "$tmp/table" 'larson - 10.0 10.0 30.0 10.0 glibc 3.00 over' \
+		'memory over its goal is marked'
+	says "$tmp/table" 'redis 1.000 2.000 1.000 1.000 (1.000)' \
+		'a program has its ratio to glibc, and the bound'
+	run "$tmp/out" "$bench" --from "$tmp/known.json" --clock wall
+	tr -s ' ' <"$tmp/out" >"$tmp/table"
+	says "$tmp/table" 'pair 64 18.0 189 90.0 45.0' 'the other clock'
+}
+
+test_files() {
+	run "$tmp/out" python3 - "$tmp/again.json" "$tmp/chart.svg" <<'END'
+import json, sys
+from xml.dom import minidom
+doc = json.load(open(sys.argv[1]))
+print(doc["rows"][0]["cpu"]["npool"], doc["figures"][1]["best"],
+      round(doc["summary"]["geometric_mean"], 6))
+svg = minidom.parse(sys.argv[2])
+print(len(svg.getElementsByTagName("circle")))
+END
+	{
+		read -r a && is "$a" '[5, 1, 6] glibc 1.0' \
+			'the JSON has samples, figures and summary'
+		# 4 in the legend, 4 in each of three rows, 3 of the program
+		read -r a && is "$a" 19 'the SVG is XML, with a dot for each'
+	} <"$tmp/out"
+	run "$tmp/out" "$bench" --from "$tmp/again.json"
+	is "$status" 0 'what was written can be read again'
+}
+
+# ---- The driver, measuring ----
+
+test_measuring() {
+	if [ "$sanitizers" != no ]; then
+		skip 3 'a sanitized library cannot be preloaded'
+		return
+	fi
+	run "$tmp/out" "$bench" --rows '^(pair 64|mix websocket)$' --rounds 2 \
+		--ms 0.5 --contestants null,glibc,npool,npool.h \
+		-j "$tmp/real.json"
+	is "$status" 0 'two rows are measured'
+	diag "$tmp/out.err"
+	is "$(grep -cE '^(pair 64|mix websocket) .* glibc ' "$tmp/out")" 2 \
+		'and are in the table'
+	is "$(python3 -c 'import json, sys
+doc = json.load(open(sys.argv[1]))
+print([[len(v) for v in row["cpu"].values()] for row in doc["rows"]])
+' "$tmp/real.json")" '[[2, 2, 2, 2], [2, 2, 2, 2]]' \
+		'each by all four, once a round'
+}
+
+test_driver_usage() {
+	run "$tmp/out" "$bench" --help
+	is "$status" 0 '--help is no error'
+	run "$tmp/out" "$bench" --rounds 0
+	is "$status" 2 'no rounds are bad usage'
+	run "$tmp/out" "$bench" --rows '('
+	is "$status" 2 'so is what is no pattern'
+	run "$tmp/out" "$bench" --contestants glibc,hoard --rows 'pair 64'
+	is "$status" 1 'who is not there cannot be measured'
+	says "$tmp/out.err" hoard 'and is named'
+	run "$tmp/out" "$bench" --rows 'no such row'
+	is "$status" 1 'no row, no table'
+	run "$tmp/out" "$bench" --from "$tmp/none"
+	is "$status" 1 'a file that is not there is an error'
+}
+
+plan 59
+test_rows
+test_harness_usage
+test_arithmetic
+test_driver
+test_files
+test_measuring
+test_driver_usage
+finish
