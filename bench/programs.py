@@ -59,7 +59,7 @@ class Program:
     environment = {}
 
     def __init__(self, quick):
-        self.part = 0.3 if quick else 1.0
+        self.part = 0.25 if quick else 1.0
 
     def missing(self):
         return [package for program, package in self.needs
@@ -127,7 +127,7 @@ class Python(Program):
 
     def make(self, folder):
         super().make(folder)
-        self.job = self.write("job.py", PYTHON_JOB % int(60000 * self.part))
+        self.job = self.write("job.py", PYTHON_JOB % int(40000 * self.part))
 
     def command(self):
         return ["python3", "-S", self.job]
@@ -160,7 +160,7 @@ int f%(i)d(struct s *p, int n)
         super().make(folder)
         chance = random.Random(1)
         text = ["struct s { int a, b; };\n"]
-        for i in range(int(500 * self.part)):
+        for i in range(int(120 * self.part)):
             text.append(self.FUNCTION % {
                 "i": i, "a": chance.randrange(1000), "b": chance.randrange(99),
                 "c": chance.randrange(3, 8),
@@ -184,7 +184,7 @@ class Xz(Program):
         words = ["".join(chance.choices("abcdefghijklmnopqrst", k=k % 9 + 2))
                  for k in range(3000)]
         self.text = self.write("text", " ".join(
-            chance.choices(words, k=int(400000 * self.part))))
+            chance.choices(words, k=int(250000 * self.part))))
 
     def command(self):
         return ["xz", "-6", "-T1", "-k", "-c", self.text]
@@ -198,7 +198,7 @@ class Sqlite(Program):
 
     def make(self, folder):
         super().make(folder)
-        self.job = self.write("job.sql", SQL_JOB % int(150000 * self.part))
+        self.job = self.write("job.sql", SQL_JOB % int(120000 * self.part))
 
     def command(self):
         return ["sqlite3", "-batch", ":memory:", f".read {self.job}"]
@@ -243,7 +243,7 @@ class Redis(Program):
     def load(self, socket):
         subprocess.run(
             ["redis-benchmark", "-s", socket, "-q", "-c", "50", "-P", "16",
-             "-n", str(int(150000 * self.part)), "-r", "50000", "-d", "256",
+             "-n", str(int(100000 * self.part)), "-r", "50000", "-d", "256",
              "-t", "set,get,incr,lpush,lpop,sadd,hset"],
             check=True, stdout=subprocess.DEVNULL, timeout=SECONDS)
 
