@@ -125,7 +125,8 @@ void meter_threads(struct meter *m, unsigned n, const struct row *row,
 	for (unsigned i = 0; i < n; i++) {
 		struct worker *w = &workers[i];
 
-		*w = (struct worker){ .start = &start, .row = row,
+		*w = (struct worker){ .start = &start,
+				      .row = row,
 				      .work = work };
 		meter_init(&w->meter, CLOCK_THREAD_CPUTIME_ID, budget);
 		if (pthread_create(&w->thread, NULL, worker_run, w))
@@ -213,7 +214,8 @@ void sizes_file(const char *path)
 	while (next_size(&at, &size, &count))
 		total += count;
 	for (at = text; next_size(&at, &size, &count);)
-		for (gone += count; i < NSIZES && i * total < gone * NSIZES; i++)
+		for (gone += count; i < NSIZES && i * total < gone * NSIZES;
+		     i++)
 			sizes[i] = size;
 	if (i < NSIZES)
 		fail("no sizes", path);

@@ -113,8 +113,8 @@ static void zero_fresh(const struct row *row, struct meter *m)
 }
 
 /* A buffer that grows by half whenever it is full, and is filled: a string
- * builder, a vector, the body of an upload. Huge ones can grow by mremap, without
- * a copy. */
+ * builder, a vector, the body of an upload. Huge ones can grow by mremap,
+ * without a copy. */
 static void grow(const struct row *row, struct meter *m)
 {
 	uint64_t steps = 0;

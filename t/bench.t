@@ -198,7 +198,7 @@ END
 
 test_measuring() {
 	if [ "$sanitizers" != no ]; then
-		skip 3 'a sanitized library cannot be preloaded'
+		skip 5 'a sanitized library cannot be preloaded'
 		return
 	fi
 	run "$tmp/out" "$bench" --rows '^(pair 64|mix websocket)$' --rounds 2 \
@@ -213,6 +213,11 @@ doc = json.load(open(sys.argv[1]))
 print([[len(v) for v in row["cpu"].values()] for row in doc["rows"]])
 ' "$tmp/real.json")" '[[2, 2, 2, 2], [2, 2, 2, 2]]' \
 		'each by all four, once a round'
+	run "$tmp/out" timeout --preserve-status -s INT 3 "$bench" \
+		--rows '^pair 64$' --rounds 100000 --ms 0.5 \
+		--contestants glibc,npool
+	is "$status" 0 'who is stopped prints what there is'
+	says "$tmp/out.err" 'stopped in round' 'and says so'
 }
 
 test_driver_usage() {
@@ -231,7 +236,7 @@ test_driver_usage() {
 	is "$status" 1 'a file that is not there is an error'
 }
 
-plan 59
+plan 61
 test_rows
 test_harness_usage
 test_arithmetic
