@@ -175,9 +175,10 @@ def speed_table(doc, digests):
         last = ""
         if "ratio" in d:
             net = d.get("ratio_net")
-            last = (f"{d['best']:<10} {d['ratio']:5.2f} "
+            best, width = d["best"], d["spread"]
+            last = (f"{best:<10} {d['ratio']:5.2f} "
                     + (f"{net:5.2f}" if net is not None else "    -")
-                    + f"   {d['spread'][OURS]:4.0%} {d['spread'][d['best']]:4.0%}")
+                    + f"   {width[OURS]:4.0%} {width[best]:4.0%}")
         out.append(line([d["name"] + unit] + cells, last))
     return out
 

@@ -111,9 +111,9 @@ char *size_text(char *text, size_t size)
 	return text;
 }
 
-/* For the driver: name, kind, unit, cpu or wall, quick or full. Two threads that
- * wait for each other, without using a CPU, are slow by the wall's clock only;
- * where more threads than CPUs take turns, that clock says nothing. */
+/* For the driver: name, kind, unit, cpu or wall, quick or full. Two threads
+ * that wait for each other, without using a CPU, are slow by the wall's clock
+ * only; where more threads than CPUs take turns, that clock says nothing. */
 static void list_rows(void)
 {
 	for (unsigned i = 0; i < nrows; i++)
@@ -175,13 +175,13 @@ static const char usage_text[] =
 	"peak of resident memory in KiB. bench/bench runs and compares.\n"
 	"\n"
 	"  -m, --ms MS          CPU time to measure, default 30\n"
-	"  -s, --sizes FILE     \"size<TAB>count\" lines for the row mix websocket\n"
+	"  -s, --sizes FILE     lines \"size<TAB>count\" for mix websocket\n"
 	"  -0, --null           no allocator: the harness's own cost\n"
 	"  -n, --npool LIBRARY  npool.h of this libnpool.so\n"
 	"  -p, --preload LIBRARY  of the command\n"
 	"      --rows           lists name, kind, unit, clock, quick or full\n"
-	"      --run            runs a command; the last line on standard error\n"
-	"                       is its CPU seconds, wall seconds and peak KiB\n";
+	"      --run            runs a command; the last line on standard\n"
+	"                       error is its CPU and wall seconds, peak KiB\n";
 
 static const struct option options[] = {
 	{ "ms", required_argument, NULL, 'm' },

@@ -151,7 +151,8 @@ test_driver() {
 		--svg "$tmp/chart.svg"
 	is "$status" 0 'samples that were recorded can be read'
 	tr -s ' ' <"$tmp/out" >"$tmp/table"
-	says "$tmp/table" 'pair 64 2.0 21.0 10.0 5.0 4.0 50.0 mimalloc 0.50 0.38' \
+	says "$tmp/table" \
+		'pair 64 2.0 21.0 10.0 5.0 4.0 50.0 mimalloc 0.50 0.38' \
 		'a row has medians, best peer, ratio, and ratio without harness'
 	says "$tmp/table" \
 		'batch 1M random 2.0 100 400 400 100 - glibc 4.00 4.06' \
@@ -213,7 +214,7 @@ doc = json.load(open(sys.argv[1]))
 print([[len(v) for v in row["cpu"].values()] for row in doc["rows"]])
 ' "$tmp/real.json")" '[[2, 2, 2, 2], [2, 2, 2, 2]]' \
 		'each by all four, once a round'
-	run "$tmp/out" timeout --preserve-status -s INT 3 "$bench" \
+	run "$tmp/out" timeout --preserve-status 3 "$bench" \
 		--rows '^pair 64$' --rounds 100000 --ms 0.5 \
 		--contestants glibc,npool
 	is "$status" 0 'who is stopped prints what there is'
