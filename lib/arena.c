@@ -280,21 +280,6 @@ static void settle_chunk(struct np_arena *a, struct np_chunk *c)
 
 /* --- taking ----------------------------------------------------------- */
 
-static struct np_chunk *run_from_lists(struct np_arena *a,
-				       struct np_run_request *run)
-{
-	/* A chunk that is three quarters full will hardly hold the run: q075
-	 * comes last. */
-	static const enum np_chunklist_name order[] = {
-		NP_Q050, NP_Q025, NP_Q000, NP_QINIT, NP_Q075,
-	};
-	struct np_chunk *c = NULL;
-
-	for (size_t i = 0; !c && i < sizeof order / sizeof *order; i++)
-		c = np_chunklist_take(&a->lists[order[i]], run);
-	return c;
-}
-
 /* A chunk that is there and empty, in no list any more: the spare one, or one
  * of qInit that was reserved or reset. Netty has the latter too, and does not
  * use them for a piece of a whole chunk, which no list serves. NULL: none. */
@@ -324,7 +309,7 @@ static struct np_chunk *run_from_new(struct np_arena *a,
 	if (!c) {
 		c = new_chunk(a);
 		/* The lock was dropped: somebody may have been quicker. */
-		other = run_from_lists(a, run);
+		other = np_chunklists_take(a->lists, run);
 		if (other && c)
 			retire_chunk(a, c);
 		if (other)
@@ -360,7 +345,7 @@ static void take_back(struct np_arena *a, struct np_chunk *c,
 static struct np_chunk *take_run(struct np_arena *a,
 				 struct np_run_request *run)
 {
-	struct np_chunk *c = run_from_lists(a, run);
+	struct np_chunk *c = np_chunklists_take(a->lists, run);
 
 	if (!c)
 		c = run_from_new(a, run);

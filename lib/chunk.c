@@ -38,12 +38,17 @@ static size_t bitmap_words(const struct np_classes *t)
 
 /* --- making one ------------------------------------------------------- */
 
+size_t np_chunk_zero_size(const struct np_classes *t)
+{
+	return np_round_up(sizeof(struct np_chunk), NP_LINE) +
+	       2 * bitmap_words(t) * sizeof(uint64_t);
+}
+
 size_t np_chunk_meta_size(const struct np_classes *t)
 {
 	size_t npages = (size_t)1 << t->max_order;
 
-	return np_round_up(sizeof(struct np_chunk), NP_LINE) +
-	       2 * bitmap_words(t) * sizeof(uint64_t) +
+	return np_chunk_zero_size(t) +
 	       npages * np_subpage_size(t->max_elems) +
 	       npages * sizeof(uint16_t) + 2 * npages;
 }
@@ -98,14 +103,34 @@ static void update_parents_of_given(struct np_chunk *c, uint32_t node)
 	}
 }
 
-static void give_node(struct np_chunk *c, uint32_t node)
+static bool give_node(struct np_chunk *c, uint32_t node)
 {
 	c->tree[node] = (uint8_t)depth_of(node);
 	update_parents_of_given(c, node);
+	return true;
+}
+
+static bool take_node(struct np_chunk *c, uint32_t node)
+{
+	c->tree[node] = unusable(c);
+	update_parents_of_taken(c, node);
+	return true;
+}
+
+/* Is all of it free? Below a node that was taken whole the values are fresh,
+ * but that node's own is not. */
+static bool node_is_free(struct np_chunk *c, uint32_t node)
+{
+	unsigned depth = depth_of(node);
+
+	for (; node; node /= 2)
+		if (c->tree[node] > depth)
+			return false;
+	return true;
 }
 
 /* Leftmost free node at this depth, taken whole; 0: none. */
-static uint32_t take_node(struct np_chunk *c, unsigned depth)
+static uint32_t take_leftmost(struct np_chunk *c, unsigned depth)
 {
 	uint32_t node = 1;
 
@@ -116,8 +141,7 @@ static uint32_t take_node(struct np_chunk *c, unsigned depth)
 		if (c->tree[node] > depth)
 			node ^= 1;
 	}
-	c->tree[node] = unusable(c);
-	update_parents_of_taken(c, node);
+	take_node(c, node);
 	return node;
 }
 
@@ -134,23 +158,25 @@ static void give_tail(struct np_chunk *c, uint32_t node, uint32_t n)
 			node++;
 		}
 	}
-	c->tree[node] = unusable(c);
-	update_parents_of_taken(c, node);
+	take_node(c, node);
 }
 
-/* The other way round: the nodes that make up the first n pages. */
-static void give_head(struct np_chunk *c, uint32_t node, uint32_t n)
+/* Visits the nodes that make up the first n pages of a node, until one says
+ * false. Returns whether none did. */
+static inline bool visit_head(struct np_chunk *c, uint32_t node, uint32_t n,
+			      bool (*visit)(struct np_chunk *, uint32_t))
 {
 	for (uint32_t len = pages_below(c, node); n < len; ) {
 		len /= 2;
 		node *= 2;
 		if (n > len) {
-			give_node(c, node);
+			if (!visit(c, node))
+				return false;
 			n -= len;
 			node++;
 		}
 	}
-	give_node(c, node);
+	return visit(c, node);
 }
 
 /* --- page table and bitmaps ------------------------------------------- */
@@ -323,6 +349,19 @@ static void give_subpage(struct np_chunk *c, uint32_t first)
 	c->free_subpage = c->subpage_of[first];
 }
 
+/* The tree has given these pages: the rest that is to be noted. */
+static void enter_run(struct np_chunk *c, uint32_t first, uint32_t npages,
+		      uint32_t entry)
+{
+	c->free_bytes -= (size_t)npages << c->classes->page_shift;
+	if (entry & NP_PAGE_SUBPAGE)
+		take_subpage(c, first);
+	else
+		np_chunk_mark_clean(c, first, npages);
+	set_pages(c, first, npages, entry);
+	np_assert(valid_enough(c));
+}
+
 uint32_t np_chunk_take_run(struct np_chunk *c, uint32_t npages,
 			   unsigned align_order, uint32_t entry,
 			   uint32_t *nclean)
@@ -334,29 +373,41 @@ uint32_t np_chunk_take_run(struct np_chunk *c, uint32_t npages,
 		order = align_order;
 	if (order > c->classes->max_order)
 		return NP_NO_PAGE;
-	node = take_node(c, c->classes->max_order - order);
+	node = take_leftmost(c, c->classes->max_order - order);
 	if (!node)
 		return NP_NO_PAGE;
 	first = (node << order) - np_chunk_npages(c);
 	if (npages < 1u << order)
 		give_tail(c, node, npages);
-	c->free_bytes -= (size_t)npages << c->classes->page_shift;
 	if (nclean)
 		*nclean = npages - count_dirty(c, first, npages);
-	if (entry & NP_PAGE_SUBPAGE)
-		take_subpage(c, first);
-	else
-		np_chunk_mark_clean(c, first, npages);
-	set_pages(c, first, npages, entry);
-	np_assert(valid_enough(c));
+	enter_run(c, first, npages, entry);
 	return first;
+}
+
+/* The node that covers a run. */
+static uint32_t cover_of(const struct np_chunk *c, uint32_t first,
+			 uint32_t npages)
+{
+	return (first + np_chunk_npages(c)) >> np_log2_up(npages);
+}
+
+bool np_chunk_take_run_at(struct np_chunk *c, uint32_t first,
+			  uint32_t npages, uint32_t entry)
+{
+	uint32_t cover = cover_of(c, first, npages);
+
+	np_assert(first + npages <= np_chunk_npages(c));
+	if (!visit_head(c, cover, npages, node_is_free))
+		return false;
+	visit_head(c, cover, npages, take_node);
+	enter_run(c, first, npages, entry);
+	return true;
 }
 
 uint32_t np_chunk_give_run(struct np_chunk *c, uint32_t first,
 			   uint32_t npages)
 {
-	unsigned order = np_log2_up(npages);
-	uint32_t cover = (first + np_chunk_npages(c)) >> order;
 	bool is_subpage = c->pages[first] & NP_PAGE_SUBPAGE;
 
 	np_assert(first + npages <= np_chunk_npages(c));
@@ -366,7 +417,7 @@ uint32_t np_chunk_give_run(struct np_chunk *c, uint32_t first,
 	else
 		np_chunk_mark_dirty(c, first, npages);
 	c->free_bytes += (size_t)npages << c->classes->page_shift;
-	give_head(c, cover, npages);
+	visit_head(c, cover_of(c, first, npages), npages, give_node);
 	np_assert(valid_enough(c));
 	return npages - count_dirty(c, first, npages);
 }

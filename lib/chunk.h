@@ -108,8 +108,12 @@ struct np_chunk {
 /* Bytes that np_chunk_init needs for its data, without the page table. */
 size_t np_chunk_meta_size(const struct np_classes *classes);
 
-/* Makes a chunk, all free and clean, in meta (np_chunk_meta_size bytes that
- * are zero) with the page table in pages (an entry a page, zero too). */
+/* Of those the first ones, which must be zero; the others may be anything. */
+size_t np_chunk_zero_size(const struct np_classes *classes);
+
+/* Makes a chunk, all free and clean, in meta (np_chunk_meta_size bytes, of
+ * which np_chunk_zero_size are zero) with the page table in pages (an entry a
+ * page, zero too). */
 struct np_chunk *np_chunk_init(void *meta, const struct np_classes *classes,
 			       uint32_t *pages);
 
@@ -120,6 +124,12 @@ struct np_chunk *np_chunk_init(void *meta, const struct np_classes *classes,
 uint32_t np_chunk_take_run(struct np_chunk *chunk, uint32_t npages,
 			   unsigned align_order, uint32_t entry,
 			   uint32_t *nclean);
+
+/* Takes just the run of npages pages at page `first`, which lies at a multiple
+ * of the pages of its covering node. Returns false, and changes nothing, if
+ * one of its pages is taken. */
+bool np_chunk_take_run_at(struct np_chunk *chunk, uint32_t first,
+			  uint32_t npages, uint32_t entry);
 
 /* Gives back a run that was taken, as long as it was taken.
  * Returns how many of its pages hold nothing: none of a run, of a subpage

@@ -95,6 +95,19 @@ struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 	return c;
 }
 
+struct np_chunk *np_chunklists_take(struct np_chunklist lists[NP_NLISTS],
+				    struct np_run_request *run)
+{
+	static const enum np_chunklist_name order[] = {
+		NP_Q050, NP_Q025, NP_Q000, NP_QINIT, NP_Q075,
+	};
+	struct np_chunk *c = NULL;
+
+	for (size_t i = 0; !c && i < sizeof order / sizeof *order; i++)
+		c = np_chunklist_take(&lists[order[i]], run);
+	return c;
+}
+
 bool np_chunklist_settle(struct np_chunk *c)
 {
 	struct np_chunklist *list = c->list;

@@ -70,6 +70,12 @@ struct np_run_request {
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 				   struct np_run_request *run);
 
+/* The same from the six lists, in Netty's order: q050, q025, q000, qInit,
+ * q075. A chunk that is three quarters full will hardly hold the run, so q075
+ * comes last. */
+struct np_chunk *np_chunklists_take(struct np_chunklist lists[NP_NLISTS],
+				    struct np_run_request *run);
+
 /* A run of the chunk was given back: moves it down if it is due.
  * Returns false if it left the lists: it is empty. */
 bool np_chunklist_settle(struct np_chunk *chunk);

@@ -9,15 +9,10 @@
 
 #define WORD_BITS 64
 
-static uint32_t words_for(uint32_t nelems)
-{
-	return (nelems + WORD_BITS - 1) / WORD_BITS;
-}
-
 size_t np_subpage_size(uint32_t max_elems)
 {
 	return sizeof(struct np_subpage) +
-	       words_for(max_elems) * sizeof(uint64_t);
+	       np_subpage_words(max_elems) * sizeof(uint64_t);
 }
 
 /* --- the ring --------------------------------------------------------- */
@@ -38,6 +33,12 @@ void np_subpage_unlink(struct np_subpage *sp)
 	sp->linked = false;
 }
 
+void np_subpage_move(struct np_subpage *sp, struct np_ring *head)
+{
+	np_subpage_unlink(sp);
+	push_front(sp, head);
+}
+
 void np_subpage_init(struct np_subpage *sp, struct np_ring *head,
 		     struct np_chunk *chunk, uint32_t first, unsigned class,
 		     const struct np_class *row)
@@ -49,7 +50,7 @@ void np_subpage_init(struct np_subpage *sp, struct np_ring *head,
 	sp->avail = row->nelems;
 	sp->next_avail = 0;
 	sp->class = (uint8_t)class;
-	memset(sp->bitmap, 0, words_for(row->nelems) * sizeof sp->bitmap[0]);
+	memset(sp->bitmap, 0, np_subpage_words(row->nelems) * sizeof sp->bitmap[0]);
 	push_front(sp, head);
 	np_assert(np_subpage_valid(sp));
 }
@@ -105,6 +106,19 @@ uint32_t np_subpage_take(struct np_subpage *sp, uint32_t n, uint32_t *slots)
 	return got;
 }
 
+bool np_subpage_take_slot(struct np_subpage *sp, uint32_t slot)
+{
+	if (slot >= sp->max_elems || np_subpage_is_taken(sp, slot))
+		return false;
+	sp->bitmap[slot / WORD_BITS] |= (uint64_t)1 << slot % WORD_BITS;
+	if (sp->next_avail == slot)
+		sp->next_avail = NP_NO_ELEMENT;
+	if (!--sp->avail)
+		np_subpage_unlink(sp);
+	np_assert(np_subpage_valid(sp));
+	return true;
+}
+
 enum np_put np_subpage_put(struct np_subpage *sp, struct np_ring *head,
 			   uint32_t slot)
 {
@@ -152,7 +166,7 @@ bool np_subpage_valid(const struct np_subpage *sp)
 
 	if (!sp->elem_size)
 		return true;
-	for (uint32_t w = 0; w < words_for(sp->max_elems); w++) {
+	for (uint32_t w = 0; w < np_subpage_words(sp->max_elems); w++) {
 		uint32_t left = sp->max_elems - w * WORD_BITS;
 
 		if (left < WORD_BITS && sp->bitmap[w] >> left)

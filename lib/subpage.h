@@ -53,6 +53,12 @@ struct np_subpage {
 	uint64_t bitmap[];   /* np_subpage_words(max_elems of the table) */
 };
 
+/* Words of a bitmap of nelems elements. */
+static inline uint32_t np_subpage_words(uint32_t nelems)
+{
+	return (nelems + 63) / 64;
+}
+
 /* Bytes of a subpage of up to max_elems elements. */
 size_t np_subpage_size(uint32_t max_elems);
 
@@ -79,6 +85,10 @@ void np_subpage_init(struct np_subpage *sp, struct np_ring *head,
  * when full. Returns how many it took. */
 uint32_t np_subpage_take(struct np_subpage *sp, uint32_t n, uint32_t *slots);
 
+/* Takes just this element. Returns false if it is taken, or there is none of
+ * that number. */
+bool np_subpage_take_slot(struct np_subpage *sp, uint32_t slot);
+
 enum np_put {
 	NP_PUT_KEPT,  /* the subpage lives on */
 	NP_PUT_EMPTY, /* all is free and it has left the ring: its run shall
@@ -92,6 +102,9 @@ enum np_put np_subpage_put(struct np_subpage *sp, struct np_ring *head,
 
 /* Takes an empty subpage out of its ring, the last one too. */
 void np_subpage_unlink(struct np_subpage *sp);
+
+/* Puts a subpage that is in a ring to the front of another one. */
+void np_subpage_move(struct np_subpage *sp, struct np_ring *head);
 
 static inline bool np_subpage_is_taken(const struct np_subpage *sp,
 				       uint32_t slot)

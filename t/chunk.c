@@ -53,7 +53,8 @@ static struct np_chunk *make_chunk(const struct np_classes *t)
 
 	if (posix_memalign(&meta, NP_LINE, size))
 		bail_out("no memory");
-	memset(meta, 0, size);
+	memset(meta, 0xa5, size);
+	memset(meta, 0, np_chunk_zero_size(t));
 	return np_chunk_init(meta, t,
 			     zeroed((size_t)1 << t->max_order,
 				    sizeof(uint32_t)));
@@ -650,6 +651,41 @@ static void test_by_hand(void)
 }
 
 /* 100 only when full, else the share rounded up, at most 99. */
+/* A run at a place of one's choice. */
+static void test_at(void)
+{
+	struct np_classes t;
+	struct np_chunk *c;
+
+	if (np_classes_init(&t, NP_FINE, 12, 3))
+		bail_out("no classes");
+	c = make_chunk(&t);
+	ok(np_chunk_take_run_at(c, 4, 3, 1), "pages 4 to 6 can be taken");
+	is_size(c->free_bytes, 5 * 4096, "three pages less");
+	is_uint(c->tree[3], 3, "the node that covers them has a page left");
+	ok(np_chunk_take_run_at(c, 7, 1, 1), "that one can be taken");
+	is_uint(c->tree[3], 4, "and it has none");
+	ok(!np_chunk_take_run_at(c, 4, 2, 1) &&
+	   !np_chunk_take_run_at(c, 7, 1, 1) &&
+	   !np_chunk_take_run_at(c, 0, 6, 1) &&
+	   !np_chunk_take_run_at(c, 0, 8, 1),
+	   "what is taken, in part or whole, cannot be");
+	is_size(c->free_bytes, 4 * 4096, "and nothing came of it");
+	is_uint(np_chunk_take_run(c, 4, 0, 1, NULL), 0, "the other half whole");
+	ok(!np_chunk_take_run_at(c, 1, 1, 1),
+	   "below a node that was taken whole nothing can be taken");
+	np_chunk_give_run(c, 4, 3);
+	ok(np_chunk_take_run_at(c, 4, 2, 1) && np_chunk_take_run_at(c, 6, 1, 1),
+	   "what was given back can be, in parts too");
+	np_chunk_give_run(c, 6, 1);
+	np_chunk_give_run(c, 7, 1);
+	np_chunk_give_run(c, 0, 4);
+	np_chunk_give_run(c, 4, 2);
+	is_uint(c->tree[1], 0, "all given back, the root is free");
+	ok(np_chunk_valid(c), "and the chunk valid");
+	free_chunk(c);
+}
+
 static void test_usage(void)
 {
 	struct np_classes t;
@@ -876,7 +912,7 @@ static bool parts_are_apart(unsigned shift, unsigned order)
 	       c->subpage_stride % _Alignof(struct np_subpage) == 0 &&
 	       c->tree + 2 * npages <= (uint8_t *)c + np_chunk_meta_size(&t);
 	for (uint32_t i = 0; i < npages; i++) {
-		good = good && !c->subpage_of[i];
+		good = good && c->subpage_of[i] == 0xa5a5; /* untouched */
 		c->subpage_of[i] = (uint16_t)~i;
 	}
 	good = good && is_fresh(c);
@@ -1033,12 +1069,13 @@ static void test_misuse(void)
 
 int main(void)
 {
-	plan(ORDERS + 3 + 12 + 11 + 13 + 1 + 14 + 8 + 13 + 6 + 1 + 7 + 1);
+	plan(ORDERS + 3 + 12 + 11 + 13 + 12 + 1 + 14 + 8 + 13 + 6 + 1 + 7 + 1);
 	test_random_runs();
 	test_million();
 	test_netty();
 	test_handles();
 	test_by_hand();
+	test_at();
 	test_usage();
 	test_clean();
 	test_room();

@@ -242,6 +242,40 @@ static void test_order(void)
 
 /* --- damage ----------------------------------------------------------- */
 
+/* Which of six lists, each with a chunk that could serve, comes first. */
+static void test_lists(void)
+{
+	static const uint32_t used[NP_NLISTS] = { 1, 20, 40, 60, 80, 100 };
+	static const int order[] = { NP_Q050, NP_Q025, NP_Q000, NP_QINIT,
+				     NP_Q075 };
+	struct np_chunk *chunks[NP_NLISTS];
+	struct np_run_request run;
+
+	begin(12, 7);
+	for (int i = 0; i < NP_NLISTS; i++) {
+		chunks[i] = make_used(used[i]);
+		np_chunklist_add(&lists[i == NP_Q075 ? NP_Q075 : NP_QINIT],
+				 chunks[i]);
+		if (chunks[i]->list != &lists[i]) { /* its range overlaps */
+			np_chunklist_remove(chunks[i]);
+			np_chunklist_add(&lists[i], chunks[i]);
+		}
+	}
+	for (int i = 0; i < 5; i++) {
+		struct np_chunk *c;
+
+		run = (struct np_run_request){ .piece = 4096, .npages = 1,
+					       .entry = 1 };
+		c = np_chunklists_take(lists, &run);
+		ok(c == chunks[order[i]], "%s comes as number %d",
+		   names[order[i]], i + 1);
+		np_chunklist_remove(chunks[order[i]]);
+	}
+	ok(!np_chunklists_take(lists, &run), "%s never", names[NP_Q100]);
+	for (int i = 0; i < NP_NLISTS; i++)
+		free_chunk(chunks[i]);
+}
+
 static void test_damage(void)
 {
 	struct np_chunk *a, *b;
@@ -501,12 +535,13 @@ static void test_random(void)
 
 int main(void)
 {
-	plan(7 + 19 + 7 + 12 + 5 + 8 + 6 + 8);
+	plan(7 + 19 + 7 + 12 + 5 + 6 + 8 + 6 + 8);
 	test_bounds();
 	test_thresholds();
 	test_cascade();
 	test_qinit();
 	test_order();
+	test_lists();
 	test_damage();
 	test_random();
 	return done();

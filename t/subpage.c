@@ -253,6 +253,32 @@ static void test_last_freed(void)
 }
 
 /* Quirk Q1: there is always room for nothing. */
+/* An element of one's choice. */
+static void test_slot(void)
+{
+	struct np_ring head, other;
+	struct np_subpage *sp;
+	uint32_t slots[70];
+
+	np_ring_init(&head);
+	np_ring_init(&other);
+	sp = make(&head, 70);
+	ok(np_subpage_take_slot(sp, 69), "the last element can be taken");
+	ok(!np_subpage_take_slot(sp, 69), "once");
+	ok(!np_subpage_take_slot(sp, 70) && !np_subpage_take_slot(sp, NONE),
+	   "those behind it cannot");
+	ok(np_subpage_take_slot(sp, 0), "the one that comes next can");
+	is_uint(take_one(sp), 1, "then the lowest comes next");
+	np_subpage_move(sp, &other);
+	ok(!np_ring_first(&head) && np_ring_first(&other) == sp && sp->linked,
+	   "a subpage moves to another ring");
+	is_uint(np_subpage_take(sp, 66, slots), 66, "all but one are taken");
+	ok(np_subpage_take_slot(sp, 68) && !np_ring_first(&other) &&
+	   !sp->linked, "with the last of them it leaves its ring");
+	ok(np_subpage_valid(sp), "it is valid");
+	free(sp);
+}
+
 static void test_zero(void)
 {
 	struct np_class row = { .size = 0, .npages = 1, .nelems = 1 };
@@ -474,10 +500,11 @@ static void test_misuse(void)
 
 int main(void)
 {
-	plan(13 + 8 + 3 + 6 + 6 + 10 + 11 + 7 + 1);
+	plan(13 + 8 + 3 + 9 + 6 + 6 + 10 + 11 + 7 + 1);
 	test_batches();
 	test_fresh();
 	test_last_freed();
+	test_slot();
 	test_zero();
 	test_pages();
 	test_ring();
