@@ -44,6 +44,8 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/fork.c %D%/fork.h \
 	%D%/attr.c %D%/attr.h \
 	%D%/npool.c \
+	%D%/handle.c %D%/handle.h \
+	%D%/chunkset.c \
 	%D%/stats.c %D%/stats.h \
 	%D%/segment.c %D%/segment.h
 %C%_libnpool_core_la_SHORTNAME = core

@@ -12,13 +12,21 @@ root=$tmp/root
 unset MAKEFLAGS MFLAGS MAKELEVEL DESTDIR
 cat >"$tmp/one.c" <<'END'
 #include <npool.h>
+#include <npool_chunk.h>
 #include <stdio.h>
+
+static char meta[NPOOL_CHUNK_META(8192, 4)];
 
 int main(void)
 {
+	struct npool_shape shape = { 8192, 4, NPOOL_FINE };
 	void *p = npool_malloc(300);
+	npool_chunk_t *chunk;
 
 	if (!p || npool_usable_size(p) < 300)
+		return 1;
+	if (npool_chunk_create(&chunk, &shape, meta, sizeof meta) != 0 ||
+	    !npool_chunk_alloc(chunk, 300))
 		return 1;
 	npool_free(p);
 	printf("%s %d.%d.%d\n", npool_version(), NPOOL_VERSION_MAJOR,

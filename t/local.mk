@@ -49,6 +49,8 @@ unit_tests = \
 	%D%/units.t \
 	%D%/steps.t \
 	%D%/attr.t \
+	%D%/handle.t \
+	%D%/chunkset.t \
 	%D%/pressure.t \
 	%D%/request.t
 
@@ -67,7 +69,8 @@ dist_check_SCRIPTS += \
 	%D%/spdx.t \
 	%D%/stat.t \
 	%D%/symbols.t \
-	%D%/trace.t
+	%D%/trace.t \
+	%D%/worked.t
 
 # What the scripts read or call. golden is a folder whole; where a build puts
 # things beside its sources, that would take them along.

@@ -124,7 +124,8 @@ sub no_comments
 	return $text;
 }
 
-my $header = no_comments(slurp("$source/include/npool.h"));
+my $header = join '', map { no_comments(slurp($_)) }
+    glob "$source/include/*.h";
 
 # "char *text" for whatever spaces there are.
 sub tidy
@@ -137,13 +138,21 @@ sub tidy
 	return $text;
 }
 
+# The parameters of a pointer to a function, by their types.
+sub unnamed
+{
+	return $_[0] =~ s/([ *])\w+(?=[,)])/$1/gr =~ s/ (?=[,)])//gr;
+}
+
 # The fields of a struct of the header: [type, name].
 sub fields
 {
 	my ($struct) = @_;
 	my ($body) = $header =~ /^struct \Q$struct\E \{(.*?)^\};/ms;
 
-	return map { tidy($_) =~ /^(.*?[ *])(\w+)$/ ? [tidy($1), $2] : () }
+	return map { tidy($_) =~ /^(.*?)\(\*(\w+)\)(\(.*\))$/ ?
+	    [tidy("$1(*)") . unnamed($3), $2] :
+	    tidy($_) =~ /^(.*?[ *])(\w+)$/ ? [tidy($1), $2] : () }
 	    split /;/, $body // '';
 }
 
@@ -406,7 +415,7 @@ sub check_functions
 		%shown = (%shown, %here);
 		push @named, section($text, 'NAME') =~ /^\.Nm (\w+)/gm;
 	}
-	delete $shown{npool_pressure_fn};
+	delete @shown{qw(npool_pressure_fn npool_page_fn)};
 	same('in a SYNOPSIS', [keys %shown], 'in the header', [keys %declared],
 	    'section 3 has every function of the header, and no other');
 	same('under a NAME', \@named, 'in the header', [keys %declared],
@@ -449,6 +458,31 @@ sub check_structs
 	    'npool(3): every field of struct npool_figures, in its order');
 }
 
+# The structs and enums of npool_chunk.h, each on its page.
+sub check_chunks
+{
+	my %structs = (npool_shape => 'npool_chunk', npool_page => 'npool_page',
+	    npool_class => 'npool_subpage', npool_supply => 'npool_chunklist');
+	my $text = section(page('npool_page.3'), 'DESCRIPTION');
+
+	for my $struct (sort keys %structs) {
+		my $body = section(page("$structs{$struct}.3"), 'DESCRIPTION');
+		my @said = map { described($_->[0]) } entries($body, 'Fa');
+
+		is(join('; ', map { "$_->[0] $_->[1]" } @said),
+		    join('; ', map { "$_->[0] $_->[1]" } fields($struct)),
+		    "$structs{$struct}(3): every field of struct $struct, " .
+		    'in its order');
+	}
+	same('in the page', [map { $_->[0] } entries($text, 'Dv')],
+	    'in the header', [enumerated('npool_page_state')],
+	    'npool_page(3): every state of a page');
+	$text = section(page('npool_chunklist.3'), 'DESCRIPTION');
+	same('in the page', [$text =~ /^\.It Dv (\w+) Ta /gm],
+	    'in the header', [enumerated('npool_list')],
+	    'npool_chunklist(3): every list');
+}
+
 check_list(section(page('npool_options.7'), 'THE OPTIONS'));
 check_entries(section(page('npool_options.7'), 'THE OPTIONS'));
 check_examples();
@@ -457,4 +491,5 @@ check_counterparts();
 check_functions();
 check_flags();
 check_structs();
+check_chunks();
 finish();
