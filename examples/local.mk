@@ -3,9 +3,10 @@
 #
 # What a person reads and runs first. The programs are built by `make`, so that
 # they keep compiling, and not installed; `make demo` shows them at work. They
-# see npool.h and link the shared library, as any program would.
+# see npool.h or npool_chunk.h and link the shared library, as any program would.
 
-noinst_PROGRAMS = %D%/echo-server %D%/echo-client
+noinst_PROGRAMS = %D%/echo-server %D%/echo-client \
+	%D%/blob-store %D%/shared-offsets
 
 %C%_echo_server_SOURCES = %D%/echo-server.c
 %C%_echo_server_SHORTNAME = echo
@@ -16,6 +17,14 @@ noinst_PROGRAMS = %D%/echo-server %D%/echo-client
 %C%_echo_client_SHORTNAME = echo
 %C%_echo_client_CPPFLAGS = -I$(top_srcdir)/include
 %C%_echo_client_LDADD = lib/libnpool.la
+
+%C%_blob_store_SOURCES = %D%/blob-store.c
+%C%_blob_store_CPPFLAGS = -I$(top_srcdir)/include
+%C%_blob_store_LDADD = lib/libnpool.la
+
+%C%_shared_offsets_SOURCES = %D%/shared-offsets.c
+%C%_shared_offsets_CPPFLAGS = -I$(top_srcdir)/include
+%C%_shared_offsets_LDADD = lib/libnpool.la
 
 .PHONY: demo
 demo: all

@@ -87,13 +87,14 @@ NPOOL_API void npool_chunk_destroy(npool_chunk_t *chunk);
 NPOOL_API npool_handle_t npool_chunk_alloc(npool_chunk_t *chunk, size_t size);
 
 /* Gives a run or an element back. The last subpage of a class that is not full
- * stays, although empty (npool_chunk_trim releases it). A chunk in a set of
- * lists moves down if it is due, and may leave the set.
+ * stays, although empty, until npool_chunk_trim or a request that finds no
+ * space releases it. A chunk in a set of lists moves down if it is due, and may leave the set.
  * Returns: 0, or EINVAL: the handle names nothing; nothing was changed. */
 NPOOL_API int npool_chunk_free(npool_chunk_t *chunk, npool_handle_t handle);
 
 /* Takes just what handle and length (as of npool_chunk_length) name: to build
- * a chunk up again of which this was known.
+ * a chunk up again of which this was known. Empty subpages that were kept are
+ * released if something is in the way.
  * Returns: 0, or EINVAL: there can be no such handle of that length; EEXIST:
  * it, or a part of it, is taken; EBUSY as npool_chunk_alloc. */
 NPOOL_API int npool_chunk_claim(npool_chunk_t *chunk, npool_handle_t handle,

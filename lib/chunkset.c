@@ -134,20 +134,15 @@ void npool_chunklist_destroy(npool_chunklist_t *s)
 
 /* --- taking ----------------------------------------------------------- */
 
-static struct npool_chunk *more(const struct npool_chunklist *s)
-{
-	return s->supply.more ? s->supply.more(s->supply.arg) : NULL;
-}
-
-/* No chunk of the lists has the run. */
-static npool_handle_t take_from_new(struct npool_chunklist *s, unsigned class,
+/* Takes the run from a chunk that was just given. */
+static npool_handle_t take_from_new(struct npool_chunklist *s,
+				    struct npool_chunk *c, unsigned class,
 				    const struct np_run_request *run,
 				    struct npool_chunk **chunk)
 {
-	struct npool_chunk *c = more(s);
 	npool_handle_t handle = 0;
 	uint32_t first;
-	int error = c ? fits(s, c) : ENOSPC;
+	int error = fits(s, c);
 
 	if (error)
 		return errno = error, 0;
@@ -163,25 +158,39 @@ static npool_handle_t take_from_new(struct npool_chunklist *s, unsigned class,
 	return handle;
 }
 
+/* Takes the run from the lists, or from a new chunk; where there is none, it
+ * is not the time to keep empty subpages. */
+static npool_handle_t take_run(struct npool_chunklist *s, unsigned class,
+			       struct np_run_request *run,
+			       struct npool_chunk **chunk)
+{
+	struct np_chunk *c = np_chunklists_take(s->lists, run);
+	struct npool_chunk *fresh = NULL;
+
+	if (!c && s->supply.more)
+		fresh = s->supply.more(s->supply.arg);
+	if (fresh)
+		return take_from_new(s, fresh, class, run, chunk);
+	if (!c && npool_chunklist_trim(s))
+		c = np_chunklists_take(s->lists, run);
+	if (!c)
+		return errno = ENOSPC, 0;
+	*chunk = np_handle_owner(c);
+	return np_handle_of_run(*chunk, class, run->first, run->npages);
+}
+
 npool_handle_t npool_chunklist_alloc(npool_chunklist_t *s, size_t size,
 				     npool_chunk_t **chunk)
 {
 	unsigned class = size ? np_class_of(&s->classes, size) : 0;
 	struct np_run_request run = np_handle_request(&s->classes, class);
 	npool_handle_t handle = 0;
-	struct np_chunk *c;
 
 	if (!class)
 		return errno = EINVAL, 0;
 	if (run.entry & NP_PAGE_SUBPAGE)
 		handle = np_handle_from_ring(s->rings, class, chunk);
-	if (handle)
-		return handle;
-	c = np_chunklists_take(s->lists, &run);
-	if (!c)
-		return take_from_new(s, class, &run, chunk);
-	*chunk = np_handle_owner(c);
-	return np_handle_of_run(*chunk, class, run.first, run.npages);
+	return handle ? handle : take_run(s, class, &run, chunk);
 }
 
 size_t npool_chunklist_trim(npool_chunklist_t *s)

@@ -262,6 +262,9 @@ static npool_handle_t take_run(struct npool_chunk *c, unsigned class,
 {
 	uint32_t first = np_chunk_take_run(c->chunk, npages, 0, entry, NULL);
 
+	/* Nowhere else can it come from: not the time to keep anything. */
+	if (first == NP_NO_PAGE && npool_chunk_trim(c))
+		first = np_chunk_take_run(c->chunk, npages, 0, entry, NULL);
 	if (first == NP_NO_PAGE)
 		return refuse(ENOSPC);
 	return np_handle_of_run(c, class, first, npages);
@@ -357,18 +360,29 @@ static int claim_element(struct npool_chunk *c, unsigned order, uint32_t first,
 	return np_subpage_take_slot(sp, slot) ? 0 : EEXIST;
 }
 
-int npool_chunk_claim(npool_chunk_t *c, npool_handle_t handle, size_t length)
+static int claim(struct npool_chunk *c, npool_handle_t handle, size_t length)
 {
 	uint32_t first, slot;
 	unsigned order;
 
 	if (!parse(c->chunk, handle, &order, &first, &slot))
 		return EINVAL;
-	if (c->set)
-		return EBUSY;
 	return handle & ELEMENT_BIT
 		? claim_element(c, order, first, slot, length)
 		: claim_run(c, order, first, length);
+}
+
+int npool_chunk_claim(npool_chunk_t *c, npool_handle_t handle, size_t length)
+{
+	int error;
+
+	if (c->set)
+		return EBUSY;
+	error = claim(c, handle, length);
+	/* Perhaps by a subpage that nobody uses. */
+	if (error == EEXIST && npool_chunk_trim(c))
+		error = claim(c, handle, length);
+	return error;
 }
 
 /* --- giving back ------------------------------------------------------ */

@@ -490,6 +490,12 @@ static void test_fixed(void)
 	is_int(npool_chunk_free(c, h), 0, "empty again");
 	is_int(npool_chunklist_of(c), NPOOL_QINIT,
 	       "without `less` it goes back to qInit");
+	npool_chunk_free(c, npool_chunklist_alloc(set, 64, &got));
+	h = npool_chunklist_alloc(set, 16384, &got);
+	ok(h && npool_chunklist_alloc(set, 16384, &got),
+	   "without a supply, an empty subpage makes room");
+	npool_chunk_free(c, 2);
+	npool_chunk_free(c, 3);
 	ok(!npool_chunklist_first(set, 6) && !npool_chunklist_next(c),
 	   "there is no seventh list, and no chunk behind the last");
 	npool_chunklist_destroy(set);

@@ -614,6 +614,9 @@ static void test_claims(void)
 	is_hex(npool_chunk_handle(f, 12287), 2, "fine: its last byte is its");
 	is_hex(npool_chunk_handle(f, 12288), 11, "fine: the next is not");
 	ok(npool_chunk_valid(f), "the fine chunk is valid");
+	npool_chunk_free(f, npool_chunk_alloc(f, 100));
+	is_int(npool_chunk_claim(f, 3, 16384), 0,
+	       "an empty subpage in its way is released");
 	npool_chunk_destroy(c);
 	npool_chunk_destroy(f);
 }
@@ -667,6 +670,9 @@ static void test_trim(void)
 	npool_chunk_free(c, b);
 	is_size(npool_chunk_trim(c), 4096, "the other one too, when it is empty");
 	is_uint(npool_chunk_usage(c), 0, "then nothing is used");
+	npool_chunk_free(c, npool_chunk_alloc(c, 64));
+	is_hex(npool_page_alloc(c, 8), 1,
+	       "a request that finds no space has the kept subpage released");
 	npool_chunk_destroy(c);
 }
 
@@ -706,7 +712,7 @@ static void test_damage(void)
 
 int main(void)
 {
-	plan(17 + 2 + 3 + 6 + 23 + 38 + 30 + 5 + 5 + 10);
+	plan(17 + 2 + 3 + 6 + 23 + 38 + 31 + 5 + 6 + 10);
 	for (unsigned order = 0; order < 8; order++)
 		for (unsigned table = NPOOL_NETTY; table <= NPOOL_FINE; table++)
 			test_shadow(order % 2 ? 4096 : 8192, order, table);

@@ -65,6 +65,7 @@ dist_check_SCRIPTS += \
 	%D%/install.t \
 	%D%/judge.t \
 	%D%/man.t \
+	%D%/offsets.t \
 	%D%/reference.t \
 	%D%/spdx.t \
 	%D%/stat.t \
