@@ -610,6 +610,7 @@ static void test_damage(void)
 	npool_handle_t h = npool_chunklist_alloc(set, 64, &c);
 	struct np_subpage *sp = np_chunk_subpage(c->chunk, 0);
 	struct np_ring *rings = c->rings;
+	struct np_chunklist *list = c->chunk->list;
 
 	ok(npool_chunklist_valid(set), "a set is valid");
 	c->rings = c->own;
@@ -629,6 +630,11 @@ static void test_damage(void)
 	np_subpage_move(sp, &rings[sp->class + 1]);
 	ok(!npool_chunklist_valid(set), "not if a subpage is in a wrong one");
 	np_subpage_move(sp, &rings[sp->class]);
+	np_chunklist_remove(c->chunk);
+	c->set = other;
+	ok(!npool_chunklist_valid(set), "not if it is of a foreign chunk");
+	c->set = set;
+	np_chunklist_add(list, c->chunk);
 	ok(npool_chunklist_valid(set) && !npool_chunk_free(c, h),
 	   "put right it is valid again, and works");
 	free_set(set);

@@ -77,6 +77,7 @@ dist_check_SCRIPTS += \
 # things beside its sources, that would take them along.
 EXTRA_DIST += \
 	%D%/check-all \
+	%D%/coverage \
 	%D%/face.pm \
 	%D%/face/job-bash.bash \
 	%D%/face/job-gcc.sh \
