@@ -195,17 +195,7 @@ npool_handle_t npool_chunklist_alloc(npool_chunklist_t *s, size_t size,
 
 size_t npool_chunklist_trim(npool_chunklist_t *s)
 {
-	size_t freed = 0;
-
-	/* From full to empty: who moves down is met once more, and has then
-	 * nothing to give. */
-	for (int i = NP_NLISTS - 1; i >= 0; i--)
-		for (struct np_chunk *c = s->lists[i].head, *next; c;
-		     c = next) {
-			next = c->next;
-			freed += npool_chunk_trim(np_handle_owner(c));
-		}
-	return freed;
+	return np_handle_trim(s->rings, s->classes.n, NULL);
 }
 
 /* --- looking ---------------------------------------------------------- */

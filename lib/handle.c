@@ -421,22 +421,46 @@ static struct np_subpage *next_subpage(const struct npool_chunk *c,
 	return NULL;
 }
 
+/* The run of a subpage that has left its ring; returns its bytes. */
+static size_t give_subpage(struct np_subpage *sp)
+{
+	struct npool_chunk *c = np_handle_owner(sp->chunk);
+	uint32_t npages = c->classes.row[sp->class].npages;
+	size_t bytes = (size_t)npages << c->classes.page_shift;
+
+	np_chunk_give_run(c->chunk, sp->first, npages);
+	if (c->set)
+		np_chunkset_settle(c);
+	return bytes;
+}
+
+size_t np_handle_trim(struct np_ring *rings, unsigned nclasses,
+		      const struct np_chunk *only)
+{
+	size_t freed = 0;
+
+	for (unsigned class = 1; class <= nclasses; class++) {
+		struct np_ring *head = &rings[class], *next;
+
+		for (struct np_ring *l = head->next; l != head; l = next) {
+			struct np_subpage *sp = (void *)l;
+
+			next = l->next;
+			if (sp->avail != sp->max_elems ||
+			    (only && sp->chunk != only))
+				continue;
+			/* With its last subpage a chunk may end, but the
+			 * next one is then another chunk's. */
+			np_subpage_unlink(sp);
+			freed += give_subpage(sp);
+		}
+	}
+	return freed;
+}
+
 size_t npool_chunk_trim(npool_chunk_t *c)
 {
-	size_t before = c->chunk->free_bytes, freed;
-	struct np_subpage *sp;
-
-	for (uint32_t page = 0; (sp = next_subpage(c, &page)); ) {
-		if (sp->avail != sp->max_elems)
-			continue;
-		np_subpage_unlink(sp);
-		np_chunk_give_run(c->chunk, sp->first,
-				  c->classes.row[sp->class].npages);
-	}
-	freed = c->chunk->free_bytes - before;
-	if (freed && c->set)
-		np_chunkset_settle(c);
-	return freed;
+	return np_handle_trim(c->rings, c->classes.n, c->chunk);
 }
 
 void np_handle_move_subpages(struct npool_chunk *c, struct np_ring *rings)

@@ -58,6 +58,11 @@ static inline struct npool_chunk *np_handle_owner(const struct np_chunk *chunk)
  * the chunk use these. */
 void np_handle_move_subpages(struct npool_chunk *c, struct np_ring *rings);
 
+/* Releases the empty subpages of these rings, all or those of one chunk, which
+ * may leave its set by that. Returns their bytes. */
+size_t np_handle_trim(struct np_ring *rings, unsigned nclasses,
+		      const struct np_chunk *only);
+
 /* An element of the class from the first subpage of its ring; 0: there is
  * none. */
 npool_handle_t np_handle_from_ring(struct np_ring *rings, unsigned class,
