@@ -425,11 +425,15 @@ static void test_golden(const char *path)
 static void test_all_golden(void)
 {
 	const char *top = getenv("abs_top_srcdir");
+	const char *here = strrchr(__FILE__, '/');
 	char pattern[4096];
 	glob_t found;
 
-	snprintf(pattern, sizeof pattern, "%s/t/golden/*.trace",
-		 top ? top : "..");
+	if (top)
+		snprintf(pattern, sizeof pattern, "%s/t/golden/*.trace", top);
+	else /* from the build folder, as it was compiled */
+		snprintf(pattern, sizeof pattern, "%.*s/golden/*.trace",
+			 (int)(here - __FILE__), __FILE__);
 	if (glob(pattern, 0, NULL, &found))
 		bail_out("no traces: %s", pattern);
 	for (size_t i = 0; i < found.gl_pathc; i++)

@@ -88,6 +88,9 @@ EXTRA_DIST += \
 	%D%/face/job-xz.sh \
 	%D%/face/life-cxx.cc \
 	%D%/face/life.h \
+	%D%/fuzz/handle.c \
+	%D%/fuzz/run \
+	%D%/fuzz/trace.c \
 	%D%/golden \
 	%D%/judge/Replay.pm \
 	%D%/judge/gentrace \

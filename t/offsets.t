@@ -141,7 +141,8 @@ harm() {
 	printf 'x' | dd of=harmed bs=1 seek="$1" conv=notrunc 2>dd.log
 	run "$store" harmed check
 }
-at=$("$store" copy list | sed -n 's/.*bytes at *\([0-9]*\),.*  blob 30000$/\1/p')
+at=$("$store" copy list |
+	sed -n 's/.*bytes at *\([0-9]*\),.*  blob 30000$/\1/p')
 harm $((at + 29999))
 ends 1 'a byte of a blob that has changed is found' 'damaged: bytes of'
 harm 135
