@@ -18,8 +18,16 @@ check_PROGRAMS += %D%/harness
 	%D%/threads.c
 %C%_harness_LDADD = -lm -ldl
 
+# What a chunk costs, in one process.
+EXTRA_PROGRAMS += %D%/chunk-bench
+%C%_chunk_bench_SOURCES = %D%/chunk-bench.c
+%C%_chunk_bench_LDADD = lib/libnpool.la
+CLEANFILES += %D%/chunk-bench$(EXEEXT)
+
 .PHONY: bench
-bench: %D%/harness$(EXEEXT) lib/libnpool.la lib/libnpool-malloc.la
+bench: %D%/harness$(EXEEXT) %D%/chunk-bench$(EXEEXT) \
+	lib/libnpool.la lib/libnpool-malloc.la
+	$(AM_V_at)%D%/chunk-bench$(EXEEXT)
 	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/bench $(BENCH)
 
 EXTRA_DIST += \
