@@ -60,7 +60,7 @@ good() {
 
 size='a size is a number from 0 to 2147483647'
 cap='wanted: c ID NEWCAP, a number from 0 to 2147483647'
-plan 86
+plan 92
 
 # ---- Lines that fit ----
 good '' 0 'an empty file prints nothing'
@@ -86,6 +86,37 @@ awk 'BEGIN { for (i = 0; i < 20000; i++) print "a id" i, i % 9000
 run replay --netty in.trace
 [ "$code" -eq 0 ] && [ "$(wc -l <out)" -eq 40000 ]
 ok $? '40000 lines' err
+
+# More than the buffer of the reader holds; and names that the table has no
+# room for in place, or that are used again.
+awk 'BEGIN {
+	long = sprintf("%0100d", 7)
+	for (i = 0; i < 20000; i++) print "a " substr(long, 1, i % 40 + 1) i, i
+	for (i = 0; i < 20000; i += 3) print "f " substr(long, 1, i % 40 + 1) i
+	for (i = 0; i < 20000; i += 3) print "a " substr(long, 1, i % 40 + 1) i, 1
+	print "a " long, 1
+	for (i = 0; i < 20000; i++) print "f " substr(long, 1, i % 40 + 1) i
+	print "f " long
+}' >in.trace
+run replay --netty in.trace
+[ "$code" -eq 0 ] && [ "$(wc -l <out)" -eq 53336 ] &&
+	[ "$(cut -d ' ' -f 1,2 in.trace)" = "$(cut -d ' ' -f 1,2 out)" ]
+ok $? '53336 lines with names of many lengths' err
+printf 'a A 1\na B 2\nf A' >in.trace
+{ cat in.trace && sleep 1; } | "$trace" replay --netty - >out 2>err
+[ $? -eq 0 ] && [ "$(wc -l <out)" -eq 3 ]
+ok $? 'a pipe, in pieces' err
+# The memory is that of what lives: chunks and names that were are forgotten.
+awk 'BEGIN { for (i = 0; i < 200000; i++) {
+	print "a id" i, 32768; print "a big" i, 40000
+	print "f id" i; print "f big" i } }' >in.trace
+(ulimit -v 300000 && exec "$trace" replay --netty -q --page-size 4096 \
+	--max-order 3 in.trace) >out 2>err
+code=$?
+case $sanitizers in
+*address* | *thread*) skip 1 'sanitizers need address space' ;;
+*) [ $code -eq 0 ]; ok $? '400000 chunks in 300 MB of address space' err ;;
+esac
 
 # ---- Lines that do not ----
 bad 'a A' 'wanted: a ID SIZE [MAX]' 'a without a size'
@@ -202,6 +233,15 @@ for args in '--page-size 4096 --max-order 0' \
 	[ "$code" -eq 0 ] && [ "$(wc -l <out)" -eq 1 ]
 	ok $? "the trace runs with $args" err
 done
+for q in -q --quiet; do
+	printf 'a A 1\nl\ns\nt\nc A 9\nf A\n' >in.trace
+	run replay --netty $q in.trace
+	[ "$code" -eq 0 ] && [ ! -s out ] && [ ! -s err ]
+	ok $? "$q prints nothing" err
+done
+printf 'a A 1\nf B\n' >in.trace
+run replay --netty -q in.trace
+says 2 'npool-trace: in.trace:2: ID is not live: B' '-q, but what is wrong'
 run --help
 [ "$code" -eq 0 ] && grep -q '^usage: npool-trace replay --netty' out &&
 	[ ! -s err ]

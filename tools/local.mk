@@ -23,6 +23,8 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 %C%_npool_stat_LDADD = lib/libnpool-core.la $(JANSSON_LIBS)
 
 %C%_npool_trace_SOURCES = \
+	%D%/buffers.c %D%/buffers.h \
 	%D%/npool-trace.c \
-	%D%/replay.c %D%/replay.h
+	%D%/replay.c %D%/replay.h \
+	%D%/trace-read.c %D%/trace-read.h
 %C%_npool_trace_LDADD = lib/libnpool-core.la

@@ -8,17 +8,30 @@
 #include "base.h"
 
 #include <errno.h>
+#include <fcntl.h> /* open */
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h> /* close */
 
 #define PAGE_SHIFT_MIN 12
 #define PAGE_SHIFT_MAX 20
 #define ORDER_MAX 14
 #define CHUNK_SHIFT_MAX 30 /* Netty: MAX_CHUNK_SIZE */
 
+#define DEFAULTS .replay = { .page_shift = 13, .max_order = 11 }
+#define COMMON_OPTIONS \
+	{ "quiet", no_argument, NULL, 'q' }, \
+	{ "page-size", required_argument, NULL, 'p' }, \
+	{ "max-order", required_argument, NULL, 'o' }
+
+struct options {
+	struct replay_options replay;
+	int (*run)(int fd, const char *name, const struct options *options);
+};
+
 static const char usage_text[] =
-"usage: npool-trace replay --netty [--page-size N] [--max-order N] TRACE\n"
+"usage: npool-trace replay --netty [OPTION ...] TRACE\n"
 "       npool-trace --help | --version\n"
 "\n"
 "Runs the text trace TRACE (- is standard input) through one arena of the\n"
@@ -29,6 +42,7 @@ static const char usage_text[] =
 "  --page-size N   bytes of a page, a power of two, 4096..1048576 (8192)\n"
 "  --max-order N   a chunk is page size << N bytes, N 0..14, at most 1 GiB\n"
 "                  (11)\n"
+"  -q, --quiet     print nothing but what is wrong\n"
 "  --help          print this and exit\n"
 "  --version       print the version and exit\n"
 "\n"
@@ -74,57 +88,79 @@ static bool parse_order(const char *text, unsigned *order)
 	return true;
 }
 
-static int replay_file(const char *path, unsigned page_shift, unsigned order)
+static int read_file(const char *path, const struct options *options)
 {
-	FILE *in;
-	int code;
+	int fd, code;
 
 	if (!strcmp(path, "-"))
-		return replay_netty(stdin, "standard input", page_shift,
-				    order);
-	in = fopen(path, "re");
-	if (!in) {
+		return options->run(STDIN_FILENO, "standard input", options);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
 		fprintf(stderr, "npool-trace: %s: %s\n", path,
 			strerror(errno));
 		return REPLAY_FAILED;
 	}
-	code = replay_netty(in, path, page_shift, order);
-	fclose(in);
+	code = options->run(fd, path, options);
+	close(fd);
 	return code;
+}
+
+static int run_replay(int fd, const char *name, const struct options *options)
+{
+	return replay_netty(fd, name, &options->replay);
+}
+
+/* An option that both commands take. Returns an exit code. */
+static int common_option(int c, struct options *options)
+{
+	if (c == 'q')
+		options->replay.quiet = true;
+	else if (c == 'p' && !parse_page_size(optarg,
+					      &options->replay.page_shift))
+		return usage_error("--page-size wants a power of two from "
+				   "4096 to 1048576, not ", optarg);
+	else if (c == 'o' && !parse_order(optarg, &options->replay.max_order))
+		return usage_error("--max-order wants a number from 0 to 14, "
+				   "not ", optarg);
+	return REPLAY_OK;
+}
+
+/* All options are there: the one TRACE behind them. */
+static int run_trace(int argc, char **argv, const struct options *options)
+{
+	if (options->replay.page_shift + options->replay.max_order >
+	    CHUNK_SHIFT_MAX)
+		return usage_error("page size << max order is over 1 GiB", "");
+	if (argc - optind != 1)
+		return usage_error(argv[0], " wants one TRACE");
+	return read_file(argv[optind], options);
 }
 
 static int replay_command(int argc, char **argv)
 {
-	static const struct option options[] = {
+	static const struct option long_options[] = {
 		{ "netty", no_argument, NULL, 'n' },
-		{ "page-size", required_argument, NULL, 'p' },
-		{ "max-order", required_argument, NULL, 'o' },
+		COMMON_OPTIONS,
 		{ NULL, 0, NULL, 0 },
 	};
-	unsigned page_shift = 13, order = 11;
+	struct options options = { DEFAULTS, .run = run_replay };
 	bool netty = false;
-	int c;
+	int c, code = REPLAY_OK;
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while (code == REPLAY_OK &&
+	       (c = getopt_long(argc, argv, "q", long_options, NULL)) != -1) {
 		if (c == 'n')
 			netty = true;
-		else if (c == 'p' && !parse_page_size(optarg, &page_shift))
-			return usage_error("--page-size wants a power of two "
-					   "from 4096 to 1048576, not ",
-					   optarg);
-		else if (c == 'o' && !parse_order(optarg, &order))
-			return usage_error("--max-order wants a number from "
-					   "0 to 14, not ", optarg);
 		else if (c == '?')
 			return usage_error("replay takes no such option", "");
+		else
+			code = common_option(c, &options);
 	}
-	if (page_shift + order > CHUNK_SHIFT_MAX)
-		return usage_error("page size << max order is over 1 GiB", "");
+	if (code != REPLAY_OK)
+		return code;
 	if (!netty)
 		return usage_error("replay wants --netty", "");
-	if (argc - optind != 1)
-		return usage_error("replay wants one TRACE", "");
-	return replay_file(argv[optind], page_shift, order);
+	return run_trace(argc, argv, &options);
 }
 
 static int print(const char *text)

@@ -1,151 +1,67 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * replay: the arena is the library's own, with the policies that Netty does
- * not have switched off by name, so that what is compared with the real Netty
- * is what runs in production. What is written here is only what stands above
- * an arena in Netty: buffers with a capacity, in place or moved; the grammar
- * of traces (npool-trace(1)); and the numbers by which chunks are called.
+ * replay: see replay.h.
  */
 #include "replay.h"
 
-#include "arena.h"
-#include "huge.h"
 #include "meta.h"
-#include "os.h"
+#include "os.h" /* NP_ANYWHERE */
+#include "place.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <search.h> /* tsearch */
 #include <stdlib.h>
 #include <string.h>
 
 #define SIZE_LIMIT INT32_MAX /* a Java int */
-#define FIELDS_MAX 4
 #define SHRINK_MIN 512	/* Netty: below, shrinking in place is by 16 only */
 
-/* A live buffer. */
-struct buffer {
-	char *id;
-	void *p;	   /* NULL: the empty buffer */
-	size_t length;	   /* capacity now */
-	size_t max_length; /* what its memory holds */
-	size_t limit;	   /* the most it may be resized to */
-	uint64_t ordinal;  /* of its chunk */
-	bool is_huge;
+const char *const replay_list_names[NP_NLISTS] = {
+	"qInit", "q000", "q025", "q050", "q075", "q100",
 };
 
-struct replay {
-	const char *name;
-	unsigned long line;
-	struct np_classes classes;
-	struct np_owner owner;
-	struct np_arena *arena;
-	struct np_huge huge;
-	void *buffers;	    /* tsearch tree by id */
-	uint64_t *ordinals; /* by the chunk's serial, 0 = not seen, else + 1 */
-	size_t nserials;
-	uint64_t nseen;
-	uint64_t huge_allocs, huge_frees, huge_bytes;
-	bool has_cache;	    /* somebody has allocated */
-};
-
-static int complain(const struct replay *r, int code, const char *what,
+int replay_complain(const struct replay *r, int code, const char *what,
 		    const char *which)
 {
 	fflush(stdout);
-	fprintf(stderr, "npool-trace: %s:%lu: %s%s%s\n", r->name, r->line,
-		what, *which ? ": " : "", which);
+	fprintf(stderr, "npool-trace: %s:%lu: %s%s%s\n", r->trace.name,
+		r->trace.line, what, *which ? ": " : "", which);
 	return code;
-}
-
-/* --- buffers by name -------------------------------------------------- */
-
-static int compare_buffers(const void *a, const void *b)
-{
-	return strcmp(((const struct buffer *)a)->id,
-		      ((const struct buffer *)b)->id);
-}
-
-static struct buffer *find_buffer(const struct replay *r, char *id)
-{
-	struct buffer key = { .id = id };
-	struct buffer **found = tfind(&key, &r->buffers, compare_buffers);
-
-	return found ? *found : NULL;
-}
-
-static struct buffer *add_buffer(struct replay *r, const char *id)
-{
-	struct buffer *b = calloc(1, sizeof *b);
-
-	if (b)
-		b->id = strdup(id);
-	if (b && b->id && tsearch(b, &r->buffers, compare_buffers))
-		return b;
-	if (b)
-		free(b->id);
-	free(b);
-	return NULL;
-}
-
-static void free_buffer(void *buffer)
-{
-	struct buffer *b = buffer;
-
-	free(b->id);
-	free(b);
-}
-
-/* --- chunks by number ------------------------------------------------- */
-
-/* The number of the chunk, counted in the order in which they are seen;
- * UINT64_MAX: no memory. */
-static uint64_t ordinal_of(struct replay *r, uint64_t serial)
-{
-	if (serial >= r->nserials) {
-		size_t n = 2 * (size_t)serial + 64;
-		uint64_t *more = realloc(r->ordinals, n * sizeof *more);
-
-		if (!more)
-			return UINT64_MAX;
-		memset(more + r->nserials, 0,
-		       (n - r->nserials) * sizeof *more);
-		r->ordinals = more;
-		r->nserials = n;
-	}
-	if (!r->ordinals[serial])
-		r->ordinals[serial] = ++r->nseen;
-	return r->ordinals[serial] - 1;
 }
 
 /* --- memory ----------------------------------------------------------- */
 
-static int take_memory(struct replay *r, struct buffer *b, size_t size)
+static int take_huge(struct replay *r, struct buffer *b, size_t size)
+{
+	bool zero;
+
+	b->p = np_huge_alloc(&r->huge, &r->owner, size, NP_SLOT_SIZE, &zero);
+	b->max_length = (uint32_t)size;
+	b->ordinal = r->nseen++;
+	b->is_huge = true;
+	r->huge_allocs++;
+	r->huge_bytes += size;
+	return b->p ? REPLAY_OK : REPLAY_FAILED;
+}
+
+static int take_memory(struct replay *r, struct buffer *b, uint32_t size)
 {
 	unsigned class = np_class_of(&r->classes, size);
-	struct np_place place;
 
 	b->length = size;
-	b->is_huge = !class;
+	b->is_huge = false;
 	r->has_cache = true;
-	if (!class) {
-		bool zero;
-
-		b->p = np_huge_alloc(&r->huge, &r->owner, size, NP_SLOT_SIZE,
-				     &zero);
-		b->max_length = size;
-		b->ordinal = r->nseen++;
-		r->huge_allocs++;
-		r->huge_bytes += size;
-		return b->p ? REPLAY_OK : REPLAY_FAILED;
-	}
+	if (!class)
+		return take_huge(r, b, size);
+	/* A chunk is made for a piece in it, so it is seen at once; counting
+	 * on from what was seen, the arena gives it the number we want. */
+	r->arena->nchunks_made = r->nseen;
 	if (np_arena_take(r->arena, class, 1, &b->p) != 1)
 		return REPLAY_FAILED;
-	place = np_place_of(b->p);
+	r->nseen = r->arena->nchunks_made;
 	b->max_length = r->classes.row[class].size;
-	b->ordinal = ordinal_of(r, place.chunk->serial);
-	return b->ordinal == UINT64_MAX ? REPLAY_FAILED : REPLAY_OK;
+	return REPLAY_OK;
 }
 
 static void put_memory(struct replay *r, const struct buffer *b)
@@ -154,12 +70,12 @@ static void put_memory(struct replay *r, const struct buffer *b)
 		np_huge_free(&r->huge, np_map_find(b->p));
 		r->huge_frees++;
 		r->huge_bytes -= b->length;
-	} else if (b->p) {
+	} else {
 		np_arena_put(r->arena, &b->p, 1);
 	}
 }
 
-static bool fits_in_place(const struct buffer *b, size_t size)
+static bool fits_in_place(const struct buffer *b, uint32_t size)
 {
 	if (size == b->length)
 		return true;
@@ -172,238 +88,303 @@ static bool fits_in_place(const struct buffer *b, size_t size)
 
 /* --- what is printed -------------------------------------------------- */
 
-static void print_place(const struct replay *r, const struct buffer *b)
+uint64_t replay_handle(const struct replay *r, const struct buffer *b)
 {
-	struct np_place place;
-	uint64_t handle = 0, offset = 0;
+	struct np_place place = np_place_of(b->p);
+	const struct np_class *row = &r->classes.row[place.class];
 
-	if (!b->p) {
-		puts(" -> empty");
-		return;
-	}
-	place = np_place_of(b->p);
-	if (!b->is_huge) {
-		const struct np_class *row = &r->classes.row[place.class];
-
-		handle = row->nelems
-			? np_handle_element(place.chunk, place.first,
-					    row->npages, place.slot)
-			: np_handle_run(place.chunk, place.first, row->npages);
-		offset = (uintptr_t)b->p - (uintptr_t)place.chunk->base;
-	}
-	printf(" -> chunk=%" PRIu64 "%s handle=0x%016" PRIx64 " offset=%"
-	       PRIu64 " length=%zu maxLength=%zu\n", b->ordinal,
-	       b->is_huge ? "(huge)" : "", handle, offset, b->length,
-	       b->max_length);
+	return row->nelems ? np_handle_element(place.chunk, place.first,
+					       row->npages, place.slot)
+			   : np_handle_run(place.chunk, place.first,
+					   row->npages);
 }
 
-static int print_lists(struct replay *r)
+static void print_place(const struct replay *r, const struct buffer *b,
+			FILE *out)
 {
-	static const char *const names[NP_NLISTS] = {
-		"qInit", "q000", "q025", "q050", "q075", "q100",
-	};
+	struct np_place place;
+	uint64_t handle = 0, offset = 0, ordinal = b->ordinal;
 
-	putchar('l');
+	if (!b->p) {
+		fputs(" -> empty\n", out);
+		return;
+	}
+	if (!b->is_huge) {
+		place = np_place_of(b->p);
+		handle = replay_handle(r, b);
+		offset = (uintptr_t)b->p - (uintptr_t)place.chunk->base;
+		ordinal = replay_ordinal(place.chunk);
+	}
+	fprintf(out, " -> chunk=%" PRIu64 "%s handle=0x%016" PRIx64
+		" offset=%" PRIu64 " length=%u maxLength=%u\n", ordinal,
+		b->is_huge ? "(huge)" : "", handle, offset, b->length,
+		b->max_length);
+}
+
+static void print_lists(const struct replay *r, FILE *out)
+{
+	fputc('l', out);
 	for (int i = 0; i < NP_NLISTS; i++) {
 		const char *gap = "";
 
-		printf(" %s[", names[i]);
+		fprintf(out, " %s[", replay_list_names[i]);
 		for (struct np_chunk *c = r->arena->lists[i].head; c;
 		     c = c->next, gap = " ")
-			printf("%s%" PRIu64 ":%u%%:%zu", gap,
-			       ordinal_of(r, c->serial), np_chunk_usage(c),
-			       c->free_bytes);
-		putchar(']');
+			fprintf(out, "%s%" PRIu64 ":%u%%:%zu", gap,
+				replay_ordinal(c), np_chunk_usage(c),
+				c->free_bytes);
+		fputc(']', out);
 	}
-	putchar('\n');
-	return REPLAY_OK;
+	fputc('\n', out);
 }
 
-static int print_counters(const struct replay *r)
+static void print_four(const np_count_t *count, uint64_t huge, FILE *out)
+{
+	fprintf(out, "t/s/n/h=%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64,
+		np_count_get(&count[NP_TINY]), np_count_get(&count[NP_SMALL]),
+		np_count_get(&count[NP_NORMAL]), huge);
+}
+
+static void print_counters(const struct replay *r, FILE *out)
 {
 	const struct np_segment_arena *n = r->arena->count;
 
-	printf("s alloc t/s/n/h=%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64,
-	       np_count_get(&n->allocs[NP_TINY]),
-	       np_count_get(&n->allocs[NP_SMALL]),
-	       np_count_get(&n->allocs[NP_NORMAL]), r->huge_allocs);
-	printf(" dealloc t/s/n/h=%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64,
-	       np_count_get(&n->frees[NP_TINY]),
-	       np_count_get(&n->frees[NP_SMALL]),
-	       np_count_get(&n->frees[NP_NORMAL]), r->huge_frees);
-	printf(" activeBytes=%" PRIu64 "\n",
-	       np_count_get(&n->reserved) + r->huge_bytes);
+	fputs("s alloc ", out);
+	print_four(n->allocs, r->huge_allocs, out);
+	fputs(" dealloc ", out);
+	print_four(n->frees, r->huge_frees, out);
+	fprintf(out, " activeBytes=%" PRIu64 "\n",
+		np_count_get(&n->reserved) + r->huge_bytes);
+}
+
+void replay_print(const struct replay *r, const struct replay_op *op,
+		  FILE *out)
+{
+	switch (op->kind) {
+	case 'a':
+	case 'c':
+		fprintf(out, "%c %s %u", op->kind, op->id, op->size);
+		print_place(r, buffers_at(&r->buffers, op->number), out);
+		break;
+	case 'f':
+		fprintf(out, "f %s\n", op->id);
+		break;
+	case 'l':
+		print_lists(r, out);
+		break;
+	case 's':
+		print_counters(r, out);
+		break;
+	default:
+		fputs(r->has_cache ? "t true\n" : "t false\n", out);
+	}
+}
+
+/* --- lines ------------------------------------------------------------ */
+
+static bool parse_size(const char *text, uint32_t *size)
+{
+	uint64_t value = 0;
+
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return false;
+		value = value * 10 + (uint64_t)(*text - '0');
+		if (value > SIZE_LIMIT)
+			return false;
+	}
+	*size = (uint32_t)value;
+	return true;
+}
+
+static int read_alloc(struct replay *r, struct replay_op *op)
+{
+	static const char *const bad_size =
+		"a size is a number from 0 to 2147483647";
+	char **field = r->trace.field;
+
+	op->limit = SIZE_LIMIT;
+	if (r->trace.nfields < 3 || r->trace.nfields > 4)
+		return replay_complain(r, REPLAY_MALFORMED,
+				       "wanted: a ID SIZE [MAX]", "");
+	if (!parse_size(field[2], &op->size))
+		return replay_complain(r, REPLAY_MALFORMED, bad_size,
+				       field[2]);
+	if (r->trace.nfields == 4 && !parse_size(field[3], &op->limit))
+		return replay_complain(r, REPLAY_MALFORMED, bad_size,
+				       field[3]);
+	if (op->size > op->limit)
+		return replay_complain(r, REPLAY_MALFORMED,
+				       "SIZE is above MAX", field[2]);
+	if (buffers_find(&r->buffers, op->id))
+		return replay_complain(r, REPLAY_MALFORMED,
+				       "ID is live already", op->id);
+	op->number = buffers_add(&r->buffers, op->id);
+	if (!op->number)
+		return replay_complain(r, REPLAY_FAILED, "out of memory",
+				       op->id);
+	buffers_at(&r->buffers, op->number)->limit = op->limit;
+	op->takes = op->limit != 0;
 	return REPLAY_OK;
+}
+
+static int read_capacity(struct replay *r, struct replay_op *op)
+{
+	struct buffer *b;
+
+	if (r->trace.nfields != 3 || !parse_size(r->trace.field[2], &op->size))
+		return replay_complain(r, REPLAY_MALFORMED,
+				       "wanted: c ID NEWCAP, a number from 0 "
+				       "to 2147483647", "");
+	op->number = buffers_find(&r->buffers, op->id);
+	if (!op->number)
+		return replay_complain(r, REPLAY_MALFORMED, "ID is not live",
+				       op->id);
+	b = buffers_at(&r->buffers, op->number);
+	if (!b->p || op->size > b->limit)
+		return replay_complain(r, REPLAY_MALFORMED,
+				       "NEWCAP is above the buffer's MAX",
+				       r->trace.field[2]);
+	op->old = *b;
+	op->takes = op->gives = !fits_in_place(b, op->size);
+	return REPLAY_OK;
+}
+
+static int read_free(struct replay *r, struct replay_op *op)
+{
+	if (r->trace.nfields != 2)
+		return replay_complain(r, REPLAY_MALFORMED, "wanted: f ID",
+				       "");
+	op->number = buffers_find(&r->buffers, op->id);
+	if (!op->number)
+		return replay_complain(r, REPLAY_MALFORMED, "ID is not live",
+				       op->id);
+	op->old = *buffers_at(&r->buffers, op->number);
+	op->gives = op->old.p != NULL;
+	return REPLAY_OK;
+}
+
+static int read_op(struct replay *r, struct replay_op *op)
+{
+	const char *name = r->trace.field[0];
+	int n = r->trace.nfields;
+
+	op->kind = name[0];
+	op->takes = op->gives = false;
+	op->id = r->trace.field[1];
+	if (!name[1] && op->kind == 'a')
+		return n == 1 ? replay_complain(r, REPLAY_MALFORMED,
+						"wanted: a ID SIZE [MAX]", "")
+			      : read_alloc(r, op);
+	if (!name[1] && op->kind == 'c')
+		return read_capacity(r, op);
+	if (!name[1] && op->kind == 'f')
+		return read_free(r, op);
+	if (!name[1] && n == 1 && strchr("lst", op->kind))
+		return REPLAY_OK;
+	return replay_complain(r, REPLAY_MALFORMED, "no such operation; there "
+			       "are a, c, f, t, l and s", name);
+}
+
+int replay_read(struct replay *r, struct replay_op *op)
+{
+	switch (trace_next(&r->trace)) {
+	case TRACE_LINE:
+		return read_op(r, op);
+	case TRACE_END:
+		return REPLAY_END;
+	case TRACE_NUL:
+		return replay_complain(r, REPLAY_MALFORMED,
+				       "the line holds a NUL byte", "");
+	default:
+		return replay_complain(r, REPLAY_FAILED, "cannot read",
+				       strerror(r->trace.error));
+	}
 }
 
 /* --- operations ------------------------------------------------------- */
 
-static bool parse_size(const char *text, size_t *size)
-{
-	unsigned long long value;
-
-	if (!*text || strspn(text, "0123456789") != strlen(text))
-		return false;
-	errno = 0;
-	value = strtoull(text, NULL, 10);
-	*size = (size_t)value;
-	return !errno && value <= SIZE_LIMIT;
-}
-
-static int do_alloc(struct replay *r, char **field, int n)
-{
-	size_t size, limit = SIZE_LIMIT;
-	struct buffer *b;
-
-	if (n < 3 || n > 4)
-		return complain(r, REPLAY_MALFORMED, "wanted: a ID SIZE [MAX]",
-				"");
-	if (!parse_size(field[2], &size) ||
-	    (n == 4 && !parse_size(field[3], &limit)))
-		return complain(r, REPLAY_MALFORMED,
-				"a size is a number from 0 to 2147483647",
-				field[2]);
-	if (size > limit)
-		return complain(r, REPLAY_MALFORMED, "SIZE is above MAX",
-				field[2]);
-	if (find_buffer(r, field[1]))
-		return complain(r, REPLAY_MALFORMED, "ID is live already",
-				field[1]);
-	b = add_buffer(r, field[1]);
-	if (!b || (limit && take_memory(r, b, size) != REPLAY_OK))
-		return complain(r, REPLAY_FAILED, "out of memory", field[1]);
-	b->limit = limit;
-	printf("a %s %zu", b->id, size);
-	print_place(r, b);
-	return REPLAY_OK;
-}
-
-static int do_capacity(struct replay *r, char **field, int n)
-{
-	struct buffer *b, old;
-	size_t size;
-
-	if (n != 3 || !parse_size(field[2], &size))
-		return complain(r, REPLAY_MALFORMED, "wanted: c ID NEWCAP, "
-				"a number from 0 to 2147483647", "");
-	b = find_buffer(r, field[1]);
-	if (!b)
-		return complain(r, REPLAY_MALFORMED, "ID is not live",
-				field[1]);
-	if (!b->p || size > b->limit)
-		return complain(r, REPLAY_MALFORMED,
-				"NEWCAP is above the buffer's MAX", field[2]);
-	old = *b;
-	if (fits_in_place(b, size)) {
-		b->length = size;
-	} else {
-		if (take_memory(r, b, size) != REPLAY_OK)
-			return complain(r, REPLAY_FAILED, "out of memory",
-					field[1]);
-		put_memory(r, &old);
-	}
-	printf("c %s %zu", b->id, size);
-	print_place(r, b);
-	return REPLAY_OK;
-}
-
-static int do_free(struct replay *r, char **field, int n)
+int replay_take(struct replay *r, const struct replay_op *op)
 {
 	struct buffer *b;
 
-	if (n != 2)
-		return complain(r, REPLAY_MALFORMED, "wanted: f ID", "");
-	b = find_buffer(r, field[1]);
-	if (!b)
-		return complain(r, REPLAY_MALFORMED, "ID is not live",
-				field[1]);
-	put_memory(r, b);
-	tdelete(b, &r->buffers, compare_buffers);
-	free_buffer(b);
-	printf("f %s\n", field[1]);
-	return REPLAY_OK;
+	if (op->kind == 'c' && !op->takes)
+		buffers_at(&r->buffers, op->number)->length = op->size;
+	if (!op->takes)
+		return REPLAY_OK;
+	b = buffers_at(&r->buffers, op->number);
+	if (take_memory(r, b, op->size) == REPLAY_OK)
+		return REPLAY_OK;
+	return replay_complain(r, REPLAY_FAILED, "out of memory", op->id);
 }
 
-static int do_line(struct replay *r, char *text)
+void replay_give(struct replay *r, const struct replay_op *op)
 {
-	char *field[FIELDS_MAX + 1], *rest = NULL;
-	int n = 0;
+	if (op->gives)
+		put_memory(r, &op->old);
+}
 
-	if (*text == '#')
-		return REPLAY_OK;
-	for (char *f = strtok_r(text, " \t\r\n", &rest);
-	     f && n <= FIELDS_MAX; f = strtok_r(NULL, " \t\r\n", &rest))
-		field[n++] = f;
-	if (!n)
-		return REPLAY_OK;
-	if (!strcmp(field[0], "a"))
-		return do_alloc(r, field, n);
-	if (!strcmp(field[0], "c"))
-		return do_capacity(r, field, n);
-	if (!strcmp(field[0], "f"))
-		return do_free(r, field, n);
-	if (n == 1 && !strcmp(field[0], "l"))
-		return print_lists(r);
-	if (n == 1 && !strcmp(field[0], "s"))
-		return print_counters(r);
-	if (n == 1 && !strcmp(field[0], "t")) {
-		puts(r->has_cache ? "t true" : "t false");
-		return REPLAY_OK;
-	}
-	return complain(r, REPLAY_MALFORMED, "no such operation; there are "
-			"a, c, f, t, l and s", field[0]);
+void replay_done(struct replay *r, const struct replay_op *op)
+{
+	if (op->kind == 'f')
+		buffers_remove(&r->buffers, op->number);
 }
 
 /* --- the whole -------------------------------------------------------- */
 
-static int replay_lines(struct replay *r, FILE *in)
+int replay_open(struct replay *r, int fd, const char *name,
+		const struct replay_options *options)
 {
-	char *text = NULL;
-	size_t room = 0;
-	int code = REPLAY_OK;
-	ssize_t size;
-
-	while (code == REPLAY_OK && (size = getline(&text, &room, in)) >= 0) {
-		r->line++;
-		if (strlen(text) != (size_t)size)
-			code = complain(r, REPLAY_MALFORMED,
-					"the line holds a NUL byte", "");
-		else
-			code = do_line(r, text);
+	*r = (struct replay){ .owner = { .bind_node = NP_ANYWHERE,
+					 .pool = "replay" } };
+	trace_open(&r->trace, fd, name);
+	np_meta_init(NULL);
+	r->arena = aligned_alloc(_Alignof(struct np_arena), sizeof *r->arena);
+	if (!r->arena || np_map_init() != 0 ||
+	    np_classes_init(&r->classes, NP_NETTY, options->page_shift,
+			    options->max_order) != 0) {
+		free(r->arena);
+		r->arena = NULL;
+		return replay_complain(r, REPLAY_FAILED, "out of memory", "");
 	}
-	free(text);
-	if (code == REPLAY_OK && ferror(in))
-		code = complain(r, REPLAY_FAILED, "cannot read",
-				strerror(errno));
-	if ((fflush(stdout) || ferror(stdout)) && code == REPLAY_OK)
-		code = complain(r, REPLAY_FAILED, "cannot write",
-				strerror(errno));
-	return code;
+	memset(r->arena, 0, sizeof *r->arena);
+	np_huge_init(&r->huge, 0, false);
+	np_arena_init(r->arena, &r->classes, &r->owner, 0, 0, -1);
+	return REPLAY_OK;
 }
 
-int replay_netty(FILE *in, const char *name, unsigned page_shift,
-		 unsigned max_order)
+void replay_close(struct replay *r)
 {
-	struct replay r = { .name = name,
-			    .owner = { .bind_node = NP_ANYWHERE,
-				       .pool = "replay" } };
-	int code = REPLAY_FAILED;
+	if (r->arena)
+		np_arena_fini(r->arena);
+	buffers_fini(&r->buffers);
+	trace_close(&r->trace);
+	free(r->arena);
+}
 
-	np_meta_init(NULL);
-	r.arena = aligned_alloc(_Alignof(struct np_arena), sizeof *r.arena);
-	if (r.arena && np_map_init() == 0 &&
-	    np_classes_init(&r.classes, NP_NETTY, page_shift,
-			    max_order) == 0) {
-		memset(r.arena, 0, sizeof *r.arena);
-		np_huge_init(&r.huge, 0, false);
-		np_arena_init(r.arena, &r.classes, &r.owner, 0, 0, -1);
-		code = replay_lines(&r, in);
-		np_arena_fini(r.arena);
-	} else {
-		complain(&r, REPLAY_FAILED, "out of memory", "");
+int replay_netty(int fd, const char *name,
+		 const struct replay_options *options)
+{
+	struct replay r;
+	struct replay_op op;
+	int code = replay_open(&r, fd, name, options);
+
+	while (code == REPLAY_OK) {
+		code = replay_read(&r, &op);
+		if (code == REPLAY_OK)
+			code = replay_take(&r, &op);
+		if (code != REPLAY_OK)
+			break;
+		replay_give(&r, &op);
+		if (!options->quiet)
+			replay_print(&r, &op, stdout);
+		replay_done(&r, &op);
 	}
-	tdestroy(r.buffers, free_buffer);
-	free(r.ordinals);
-	free(r.arena);
-	return code;
+	if ((fflush(stdout) || ferror(stdout)) && code == REPLAY_END)
+		code = replay_complain(&r, REPLAY_FAILED, "cannot write",
+				       strerror(errno));
+	replay_close(&r);
+	return code == REPLAY_END ? REPLAY_OK : code;
 }
