@@ -57,6 +57,7 @@ unit_tests = \
 dist_check_SCRIPTS += \
 	%D%/bench.t \
 	%D%/echo.t \
+	%D%/explain.t \
 	%D%/face-life.t \
 	%D%/face-programs.t \
 	%D%/face-servers.t \
@@ -78,6 +79,9 @@ dist_check_SCRIPTS += \
 EXTRA_DIST += \
 	%D%/check-all \
 	%D%/coverage \
+	%D%/explain/model.py \
+	%D%/explain/picture.py \
+	%D%/explain/steps.js \
 	%D%/face.pm \
 	%D%/face/job-bash.bash \
 	%D%/face/job-gcc.sh \

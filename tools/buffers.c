@@ -170,17 +170,22 @@ void buffers_remove(struct buffers *all, uint32_t number)
 	free_number(all, number);
 }
 
+uint32_t buffers_each(const struct buffers *all, uint32_t *i)
+{
+	uint32_t number = 0;
+
+	while (!number && *i < all->nslots)
+		number = all->slots[(*i)++].number;
+	return number;
+}
+
 void buffers_fini(struct buffers *all)
 {
-	for (uint32_t i = 0; i < all->nslots; i++) {
-		struct buffer *b;
+	uint32_t i = 0, number;
 
-		if (!all->slots[i].number)
-			continue;
-		b = buffers_at(all, all->slots[i].number);
-		if (b->name_size >= BUFFER_NAME_INSIDE)
-			free(b->name.apart);
-	}
+	while ((number = buffers_each(all, &i)) != 0)
+		if (buffers_at(all, number)->name_size >= BUFFER_NAME_INSIDE)
+			free(buffers_at(all, number)->name.apart);
 	free(all->slots);
 	free(all->buffers);
 }

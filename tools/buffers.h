@@ -53,6 +53,10 @@ uint32_t buffers_find(const struct buffers *all, const char *name);
 /* Adds one whose name is not there, all else zero. Returns 0: no memory. */
 uint32_t buffers_add(struct buffers *all, const char *name);
 
+/* Goes through all: the number of the next one at or behind slot *i, which then
+ * is the slot behind it; 0: no more. */
+uint32_t buffers_each(const struct buffers *all, uint32_t *i);
+
 void buffers_remove(struct buffers *all, uint32_t number);
 void buffers_fini(struct buffers *all);
 

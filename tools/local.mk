@@ -24,7 +24,22 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 
 %C%_npool_trace_SOURCES = \
 	%D%/buffers.c %D%/buffers.h \
+	%D%/explain-html.c \
+	%D%/explain-svg.c \
+	%D%/explain-tale.c \
+	%D%/explain-text.c \
+	%D%/explain-tree.c \
+	%D%/explain.c %D%/explain.h \
 	%D%/npool-trace.c \
 	%D%/replay.c %D%/replay.h \
 	%D%/trace-read.c %D%/trace-read.h
 %C%_npool_trace_LDADD = lib/libnpool-core.la
+
+# The page that `npool-trace explain --html` writes, a string a line.
+EXTRA_DIST += %D%/explain-page.html
+CLEANFILES += %D%/explain-page.inc
+%D%/explain-html.$(OBJEXT): %D%/explain-page.inc
+%D%/explain-page.inc: %D%/explain-page.html
+	$(AM_V_GEN)$(MKDIR_P) %D% && \
+	sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n",/' \
+		$(srcdir)/%D%/explain-page.html >$@

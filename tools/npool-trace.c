@@ -4,6 +4,7 @@
  * npool-trace: options and subcommands; see npool-trace(1).
  */
 #include "replay.h"
+#include "explain.h"
 
 #include "base.h"
 
@@ -27,16 +28,19 @@
 
 struct options {
 	struct replay_options replay;
+	struct explain_options explain;
 	int (*run)(int fd, const char *name, const struct options *options);
 };
 
 static const char usage_text[] =
 "usage: npool-trace replay --netty [OPTION ...] TRACE\n"
+"       npool-trace explain [OPTION ...] TRACE\n"
 "       npool-trace --help | --version\n"
 "\n"
 "Runs the text trace TRACE (- is standard input) through one arena of the\n"
 "library, with the size classes and the policies of Netty 4.1.48 and no\n"
-"caches, and prints where each request was placed.\n"
+"caches. replay prints where each request was placed; explain also prints how\n"
+"that was decided, and draws pictures.\n"
 "\n"
 "  --netty         decide as Netty does; there is no other way yet\n"
 "  --page-size N   bytes of a page, a power of two, 4096..1048576 (8192)\n"
@@ -45,6 +49,11 @@ static const char usage_text[] =
 "  -q, --quiet     print nothing but what is wrong\n"
 "  --help          print this and exit\n"
 "  --version       print the version and exit\n"
+"\n"
+"Of explain:\n"
+"  --tree          draw the tree at each step: whole, or round the path\n"
+"  --svg FILE      draw the chunks as they are at the end\n"
+"  --html FILE     make a page that steps through the trace, to and fro\n"
 "\n"
 "A trace has one operation a line: a ID SIZE [MAX], c ID NEWCAP, f ID, t, l\n"
 "and s; npool-trace(1) says what they mean and print.\n"
@@ -163,6 +172,41 @@ static int replay_command(int argc, char **argv)
 	return run_trace(argc, argv, &options);
 }
 
+static int run_explain(int fd, const char *name,
+		       const struct options *options)
+{
+	return explain(fd, name, &options->explain, &options->replay);
+}
+
+static int explain_command(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "tree", no_argument, NULL, 't' },
+		{ "svg", required_argument, NULL, 's' },
+		{ "html", required_argument, NULL, 'h' },
+		COMMON_OPTIONS,
+		{ NULL, 0, NULL, 0 },
+	};
+	struct options options = { DEFAULTS, .run = run_explain };
+	int c, code = REPLAY_OK;
+
+	while (code == REPLAY_OK &&
+	       (c = getopt_long(argc, argv, "q", long_options, NULL)) != -1) {
+		if (c == 't')
+			options.explain.tree = true;
+		else if (c == 's')
+			options.explain.svg = optarg;
+		else if (c == 'h')
+			options.explain.html = optarg;
+		else if (c == '?')
+			return usage_error("explain takes no such option, or "
+					   "it wants a value", "");
+		else
+			code = common_option(c, &options);
+	}
+	return code == REPLAY_OK ? run_trace(argc, argv, &options) : code;
+}
+
 static int print(const char *text)
 {
 	if (fputs(text, stdout) != EOF && fflush(stdout) != EOF)
@@ -179,6 +223,8 @@ int main(int argc, char **argv)
 		return print("npool-trace " PACKAGE_VERSION "\n");
 	if (argc >= 2 && !strcmp(argv[1], "replay"))
 		return replay_command(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "explain"))
+		return explain_command(argc - 1, argv + 1);
 	return usage_error(argc < 2 ? "nothing to do"
 				    : "no such command: ",
 			   argc < 2 ? "" : argv[1]);

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define SIZE_LIMIT INT32_MAX /* a Java int */
-#define SHRINK_MIN 512	/* Netty: below, shrinking in place is by 16 only */
+#define SHRINK_MIN 512 /* Netty: below, shrinking in place is by 16 only */
 
 const char *const replay_list_names[NP_NLISTS] = {
 	"qInit", "q000", "q025", "q050", "q075", "q100",
