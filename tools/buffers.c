@@ -106,35 +106,40 @@ static void free_number(struct buffers *all, uint32_t number)
 	all->free = number;
 }
 
-static bool set_name(struct buffer *b, const char *name, size_t size)
+static bool set_name(struct buffer *b, const char *name, size_t size,
+		     uint32_t hash)
 {
 	char *to = b->name.inside;
 
 	if (size > UINT32_MAX)
 		return false;
-	*b = (struct buffer){ .name_size = (uint32_t)size };
+	*b = (struct buffer){ .name_size = (uint32_t)size, .hash = hash };
 	if (size >= BUFFER_NAME_INSIDE)
 		to = b->name.apart = malloc(size + 1);
 	return to && memcpy(to, name, size + 1);
 }
 
-uint32_t buffers_add(struct buffers *all, const char *name)
+uint32_t buffers_add(struct buffers *all, const char *name, bool *is_there)
 {
 	size_t size;
 	uint32_t hash = hash_of(name, &size), number;
+	struct buffer_slot *slot;
 
 	/* Three quarters full: twice as many. */
 	if (all->nlive >= all->nslots - all->nslots / 4 && !grow_slots(all))
 		return 0;
+	slot = &all->slots[slot_of(all, name, size, hash)];
+	*is_there = slot->number != 0;
+	if (slot->number)
+		return slot->number;
 	number = take_number(all);
 	if (!number)
 		return 0;
-	if (!set_name(buffers_at(all, number), name, size)) {
+	if (!set_name(buffers_at(all, number), name, size, hash)) {
 		free_number(all, number);
 		return 0;
 	}
-	all->slots[slot_of(all, name, size, hash)] =
-		(struct buffer_slot){ .hash = hash, .number = number };
+	*slot = (struct buffer_slot){ .hash = hash, .number = number };
 	all->nlive++;
 	return number;
 }
@@ -160,10 +165,11 @@ static void empty_slot(struct buffers *all, uint32_t i)
 void buffers_remove(struct buffers *all, uint32_t number)
 {
 	struct buffer *b = buffers_at(all, number);
-	size_t size;
-	uint32_t hash = hash_of(buffer_name(b), &size);
+	uint32_t mask = all->nslots - 1, i = b->hash & mask;
 
-	empty_slot(all, slot_of(all, buffer_name(b), size, hash));
+	while (all->slots[i].number != number)
+		i = (i + 1) & mask;
+	empty_slot(all, i);
 	all->nlive--;
 	if (b->name_size >= BUFFER_NAME_INSIDE)
 		free(b->name.apart);

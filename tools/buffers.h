@@ -29,6 +29,7 @@ struct buffer {
 		char *apart;
 	} name;
 	uint32_t name_size;  /* without NUL */
+	uint32_t hash;	     /* of the name */
 	uint32_t length;     /* capacity now */
 	uint32_t max_length; /* what its memory holds */
 	uint32_t limit;	     /* the most it may be resized to */
@@ -50,8 +51,9 @@ struct buffers {
 /* The buffer's number, or 0: there is none of this name. */
 uint32_t buffers_find(const struct buffers *all, const char *name);
 
-/* Adds one whose name is not there, all else zero. Returns 0: no memory. */
-uint32_t buffers_add(struct buffers *all, const char *name);
+/* Adds one, all else zero; or finds it, if the name *is_there. Returns 0: no
+ * memory. */
+uint32_t buffers_add(struct buffers *all, const char *name, bool *is_there);
 
 /* Goes through all: the number of the next one at or behind slot *i, which then
  * is the slot behind it; 0: no more. */

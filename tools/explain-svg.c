@@ -364,11 +364,14 @@ static void draw_legend(FILE *out)
 		{ "nf old", "nobody looks there", 782 },
 	};
 
-	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+		int x = LEFT + row[i].x;
+
 		fprintf(out, "<rect class=\"%s\" x=\"%d\" y=\"70\" "
-			"width=\"16\" height=\"16\" rx=\"2\"/><text class=\"m\" x=\"%d\" "
-			"y=\"83\">%s</text>\n", row[i].class, LEFT + row[i].x,
-			LEFT + row[i].x + 22, row[i].text);
+			"width=\"16\" height=\"16\" rx=\"2\"/>"
+			"<text class=\"m\" x=\"%d\" y=\"83\">%s</text>\n",
+			row[i].class, x, x + 22, row[i].text);
+	}
 	fprintf(out, "<rect class=\"k\" x=\"%d\" y=\"79\" width=\"16\" "
 		"height=\"7\" rx=\"2\"/>\n", LEFT + 170);
 }

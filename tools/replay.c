@@ -204,6 +204,7 @@ static int read_alloc(struct replay *r, struct replay_op *op)
 	static const char *const bad_size =
 		"a size is a number from 0 to 2147483647";
 	char **field = r->trace.field;
+	bool is_there;
 
 	op->limit = SIZE_LIMIT;
 	if (r->trace.nfields < 3 || r->trace.nfields > 4)
@@ -218,13 +219,13 @@ static int read_alloc(struct replay *r, struct replay_op *op)
 	if (op->size > op->limit)
 		return replay_complain(r, REPLAY_MALFORMED,
 				       "SIZE is above MAX", field[2]);
-	if (buffers_find(&r->buffers, op->id))
-		return replay_complain(r, REPLAY_MALFORMED,
-				       "ID is live already", op->id);
-	op->number = buffers_add(&r->buffers, op->id);
+	op->number = buffers_add(&r->buffers, op->id, &is_there);
 	if (!op->number)
 		return replay_complain(r, REPLAY_FAILED, "out of memory",
 				       op->id);
+	if (is_there)
+		return replay_complain(r, REPLAY_MALFORMED,
+				       "ID is live already", op->id);
 	buffers_at(&r->buffers, op->number)->limit = op->limit;
 	op->takes = op->limit != 0;
 	return REPLAY_OK;
