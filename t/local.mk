@@ -72,6 +72,7 @@ dist_check_SCRIPTS += \
 	%D%/stat.t \
 	%D%/symbols.t \
 	%D%/trace.t \
+	%D%/tree.t \
 	%D%/worked.t
 
 # What the scripts read or call. golden is a folder whole; where a build puts
