@@ -297,8 +297,9 @@ static void draw_pages(const struct picture *p, const struct np_chunk *c,
 {
 	const struct np_classes *t = c->classes;
 	uint32_t npages = 1u << p->order, n;
+	uint32_t step = p->row_height < 12 ? 4 : 1; /* rows with a number */
 
-	for (uint32_t row = 0; row < p->rows && p->rows > 1; row++)
+	for (uint32_t row = 0; row < p->rows && p->rows > 1; row += step)
 		fprintf(p->out, "<text class=\"s\" x=\"%d\" y=\"%.2f\">%s%u"
 			"</text>\n", LEFT - 8, y + (row + .5) * p->row_height +
 			3.5, row ? "" : "page ", row * p->columns);
