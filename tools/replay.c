@@ -358,8 +358,10 @@ int replay_open(struct replay *r, int fd, const char *name,
 
 void replay_close(struct replay *r)
 {
-	if (r->arena)
+	if (r->arena) {
 		np_arena_fini(r->arena);
+		np_huge_fini(&r->huge);
+	}
 	buffers_fini(&r->buffers);
 	trace_close(&r->trace);
 	free(r->arena);
