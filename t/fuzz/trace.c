@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * Fuzzes the parser of traces, and the arena behind it: any text, in two
- * geometries. libFuzzer; t/fuzz/run builds it.
+ * Fuzzes the parser of traces, the arena behind it, and its explanation: any
+ * text, in two geometries. libFuzzer; t/fuzz/run builds it.
  */
-#include "replay.h"
+#include "explain.h"
 
-#include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h> /* memfd_create */
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int __real_np_map_init(void);
@@ -24,19 +25,24 @@ int __wrap_np_map_init(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	FILE *in;
-	int code;
+	static const struct explain_options pictures = {
+		.tree = true, .svg = "/dev/null", .html = "/dev/null",
+	};
+	struct replay_options options = { .quiet = true };
+	int fd = memfd_create("trace", MFD_CLOEXEC), replayed, explained;
 
-	if (size < 2)
-		return 0;
-	in = fmemopen((void *)(uintptr_t)(data + 1), size - 1, "re");
-	if (!in)
+	if (fd < 0)
 		abort();
-	code = data[0] & 1 ? replay_netty(in, "fuzz", 12, 3)
-			   : replay_netty(in, "fuzz", 13, 7);
-	fclose(in);
-	if (code != REPLAY_OK && code != REPLAY_FAILED &&
-	    code != REPLAY_MALFORMED)
+	if (size < 2 || write(fd, data + 1, size - 1) != (ssize_t)size - 1)
+		return close(fd);
+	options.page_shift = data[0] & 1 ? 12 : 13;
+	options.max_order = data[0] & 1 ? 3 : 11;
+	lseek(fd, 0, SEEK_SET);
+	replayed = replay_netty(fd, "fuzz", &options);
+	lseek(fd, 0, SEEK_SET);
+	explained = explain(fd, "fuzz", &pictures, &options);
+	/* Explained as it was replayed; REPLAY_FAILED would be a bug told. */
+	if (explained != replayed || replayed == REPLAY_FAILED)
 		abort();
-	return 0;
+	return close(fd);
 }
