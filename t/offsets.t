@@ -40,7 +40,7 @@ bytes() {
 		printf "%7d\n", i * 31 + n }' | head -c "$1"
 }
 
-plan 37
+plan 36
 for wrong in '' 'blobs' 'blobs put' 'blobs list x' 'blobs get' 'blobs look'; do
 	run "$store" $wrong
 	ends 2 "blob-store $wrong is bad usage" usage
