@@ -259,6 +259,8 @@ int main(int argc, char **argv)
 #ifndef __x86_64__
 	skip_all("needs x86_64: counts its instructions");
 #endif
+	if (CONF_SANITIZED)
+		skip_all("needs code as it is: a sanitizer adds to it");
 	conf_restart(argv, CONF);
 	if (!np_start() || npool_create(&own, NULL) != 0)
 		bail_out("nothing to start with");
