@@ -22,6 +22,8 @@ fi
 : "${CC:=cc}" "${CXX:=c++}" "${MAKE:=make}"
 level=${NPOOL_TEST_LEVEL:-quick}
 sanitizers=${NPOOL_TEST_SANITIZERS:-no}
+# For programs that fork, as in tap.c.
+export TSAN_OPTIONS="detect_deadlocks=0${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/npool-test.XXXXXX") || exit 99
 trap 'rm -rf "$tmp"' EXIT
