@@ -60,7 +60,7 @@ good() {
 
 size='a size is a number from 0 to 2147483647'
 cap='wanted: c ID NEWCAP, a number from 0 to 2147483647'
-plan 92
+plan 93
 
 # ---- Lines that fit ----
 good '' 0 'an empty file prints nothing'
@@ -247,6 +247,9 @@ run --help
 [ "$code" -eq 0 ] && grep -q '^usage: npool-trace replay --netty' out &&
 	[ ! -s err ]
 ok $? '--help prints the usage'
+run explain --help
+[ "$code" -eq 0 ] && grep -q '^usage: npool-trace' out
+ok $? 'so it does behind a command'
 run --version
 [ "$code" -eq 0 ] && grep -q '^npool-trace [0-9]*\.[0-9]*\.[0-9]*$' out
 ok $? '--version prints the version'

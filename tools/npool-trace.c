@@ -217,7 +217,9 @@ static int print(const char *text)
 
 int main(int argc, char **argv)
 {
-	if (argc >= 2 && !strcmp(argv[1], "--help"))
+	/* Of a command too. */
+	if (argc >= 2 && (!strcmp(argv[1], "--help") ||
+			  (argc == 3 && !strcmp(argv[2], "--help"))))
 		return print(usage_text);
 	if (argc >= 2 && !strcmp(argv[1], "--version"))
 		return print("npool-trace " PACKAGE_VERSION "\n");
