@@ -363,22 +363,19 @@ static void *address_of(const struct np_chunk *c, uint32_t first)
 /* The first subpage of the pool, or a new one. */
 static struct np_subpage *find_subpage(struct np_arena *a, unsigned class)
 {
-	const struct np_class *row = &a->classes->row[class];
 	struct np_subpage *sp = np_ring_first(&a->pools[class]);
-	struct np_run_request run = {
-		.piece = row->size,
-		.npages = row->npages,
-		.entry = class | NP_PAGE_SUBPAGE,
-	};
+	struct np_run_request run;
 	struct np_chunk *c;
 
 	if (sp)
 		return sp;
+	run = np_run_request_for(a->classes, class);
 	c = take_run(a, &run);
 	if (!c)
 		return NULL;
 	sp = np_chunk_subpage(c, run.first);
-	np_subpage_init(sp, &a->pools[class], c, run.first, class, row);
+	np_subpage_init(sp, &a->pools[class], c, run.first, class,
+			&a->classes->row[class]);
 	return sp;
 }
 
@@ -406,15 +403,11 @@ static unsigned take_elements(struct np_arena *a, unsigned class, unsigned n,
 static unsigned take_runs(struct np_arena *a, unsigned class, unsigned n,
 			  void **pieces)
 {
-	const struct np_class *row = &a->classes->row[class];
 	unsigned got = 0;
 
 	for (; got < n; got++) {
-		struct np_run_request run = {
-			.piece = row->size,
-			.npages = row->npages,
-			.entry = class,
-		};
+		struct np_run_request run = np_run_request_for(a->classes,
+							       class);
 		struct np_chunk *c = take_run(a, &run);
 
 		if (!c)
@@ -445,15 +438,14 @@ void *np_arena_take_run(struct np_arena *a, unsigned class, size_t align,
 {
 	const struct np_class *row = &a->classes->row[class];
 	size_t page = (size_t)1 << a->classes->page_shift;
-	struct np_run_request run = {
-		.piece = row->size > align ? row->size : align,
-		.npages = row->npages,
-		.align_order = align > page ? np_log2(align / page) : 0,
-		.entry = class,
-	};
+	struct np_run_request run = np_run_request_for(a->classes, class);
 	struct np_chunk *c;
 
 	np_assert(!row->nelems);
+	if (run.piece < align)
+		run.piece = align;
+	if (align > page)
+		run.align_order = np_log2(align / page);
 	np_lock(&a->lock);
 	c = take_run(a, &run);
 	if (c)

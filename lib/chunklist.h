@@ -65,6 +65,20 @@ struct np_run_request {
 	uint32_t nclean;      /* out: pages of it that hold nothing */
 };
 
+/* What a run for the class is asked for with: as a piece, or to be cut into
+ * elements. */
+static inline struct np_run_request
+np_run_request_for(const struct np_classes *classes, unsigned class)
+{
+	const struct np_class *row = &classes->row[class];
+
+	return (struct np_run_request){
+		.piece = row->size,
+		.npages = row->npages,
+		.entry = class | (row->nelems ? NP_PAGE_SUBPAGE : 0),
+	};
+}
+
 /* Takes a run from the first chunk of the list that can serve it, and moves
  * that chunk up if it is due. Returns the chunk, or NULL. */
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,

@@ -183,7 +183,7 @@ npool_handle_t npool_chunklist_alloc(npool_chunklist_t *s, size_t size,
 				     npool_chunk_t **chunk)
 {
 	unsigned class = size ? np_class_of(&s->classes, size) : 0;
-	struct np_run_request run = np_handle_request(&s->classes, class);
+	struct np_run_request run = np_run_request_for(&s->classes, class);
 	npool_handle_t handle = 0;
 
 	if (!class)

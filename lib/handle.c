@@ -272,8 +272,8 @@ static npool_handle_t take_run(struct npool_chunk *c, unsigned class,
 
 static npool_handle_t take_class(struct npool_chunk *c, unsigned class)
 {
-	const struct np_run_request run = np_handle_request(&c->classes,
-							    class);
+	const struct np_run_request run = np_run_request_for(&c->classes,
+							     class);
 	npool_handle_t handle = 0;
 
 	if (c->set)

@@ -73,19 +73,6 @@ npool_handle_t np_handle_from_ring(struct np_ring *rings, unsigned class,
 npool_handle_t np_handle_of_run(struct npool_chunk *c, unsigned class,
 				uint32_t first, uint32_t npages);
 
-/* What a run for the class is asked for with. */
-static inline struct np_run_request
-np_handle_request(const struct np_classes *classes, unsigned class)
-{
-	const struct np_class *row = &classes->row[class];
-
-	return (struct np_run_request){
-		.piece = row->size,
-		.npages = row->npages,
-		.entry = class | (row->nelems ? NP_PAGE_SUBPAGE : 0),
-	};
-}
-
 /* Runs of a chunk in a set came back (chunkset.c): it moves down the lists, or
  * out. */
 void np_chunkset_settle(struct npool_chunk *c);
