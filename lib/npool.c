@@ -181,9 +181,9 @@ void *npool_realloc(void *p, size_t size)
 	}
 	if (size > PTRDIFF_MAX)
 		return errno = ENOMEM, NULL;
-	if (np_piece_resize(p, size, &q))
+	usable = np_piece_usable(p, "realloc"); /* checks p */
+	if (np_piece_resize(p, usable, size, &q))
 		return q;
-	usable = np_piece_usable(p, "realloc");
 	q = alloc_beside(p, size);
 	if (!q)
 		return size <= usable ? p : NULL; /* it is large enough */

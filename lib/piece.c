@@ -171,9 +171,8 @@ static bool resize_huge(struct np_region *r, size_t size, void **moved)
 	return *moved != NULL;
 }
 
-bool np_piece_resize(void *p, size_t size, void **moved)
+bool np_piece_resize(void *p, size_t usable, size_t size, void **moved)
 {
-	size_t usable = np_piece_usable(p, "realloc"); /* checks p */
 	struct np_region *r = np_map_find(p);
 
 	if (r->is_huge)

@@ -23,9 +23,9 @@ void np_piece_free_many(void *const *pieces, size_t n);
  * no piece. */
 size_t np_piece_usable(const void *p, const char *what);
 
-/* Makes the piece size bytes large where it is, or moves its pages, if that
- * can be and is worth it. Returns whether it did, and where it is now in
- * *moved. */
-bool np_piece_resize(void *p, size_t size, void **moved);
+/* Makes the piece, of which np_piece_usable bytes may be used, size bytes large
+ * where it is, or moves its pages, if that can be and is worth it. Returns
+ * whether it did, and where it is now in *moved. */
+bool np_piece_resize(void *p, size_t usable, size_t size, void **moved);
 
 #endif
