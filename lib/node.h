@@ -109,12 +109,4 @@ void np_node_leave(struct np_arena *arena);
 /* An arena for a call without a thread cache. */
 struct np_arena *np_node_any_arena(const struct np_node *node, unsigned cpu);
 
-/* The node of the pool that serves this CPU. */
-static inline struct np_node *np_nodes_of_cpu(const struct np_nodes *nodes,
-					      unsigned cpu)
-{
-	return &nodes->node[nodes->home_for[np_topology_home(nodes->topology,
-							     cpu)]];
-}
-
 #endif

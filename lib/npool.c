@@ -409,7 +409,7 @@ int npool_reserve(npool_t *pool, int node, size_t bytes, unsigned flags)
 		return EINVAL;
 	if (np_pool_stage(pool) != NP_AWAKE)
 		return ENOMEM;
-	home = node == -1 ? np_pool_home_of_caller(pool)
+	home = node == -1 ? np_thread_home(&pool->nodes)
 			  : home_in(pool, node);
 	if (home < 0)
 		return EINVAL;

@@ -35,46 +35,34 @@ struct np_cache *np_pool_cache(struct np_pool *pool)
 	return pool->caching ? np_thread_cache(&pool->nodes) : NULL;
 }
 
-np_home_t np_pool_home_of_caller(struct np_pool *pool)
+static void count_pieces(struct np_pool *pool, unsigned class, bool is_free,
+			 unsigned n)
 {
-	return np_thread_home(&pool->nodes);
-}
+	uint64_t bytes = n * (uint64_t)pool->classes.row[class].size;
+	struct np_block *b;
 
-static void count_early(unsigned class, bool is_free, unsigned n)
-{
-	while (n--)
-		np_start_count(class, is_free);
+	if (np_pool_stage(pool) != NP_AWAKE) {
+		np_start_count(class, is_free, n);
+		return;
+	}
+	b = np_block_shared(&pool->segment);
+	np_count_add_shared(is_free ? &b->class[class].frees
+				    : &b->class[class].allocs, n);
+	if (class) /* huge blocks are in no cache */
+		np_count_add_shared(is_free ? &b->out_bytes : &b->in_bytes,
+				    bytes);
+	if (!is_free)
+		np_count_add_shared(&b->misses, n);
 }
 
 void np_pool_count_taken(struct np_pool *pool, unsigned class, unsigned n)
 {
-	struct np_block *b;
-
-	if (np_pool_stage(pool) != NP_AWAKE) {
-		count_early(class, false, n);
-		return;
-	}
-	b = np_block_shared(&pool->segment);
-	np_count_add_shared(&b->class[class].allocs, n);
-	np_count_add_shared(&b->misses, n);
-	if (class)
-		np_count_add_shared(&b->in_bytes,
-				    n * (uint64_t)pool->classes.row[class].size);
+	count_pieces(pool, class, false, n);
 }
 
 void np_pool_count_given(struct np_pool *pool, unsigned class, unsigned n)
 {
-	struct np_block *b;
-
-	if (np_pool_stage(pool) != NP_AWAKE) {
-		count_early(class, true, n);
-		return;
-	}
-	b = np_block_shared(&pool->segment);
-	np_count_add_shared(&b->class[class].frees, n);
-	if (class)
-		np_count_add_shared(&b->out_bytes,
-				    n * (uint64_t)pool->classes.row[class].size);
+	count_pieces(pool, class, true, n);
 }
 
 void np_pool_count_refused(struct np_pool *pool)

@@ -96,9 +96,6 @@ static inline struct np_pool *np_pool_of(const struct np_region *region)
  * default pool if it can. */
 struct np_cache *np_pool_cache(struct np_pool *pool);
 
-/* The home of the pool that the caller is served by. */
-np_home_t np_pool_home_of_caller(struct np_pool *pool);
-
 /* Counts pieces of a class that were handed out, or came back, to somebody
  * without a cache; and a request that was refused. */
 void np_pool_count_taken(struct np_pool *pool, unsigned class, unsigned n);

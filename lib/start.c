@@ -20,10 +20,10 @@ static int stage(void)
 
 static struct np_class_count early[NP_MAX_CLASSES];
 
-void np_start_count(unsigned class, bool is_free)
+void np_start_count(unsigned class, bool is_free, unsigned n)
 {
 	np_count_add_shared(is_free ? &early[class].frees
-				    : &early[class].allocs, 1);
+				    : &early[class].allocs, n);
 }
 
 static void count_early(void)

@@ -33,8 +33,8 @@ bool np_start_early(void);
  * that was waking it is not here. */
 void np_start_forked(void);
 
-/* Counts a piece of the default pool that was handed out (or, is_free, that
+/* Counts n pieces of the default pool that were handed out (or, is_free, that
  * came back) before there was a segment to count in. */
-void np_start_count(unsigned class, bool is_free);
+void np_start_count(unsigned class, bool is_free, unsigned n);
 
 #endif

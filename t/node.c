@@ -252,10 +252,11 @@ static void test_in_set(void)
 	ok(!memcmp(some.home_for, served_by, sizeof served_by),
 	   "a home that is not of the pool is served by one that is");
 	for (unsigned cpu = 0; cpu < topology.ncpus; cpu++) {
-		np_home_t home = served_by[np_topology_home(&topology, cpu)];
+		np_home_t near = np_topology_home(&topology, cpu);
 
-		served = served && np_nodes_home_of(&p, cpu) == home &&
-			 np_nodes_of_cpu(&some, cpu) == &some.node[home];
+		served = served &&
+			 np_nodes_home_of(&p, cpu) == served_by[near] &&
+			 some.home_for[near] == served_by[near];
 	}
 	ok(served, "and so are its CPUs");
 	ok(some.node[3].owner.pinned && some.node[3].arenas[0]->owner.pinned,
