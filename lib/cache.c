@@ -170,17 +170,12 @@ static void set_by_size(struct np_cache *c, unsigned class,
 			struct np_mag *mag)
 {
 	const uint8_t *lookup = c->nodes->classes->lookup;
-	size_t last = row_of(c, class)->size / 16;
+	size_t end = row_of(c, class)->size / 16 + 1;
 
-	if (last > NP_LOOKUP_MAX / 16)
-		last = NP_LOOKUP_MAX / 16;
-	for (size_t i = last; lookup[i] == class; i--) {
-		c->by_size[i] = mag;
-		if (!i)
-			break;
-	}
-	if (lookup[0] == class)
-		c->by_size[0] = mag;
+	if (end > NP_LOOKUP_MAX / 16 + 1)
+		end = NP_LOOKUP_MAX / 16 + 1;
+	while (end-- > 0 && lookup[end] == class)
+		c->by_size[end] = mag;
 }
 
 static void load(struct np_cache *c, unsigned class, struct np_mag *mag)

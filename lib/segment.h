@@ -179,7 +179,7 @@ static inline void np_count_add(np_count_t *count, uint64_t n)
  * not make one of an atomic load and store. */
 static inline void np_count_one(np_count_t *count)
 {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_THREAD__)
+#ifdef __x86_64__
 	__asm__("addq $1, %0" : "+m"(*count) : : "cc");
 #else
 	np_count_add(count, 1);

@@ -89,6 +89,15 @@ static bool mag_valid(const struct np_mag *m, unsigned class, int home)
 	return true;
 }
 
+/* Does each size lead to the loaded magazine of its class? */
+static bool sizes_lead(const struct np_cache *c)
+{
+	for (unsigned i = 0; i <= NP_LOOKUP_MAX / 16; i++)
+		if (c->by_size[i] != c->loaded[np_pool.classes.lookup[i]])
+			return false;
+	return true;
+}
+
 /* Its own pieces only, and the sums are right and within their bounds. */
 static bool cache_valid(const struct np_cache *c)
 {
@@ -104,7 +113,7 @@ static bool cache_valid(const struct np_cache *c)
 		shared += (k < c->first_large ? c->second[k]->cap
 					      : c->second[k]->n) * size;
 	}
-	return loaded == c->loaded_bytes && loaded <= NP_LOADED_BYTES &&
+	return sizes_lead(c) && loaded == c->loaded_bytes && loaded <= NP_LOADED_BYTES &&
 	       shared == c->shared_bytes && shared <= np_cache_most(c) &&
 	       !(c->busy & 1) && !c->claimed;
 }
