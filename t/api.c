@@ -7,6 +7,7 @@
  * says how large chunks are.
  */
 #include "conf.h"
+#include "figures.h"
 #include "npool.h"
 #include "rng.h"
 #include "tap.h"
@@ -25,15 +26,6 @@
 /* Sizes that the compiler shall not warn about. */
 static volatile size_t too_much = (size_t)PTRDIFF_MAX + 1;
 static volatile size_t all_there_is = SIZE_MAX;
-
-static struct npool_figures figures(void)
-{
-	struct npool_figures f = { .size = sizeof f };
-
-	if (npool_stats(&f) != 0)
-		bail_out("no figures");
-	return f;
-}
 
 /* From one byte to the next that is looked at: all near the start, and then
  * some, so that large pieces do not take for ever. */

@@ -10,6 +10,7 @@
  */
 #include "cache.h"
 #include "conf.h"
+#include "figures.h"
 #include "npool.h"
 #include "os.h"
 #include "place.h"
@@ -24,14 +25,6 @@
 #define MOST 20000
 
 static void *piece[MOST];
-
-static struct npool_figures stats(void)
-{
-	struct npool_figures s = { .size = sizeof s };
-
-	npool_stats(&s);
-	return s;
-}
 
 static void be_on(int home)
 {
@@ -135,10 +128,10 @@ static void test_hits(void)
 	struct npool_figures before, after;
 
 	npool_free(npool_malloc(100));
-	before = stats();
+	before = figures();
 	for (int i = 0; i < 1000; i++)
 		npool_free(npool_malloc(100));
-	after = stats();
+	after = figures();
 	is_uint(after.hits - before.hits, 1000, "1000 pairs are 1000 hits");
 	is_uint(after.allocs - before.allocs, 1000, "and 1000 allocs");
 	is_uint(after.frees - before.frees, 1000, "and 1000 frees");
@@ -245,7 +238,7 @@ static void test_small_shared_part(void)
 	clean_up();
 	if (npool_option_set(&np_pool, "cache_bytes", "4K"))
 		bail_out("no option cache_bytes");
-	before = stats();
+	before = figures();
 	for (int i = 0; i < 20000; i++) {
 		unsigned k = (unsigned)rng_below(&rng, 100);
 
@@ -257,7 +250,7 @@ static void test_small_shared_part(void)
 	}
 	ok(valid, "with cache_bytes of 4 KiB the shared part keeps to it");
 	give(100);
-	is_uint(stats().used, before.used, "and nothing is lost");
+	is_uint(figures().used, before.used, "and nothing is lost");
 	npool_option_set(&np_pool, "cache_bytes", "0");
 	clean_up();
 	take(3000, 100);
@@ -277,16 +270,16 @@ static void test_depot(void)
 	take(2000, 100);
 	give(2000);
 	npool_flush_thread();
-	before = stats();
+	before = figures();
 	ok(before.cached > 0, "a cache that is given up goes to the depot");
 	take(500, 100);
-	after = stats();
+	after = figures();
 	ok(after.depot_gets > before.depot_gets, "and is taken from there");
 	is_uint(after.used + after.cached, before.used + before.cached,
 		"without a visit to an arena");
 	give(500);
 	clean_up();
-	is_uint(stats().cached, 0, "trimmed there is nothing");
+	is_uint(figures().cached, 0, "trimmed there is nothing");
 }
 
 /* --- large pieces ----------------------------------------------------- */
@@ -301,16 +294,16 @@ static void test_large(void)
 	clean_up();
 	for (unsigned i = 0; i < 5; i++) {
 		npool_free(npool_malloc(sizes[i]));
-		before = stats();
+		before = figures();
 		npool_free(npool_malloc(sizes[i]));
-		cached = cached && stats().hits == before.hits + 1 &&
+		cached = cached && figures().hits == before.hits + 1 &&
 			 my_caches_valid();
 	}
 	ok(cached, "pieces up to 4 MiB are cached");
 	npool_free(npool_malloc(4 * NP_MIB + 1));
-	before = stats();
+	before = figures();
 	npool_free(npool_malloc(4 * NP_MIB + 1));
-	is_uint(stats().hits, before.hits, "larger ones are not");
+	is_uint(figures().hits, before.hits, "larger ones are not");
 	take(100, NP_MIB);
 	give(100);
 	ok(np_self->shared_bytes == np_cache_most(np_self) &&
@@ -319,12 +312,12 @@ static void test_large(void)
 	give(100);
 	ok(np_self->second[class_of(NP_MIB)]->n < 4 && my_caches_valid(),
 	   "other sizes push them out");
-	before = stats();
+	before = figures();
 	for (int i = 0; i < 30; i++)
 		npool_free(npool_malloc(40000));
-	is_uint(stats().hits - before.hits, 30, "and are hits then");
+	is_uint(figures().hits - before.hits, 30, "and are hits then");
 	clean_up();
-	is_uint(stats().cached, 0, "trimmed there is nothing");
+	is_uint(figures().cached, 0, "trimmed there is nothing");
 }
 
 /* The inline ways of large pieces. */
@@ -418,7 +411,7 @@ static void test_claim(void)
 	give(200);
 	ok(my_caches_valid(), "and goes on");
 	clean_up();
-	is_uint(stats().used + stats().cached, 0, "nothing is lost");
+	is_uint(figures().used + figures().cached, 0, "nothing is lost");
 }
 
 static void test_claim_of_busy(void)
@@ -480,19 +473,19 @@ static void test_counting(void)
 	clean_up();
 	npool_free(npool_malloc(1));
 	c = np_self;
-	before = stats();
+	before = figures();
 	if (np_arena_take(c->arena, class, 10, p) != 10)
 		bail_out("no memory");
 	np_cache_count_taken(c, class, 10);
-	is_uint(stats().used - before.used, 10 * row(class)->size,
+	is_uint(figures().used - before.used, 10 * row(class)->size,
 		"what the caller takes past the cache is used");
-	is_uint(stats().allocs - before.allocs, 10, "and was handed out");
-	is_uint(stats().hits, before.hits, "not as hits");
-	is_uint(stats().cached, before.cached, "nor is it cached");
+	is_uint(figures().allocs - before.allocs, 10, "and was handed out");
+	is_uint(figures().hits, before.hits, "not as hits");
+	is_uint(figures().cached, before.cached, "nor is it cached");
 	np_cache_count_given(c, class, 10);
 	np_arenas_put(p, 10);
-	is_uint(stats().used, before.used, "given past it, it is not used");
-	is_uint(stats().cached, before.cached, "nor cached");
+	is_uint(figures().used, before.used, "given past it, it is not used");
+	is_uint(figures().cached, before.cached, "nor cached");
 }
 
 /* --- other homes ------------------------------------------------------ */
@@ -505,14 +498,14 @@ static void test_foreign(void)
 	clean_up();
 	be_on(0);
 	take(1000, 100);
-	before = stats();
+	before = figures();
 	be_on(1);
 	give(1000);
-	after = stats();
+	after = figures();
 	is_uint(after.used, before.used - 1000 * row(class_of(100))->size,
 		"pieces freed on another home are not used any more");
 	np_cache_send_all(np_self);
-	after = stats();
+	after = figures();
 	is_uint(after.foreign_frees - before.foreign_frees, 1000,
 		"and count as foreign when they have been sent");
 	ok(np_self->home == 1 && my_caches_valid(),
@@ -523,17 +516,17 @@ static void test_foreign(void)
 	ok(at_home, "nor handed out there");
 	give(1000);
 	be_on(0);
-	before = stats();
+	before = figures();
 	take(800, 100);
 	for (int i = 0; i < 800; i++)
 		at_home = at_home && is_at_home(piece[i], 0);
-	after = stats();
+	after = figures();
 	ok(at_home, "at home they are handed out again");
 	ok(after.used - before.used <= before.cached - after.cached + 65536,
 	   "from what had come home");
 	give(800);
 	clean_up();
-	is_uint(stats().cached, 0, "trimmed there is nothing");
+	is_uint(figures().cached, 0, "trimmed there is nothing");
 }
 
 static unsigned in_outgoing(int home)
@@ -583,13 +576,13 @@ static void test_inbox_is_bounded(size_t size, unsigned n)
 	take(n, size);
 	be_on(1);
 	give(n);
-	s = stats();
+	s = figures();
 	ok(s.cached <= 2 * NP_DEPOT_BYTES + NP_OUTGOING_BYTES,
 	   "%u pieces of %zu bytes for a home where nobody is: %zu wait", n,
 	   size, (size_t)s.cached);
 	is_uint(s.used, 0, "none is in use");
 	clean_up();
-	is_uint(stats().cached, 0, "trimmed none waits");
+	is_uint(figures().cached, 0, "trimmed none waits");
 }
 
 static void test_trim_gets_mail(void)
@@ -599,12 +592,12 @@ static void test_trim_gets_mail(void)
 	take(64, 100);
 	be_on(1);
 	give(64);
-	ok(stats().cached > 0, "mail that nobody has read");
+	ok(figures().cached > 0, "mail that nobody has read");
 	npool_trim();
 	npool_flush_thread();
 	npool_trim();
-	is_uint(stats().cached, 0, "is emptied by a trim");
-	is_uint(stats().chunks, 0, "and its chunk is gone");
+	is_uint(figures().cached, 0, "is emptied by a trim");
+	is_uint(figures().chunks, 0, "and its chunk is gone");
 }
 
 /* --- a producer and a consumer ---------------------------------------- */
@@ -676,13 +669,13 @@ static void test_producer(void)
 	pthread_t t[2];
 
 	clean_up();
-	before = stats();
+	before = figures();
 	if (pthread_create(&t[0], NULL, produce, &n) ||
 	    pthread_create(&t[1], NULL, consume, &n))
 		bail_out("no thread");
 	pthread_join(t[0], NULL);
 	pthread_join(t[1], NULL);
-	after = stats();
+	after = figures();
 	is_uint(after.foreign_frees - before.foreign_frees, n,
 		"%u pieces are made on home 0 and freed on home 1", n);
 	is_uint(ended, 0, "their contents arrive, and the caches are valid");
@@ -693,8 +686,8 @@ static void test_producer(void)
 	   "they are used again and again (peak %zu)",
 	   (size_t)after.peak_taken);
 	clean_up();
-	is_uint(stats().cached, 0, "trimmed nothing is left");
-	is_uint(stats().chunks, 0, "of chunks neither");
+	is_uint(figures().cached, 0, "trimmed nothing is left");
+	is_uint(figures().chunks, 0, "of chunks neither");
 }
 
 /* --- random ----------------------------------------------------------- */
@@ -735,10 +728,10 @@ static void test_hoppers(void)
 	}
 	hop(NULL); /* frees what is left */
 	is_uint(bad, 0, "threads hop about and their caches are valid");
-	is_uint(stats().used, 0, "all they had is freed");
+	is_uint(figures().used, 0, "all they had is freed");
 	ok(shelves_at_home(), "what is cached is at home");
 	clean_up();
-	is_uint(stats().cached, 0, "trimmed nothing is left");
+	is_uint(figures().cached, 0, "trimmed nothing is left");
 }
 
 /* --- misuse ----------------------------------------------------------- */

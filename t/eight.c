@@ -8,6 +8,7 @@
  * again.
  */
 #include "conf.h"
+#include "figures.h"
 #include "npool.h"
 #include "pages.h"
 #include "pool.h"
@@ -86,20 +87,12 @@ static int create(unsigned i)
 	return npool_create(&pools[i], &a);
 }
 
-static struct npool_figures figures(npool_t *pool)
-{
-	struct npool_figures f = { .size = sizeof f };
-
-	npool_pool_stats(pool, &f);
-	return f;
-}
-
 /* What eight pools have in pieces and in caches. */
 static void add_up(uint64_t *used, uint64_t *cached, uint64_t *charged)
 {
 	*used = *cached = *charged = 0;
 	for (unsigned i = 0; i < NPOOLS; i++) {
-		struct npool_figures f = figures(pools[i]);
+		struct npool_figures f = figures_of(pools[i]);
 
 		*used += f.used;
 		*cached += f.cached;
@@ -135,7 +128,7 @@ static void test_destroy(unsigned round, size_t start)
 
 	for (unsigned i = 0; i < NPOOLS; i++)
 		npool_destroy(pools[i]);
-	metadata = figures(npool_default()).metadata;
+	metadata = figures().metadata;
 	diag("round %u: metadata %zu KiB, RSS +%zd KiB", round,
 	     metadata / 1024, ((ssize_t)pages_rss() - (ssize_t)start) / 1024);
 }
@@ -184,11 +177,11 @@ static void run(void)
 		is_uint(mapped(), 0, "nor mapped");
 		if (!round) {
 			rss = pages_rss();
-			metadata = figures(npool_default()).metadata;
+			metadata = figures().metadata;
 		}
 	}
 	/* What it needs at most depends on who runs when. */
-	ok(figures(npool_default()).metadata <= metadata + META_BLOCK,
+	ok(figures().metadata <= metadata + META_BLOCK,
 	   "metadata is not more than after the first round, but for a block");
 	if (CONF_SANITIZED)
 		skip(1, "needs a process without a sanitizer's own memory");

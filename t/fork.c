@@ -8,6 +8,7 @@
  * the pool's own.
  */
 #include "conf.h"
+#include "figures.h"
 #include "meta.h"
 #include "npool.h"
 #include "pool.h"
@@ -152,14 +153,6 @@ static bool arenas_valid(void)
 	return true;
 }
 
-static struct npool_figures stats(void)
-{
-	struct npool_figures s = { .size = sizeof s };
-
-	npool_stats(&s);
-	return s;
-}
-
 static bool keeps(unsigned i)
 {
 	const unsigned char *p = kept[i].p;
@@ -193,7 +186,7 @@ static void in_child(uint64_t seed, bool nested)
 
 	alarm(60); /* as in main */
 	must(caches() == my_caches());
-	must(stats().threads == (my_caches() ? 1 : 0));
+	must(figures().threads == (my_caches() ? 1 : 0));
 	must(arenas_valid());
 	for (unsigned i = 0; i < NKEPT; i++) {
 		must(keeps(i));
@@ -313,7 +306,7 @@ static void test_counts(void)
 	for (uintptr_t i = 0; i < NTHREADS; i++)
 		if (pthread_create(&t[i], NULL, churn_on, (void *)(i + 9)))
 			bail_out("no thread");
-	while (stats().threads < NTHREADS + 1)
+	while (figures().threads < NTHREADS + 1)
 		sched_yield();
 	pid = fork();
 	if (!pid) {
@@ -358,8 +351,8 @@ static void test_parent(void)
 	ok(arenas_valid(), "its arenas are valid");
 	npool_flush_thread();
 	npool_trim();
-	is_uint(stats().used, 0, "all is freed");
-	is_uint(stats().cached, 0, "nothing is cached");
+	is_uint(figures().used, 0, "all is freed");
+	is_uint(figures().cached, 0, "nothing is cached");
 	is_uint(caches(), 0, "no arena has a thread");
 }
 

@@ -13,6 +13,7 @@
  * in static memory that was written to before.
  */
 #include "conf.h"
+#include "figures.h"
 #include "npool.h"
 #include "pages.h"
 #include "pool.h"
@@ -38,14 +39,6 @@ struct worker {
 
 static struct worker workers[NTHREADS];
 static size_t rss_most; /* of what was looked at on the way */
-
-static struct npool_figures figures(void)
-{
-	struct npool_figures f = { .size = sizeof f };
-
-	npool_stats(&f);
-	return f;
-}
 
 static void put(struct worker *w, unsigned i)
 {

@@ -130,6 +130,7 @@ check_LTLIBRARIES += %D%/libtap.la
 	%D%/conf.h \
 	%D%/faultos.h \
 	%D%/fiber.h \
+	%D%/figures.h \
 	%D%/pages.h \
 	%D%/rng.h \
 	%D%/tap.c %D%/tap.h

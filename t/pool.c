@@ -6,6 +6,7 @@
  * Three nodes are invented, so that the first arena has to move.
  */
 #include "conf.h"
+#include "figures.h"
 #include "meta.h"
 #include "npool.h"
 #include "pages.h"
@@ -18,14 +19,6 @@
 #include <pthread.h>
 
 #define CONF "nodes:3,arenas:2,decay_ms:-1"
-
-static struct npool_figures stats(void)
-{
-	struct npool_figures s = { .size = sizeof s };
-
-	npool_stats(&s);
-	return s;
-}
 
 static bool is_zero(const char *p, size_t size)
 {
@@ -74,7 +67,7 @@ static void test_early(void)
 		bytes += usable;
 	}
 	ok(intact, "the pieces are there still");
-	is_uint(stats().used, bytes, "they count as used, the huge one too");
+	is_uint(figures().used, bytes, "they count as used, the huge one too");
 }
 
 static void test_early_goes_home(void)
@@ -96,8 +89,8 @@ static void test_early_goes_home(void)
 		npool_free(early[i]);
 	npool_flush_thread();
 	npool_trim();
-	is_uint(stats().used, 0, "and freed: nothing is used");
-	is_uint(stats().reserved, 0, "nor any address space");
+	is_uint(figures().used, 0, "and freed: nothing is used");
+	is_uint(figures().reserved, 0, "nor any address space");
 }
 
 /* --- ways in ---------------------------------------------------------- */
@@ -149,7 +142,7 @@ static void test_aligned(void)
 		npool_free(p);
 	}
 	is_uint(wrong, 0, "5000 pieces lie at multiples of up to 64 MiB");
-	is_uint(stats().used, 0, "and all go back");
+	is_uint(figures().used, 0, "and all go back");
 }
 
 static bool resizes(void *p, size_t size, void **moved)
@@ -235,8 +228,8 @@ static void test_trims(void)
 	}
 	ok(bytes > 0, "four threads trim at once");
 	npool_trim();
-	is_uint(stats().used, 0, "nothing is lost");
-	is_uint(stats().reserved, 0, "nothing is kept");
+	is_uint(figures().used, 0, "nothing is lost");
+	is_uint(figures().reserved, 0, "nothing is kept");
 	p = npool_malloc(NP_MIB);
 	memset(p, 1, NP_MIB);
 	npool_free(p);
@@ -262,10 +255,10 @@ static int without_caches(void)
 	}
 	for (int i = 0; i < 100; i++)
 		npool_free(p[i]);
-	must(stats().used == 0 && stats().cached == 0);
-	must(stats().threads == 0 && stats().hits == 0);
+	must(figures().used == 0 && figures().cached == 0);
+	must(figures().threads == 0 && figures().hits == 0);
 	npool_trim();
-	must(stats().reserved == 0);
+	must(figures().reserved == 0);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  * pressure: limits of a pool and of its nodes, soft and hard, and what its
  * owner is told and can do about them.
  */
+#include "figures.h"
 #include "pressure.h"
 #include "conf.h"
 #include "npool.h"
@@ -58,14 +59,6 @@ static npool_t *create(size_t soft, size_t hard, size_t node_hard)
 	return pool;
 }
 
-static struct npool_figures figures(npool_t *pool)
-{
-	struct npool_figures f = { .size = sizeof f };
-
-	npool_pool_stats(pool, &f);
-	return f;
-}
-
 /* --- hard ------------------------------------------------------------- */
 
 /* Pieces until one is refused. */
@@ -85,7 +78,7 @@ static void test_hard(size_t size)
 	npool_t *pool = create(0, limit, 0);
 	static void *p[40000];
 	unsigned n = fill_up(pool, size, p, 40000), again;
-	struct npool_figures f = figures(pool);
+	struct npool_figures f = figures_of(pool);
 
 	ok(n >= (limit - NP_MIB) / npool_good_size(size) * 3 / 4 &&
 	   errno == ENOMEM, "pieces of %zu bytes: %u, then ENOMEM", size, n);
@@ -102,7 +95,7 @@ static void test_hard(size_t size)
 	for (unsigned i = 0; i < again; i++)
 		npool_free(p[i]);
 	npool_pool_trim(pool);
-	is_uint(figures(pool).charged, 0, "all freed, nothing is charged");
+	is_uint(figures_of(pool).charged, 0, "all freed, nothing is charged");
 	npool_destroy(pool);
 }
 

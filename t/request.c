@@ -4,6 +4,7 @@
  * request: the flags of npool_alloc; pieces by the dozen; reserved chunks;
  * pools whose memory is cleared, interleaved, pinned.
  */
+#include "figures.h"
 #include "request.h"
 #include "conf.h"
 #include "npool.h"
@@ -25,14 +26,6 @@ static npool_t *create(unsigned flags)
 	if (npool_create(&pool, &a))
 		bail_out("no pool");
 	return pool;
-}
-
-static struct npool_figures figures(npool_t *pool)
-{
-	struct npool_figures f = { .size = sizeof f };
-
-	npool_pool_stats(pool, &f);
-	return f;
 }
 
 static bool is_zero(const char *p, size_t size)
@@ -66,7 +59,7 @@ static void test_flags(void)
 		npool_free(p);
 	}
 	is_uint(wrong, 0, "3000 pieces are aligned, zero, and on their node");
-	is_uint(figures(pool).used, 0, "all came back");
+	is_uint(figures_of(pool).used, 0, "all came back");
 	npool_destroy(pool);
 }
 
@@ -101,9 +94,9 @@ static void test_nocache(void)
 	npool_t *pool = create(0);
 	void *p = npool_alloc(pool, 100, NPOOL_NOCACHE);
 
-	is_uint(figures(pool).cached, 0, "past the cache nothing is cached");
+	is_uint(figures_of(pool).cached, 0, "past the cache nothing is cached");
 	npool_free_many(&p, 1);
-	is_uint(figures(pool).cached, 0, "nor on the way back");
+	is_uint(figures_of(pool).cached, 0, "nor on the way back");
 	npool_destroy(pool);
 }
 
@@ -125,7 +118,7 @@ static void test_many(size_t size)
 	p[7] = NULL; /* is allowed */
 	npool_free_many(p, n);
 	npool_free_many(q, 3000);
-	ok(figures(single).used == 0 && figures(pool).used ==
+	ok(figures_of(single).used == 0 && figures_of(pool).used ==
 	   np_request_good_size(pool, size), "freed by the thousand");
 	npool_destroy(pool);
 	npool_destroy(single);
@@ -142,18 +135,18 @@ static void test_reserve(void)
 	is_int(npool_reserve(pool, 7, 1, 0), EINVAL, "no such node");
 	is_int(npool_reserve(pool, 0, 1, 64), EINVAL, "no such flag");
 	is_int(npool_reserve(pool, 1, 20 * NP_MIB, 0), 0, "20 MiB on a node");
-	f = figures(pool);
+	f = figures_of(pool);
 	ok(f.reserved == 32 * NP_MIB && f.charged == 0,
 	   "are two chunks, which nothing is charged for");
 	is_int(npool_reserve(pool, 0, NP_MIB, NPOOL_POPULATE), 0,
 	       "one chunk with its pages");
-	is_uint(figures(pool).charged, 16 * NP_MIB, "is charged whole");
+	is_uint(figures_of(pool).charged, 16 * NP_MIB, "is charged whole");
 	p = npool_alloc(pool, 8 * NP_MIB, NPOOL_NODE(0));
 	is_uint(pages_resident(p, 8 * NP_MIB) * np_os_page_size(), 8 * NP_MIB,
 		"they are in memory");
 	npool_free(p);
 	npool_pool_trim(pool);
-	f = figures(pool);
+	f = figures_of(pool);
 	ok(f.reserved == 48 * NP_MIB && f.charged == 16 * NP_MIB,
 	   "a trim leaves them alone");
 	npool_destroy(pool);
@@ -200,7 +193,7 @@ static void test_pinned(void)
 		"pages of a pinned chunk stay");
 	npool_free_many(&q, 1);
 	npool_pool_trim(pool);
-	is_uint(figures(pool).reserved, 0, "until it goes whole");
+	is_uint(figures_of(pool).reserved, 0, "until it goes whole");
 	npool_destroy(pool);
 }
 
@@ -218,7 +211,7 @@ static void test_interleaved(void)
 	ok(!npool_alloc(pool, 100, NPOOL_NODE(0)) && errno == EINVAL,
 	   "nor can one be asked for");
 	npool_free(p);
-	is_uint(figures(pool).foreign_frees, 0, "it is foreign to nobody");
+	is_uint(figures_of(pool).foreign_frees, 0, "it is foreign to nobody");
 	npool_destroy(pool);
 }
 
@@ -237,7 +230,7 @@ static void test_realloc(void)
 	}
 	ok(same, "a piece that grows stays in its pool");
 	npool_free(p);
-	is_uint(figures(pool).used, 0, "and comes back to it");
+	is_uint(figures_of(pool).used, 0, "and comes back to it");
 	npool_destroy(pool);
 }
 

@@ -13,6 +13,7 @@
  */
 #include "conf.h"
 #include "faultos.h"
+#include "figures.h"
 #include "npool.h"
 #include "os.h"
 #include "pool.h"
@@ -343,14 +344,6 @@ __attribute__((constructor(101))) static void register_first(void)
 {
 	if (pthread_atfork(NULL, NULL, wait_for_parent))
 		abort();
-}
-
-static struct npool_figures figures(void)
-{
-	struct npool_figures f = { .size = sizeof f };
-
-	npool_stats(&f);
-	return f;
 }
 
 /* The parent has gone on counting when the child looks for its counters. */

@@ -5,6 +5,7 @@
  * also for calls from several threads and for pieces of another node.
  */
 #include "conf.h"
+#include "figures.h"
 #include "meta.h"
 #include "npool.h"
 #include "pool.h"
@@ -18,17 +19,9 @@
 #define NTHREADS 4
 #define NHELD 500
 
-static struct npool_figures stats(void)
-{
-	struct npool_figures s = { .size = sizeof s };
-
-	npool_stats(&s);
-	return s;
-}
-
 static void test_first_call(void)
 {
-	struct npool_figures s = stats();
+	struct npool_figures s = figures();
 
 	is_uint(s.nodes, 2, "asked before anything else it knows the nodes");
 	is_uint(s.arenas, 6, "and the arenas");
@@ -44,7 +37,7 @@ static void test_first_call(void)
 static void test_one_piece(void)
 {
 	void *p = npool_malloc(100);
-	struct npool_figures s = stats();
+	struct npool_figures s = figures();
 
 	is_uint(s.used, npool_good_size(100), "a piece is used");
 	is_uint(s.allocs, 1, "one was handed out");
@@ -56,21 +49,21 @@ static void test_one_piece(void)
 	   "others like it are cached");
 	is_uint(s.peak_taken, s.used + s.cached, "that is the most so far");
 	npool_free(p);
-	is_uint(stats().used, 0, "freed it is not used");
-	is_uint(stats().cached, s.used + s.cached, "but cached");
-	is_uint(stats().frees, 1, "one came back");
+	is_uint(figures().used, 0, "freed it is not used");
+	is_uint(figures().cached, s.used + s.cached, "but cached");
+	is_uint(figures().frees, 1, "one came back");
 	p = npool_malloc(100);
-	is_uint(stats().hits, 1, "it is a hit next time");
+	is_uint(figures().hits, 1, "it is a hit next time");
 	npool_free(p);
 }
 
 static void test_huge(void)
 {
-	struct npool_figures before = stats(), s;
+	struct npool_figures before = figures(), s;
 	void *p = npool_malloc(20 * NP_MIB), *q;
 
 	q = npool_malloc(16 * NP_MIB + 1);
-	s = stats();
+	s = figures();
 	is_uint(s.huge_blocks, 2, "huge blocks count");
 	is_uint(s.used - before.used, npool_usable_size(p) +
 		npool_usable_size(q), "what they hold is used");
@@ -81,13 +74,13 @@ static void test_huge(void)
 	is_uint(s.hits, before.hits, "never as hits");
 	npool_free(p);
 	npool_free(q);
-	s = stats();
+	s = figures();
 	ok(!s.huge_blocks && s.used == before.used &&
 	   s.cached == before.cached, "freed they are not used or cached");
 	is_uint(s.reserved - before.reserved, 64 * NP_MIB,
 		"but kept for the next");
 	npool_trim();
-	ok(stats().reserved <= before.reserved, "until a trim");
+	ok(figures().reserved <= before.reserved, "until a trim");
 	is_uint(s.frees - before.frees, 2, "both came back");
 	ok(s.peak_taken >= 36 * NP_MIB, "but for the peak");
 }
@@ -98,13 +91,13 @@ static void test_spare(void)
 
 	npool_free(p);
 	npool_free(q);
-	is_uint(stats().spare_chunks, 1, "an empty chunk is kept as spare");
+	is_uint(figures().spare_chunks, 1, "an empty chunk is kept as spare");
 	npool_flush_thread();
 	npool_trim();
-	is_uint(stats().spare_chunks, 0, "until a trim");
-	is_uint(stats().chunks, 0, "then there is none at all");
-	is_uint(stats().reserved, 0, "and no address space");
-	is_uint(stats().cached, 0, "and nothing cached");
+	is_uint(figures().spare_chunks, 0, "until a trim");
+	is_uint(figures().chunks, 0, "then there is none at all");
+	is_uint(figures().reserved, 0, "and no address space");
+	is_uint(figures().cached, 0, "and nothing cached");
 }
 
 static void test_foreign(void)
@@ -115,17 +108,17 @@ static void test_foreign(void)
 	np_thread_set_home(&np_topology, 0);
 	p = npool_malloc(100);
 	np_thread_set_home(&np_topology, 1);
-	before = stats();
+	before = figures();
 	npool_free(p);
-	s = stats();
+	s = figures();
 	is_uint(before.used - s.used, npool_good_size(100),
 		"a piece that another home has freed is not used any more");
 	is_uint(s.cached - before.cached, npool_good_size(100),
 		"but on its way home: cached");
 	np_thread_set_home(&np_topology, 0);
-	is_uint(stats().foreign_frees - before.foreign_frees, 1,
+	is_uint(figures().foreign_frees - before.foreign_frees, 1,
 		"when it was sent it counts as foreign");
-	is_uint(stats().used + stats().cached, s.used + s.cached,
+	is_uint(figures().used + figures().cached, s.used + s.cached,
 		"and is cached still");
 	np_thread_set_home(&np_topology, -1);
 }
@@ -137,14 +130,14 @@ static void test_depot(void)
 
 	for (int i = 0; i < 2000; i++)
 		p[i] = npool_malloc(64);
-	before = stats();
+	before = figures();
 	for (int i = 0; i < 2000; i++)
 		npool_free(p[i]);
-	ok(stats().depot_puts > before.depot_puts, "magazines go to the depot");
-	before = stats();
+	ok(figures().depot_puts > before.depot_puts, "magazines go to the depot");
+	before = figures();
 	for (int i = 0; i < 2000; i++)
 		p[i] = npool_malloc(64);
-	ok(stats().depot_gets > before.depot_gets, "and come from there");
+	ok(figures().depot_gets > before.depot_gets, "and come from there");
 	for (int i = 0; i < 2000; i++)
 		npool_free(p[i]);
 }
@@ -192,7 +185,7 @@ static void *hold(void *arg)
 static void test_threads(void)
 {
 	struct holder h[NTHREADS] = { { 0 } };
-	struct npool_figures before = stats(), s;
+	struct npool_figures before = figures(), s;
 	uint64_t allocs = 0, frees = 0, held = 0;
 	pthread_t t[NTHREADS];
 
@@ -208,7 +201,7 @@ static void test_threads(void)
 		frees += h[i].frees;
 		held += h[i].held;
 	}
-	s = stats();
+	s = figures();
 	is_uint(s.used - before.used, held, "what %d threads hold is used",
 		NTHREADS);
 	is_uint(s.allocs - before.allocs, allocs, "each alloc counts");
@@ -219,7 +212,7 @@ static void test_threads(void)
 	pthread_barrier_wait(&at_rest);
 	for (unsigned i = 0; i < NTHREADS; i++)
 		pthread_join(t[i], NULL);
-	s = stats();
+	s = figures();
 	is_uint(s.used, before.used, "when they have ended nothing is used");
 	is_uint(s.allocs - s.frees, before.allocs - before.frees,
 		"and what was handed out came back");
@@ -237,7 +230,7 @@ static void test_reading_meanwhile(void)
 		if (pthread_create(&t[i], NULL, hold, &h[i]))
 			bail_out("no thread");
 	for (int i = 0; i < 2000; i++) {
-		struct npool_figures s = stats();
+		struct npool_figures s = figures();
 
 		absurd += s.used > s.peak_taken || s.threads > NTHREADS + 1 ||
 			  s.chunks < s.spare_chunks || s.chunks > 1000;

@@ -10,6 +10,7 @@
  * machine has two CPUs, by moving it from one to the other.
  */
 #include "conf.h"
+#include "figures.h"
 #include "npool.h"
 #include "os.h"
 #include "pool.h"
@@ -24,14 +25,6 @@
 #define CONF "nodes:4,arenas:2,decay_ms:-1"
 #define NHOMES 4
 #define WAVE 64
-
-static struct npool_figures stats(void)
-{
-	struct npool_figures s = { .size = sizeof s };
-
-	npool_stats(&s);
-	return s;
-}
 
 static int home_of(const void *p)
 {
@@ -84,18 +77,18 @@ static void test_first_call(void)
 
 	ok(np_self == &np_cache_none && !np_me && !np_thread_cache_now(0),
 	   "a thread has no cache at first");
-	is_uint(stats().threads, 0, "and does not count");
+	is_uint(figures().threads, 0, "and does not count");
 	p = npool_malloc(10);
 	ok(np_self != &np_cache_none && np_me &&
 	   np_me->seat[0]->now == np_self, "its first call makes one");
 	is_ptr(np_thread_cache_now(0), np_self, "that is found");
-	is_uint(stats().threads, 1, "now it counts");
+	is_uint(figures().threads, 1, "now it counts");
 	is_uint(caches(), 1, "in one arena");
 	npool_free(p);
 	npool_flush_thread();
 	ok(np_self == &np_cache_none && !np_thread_cache_now(0),
 	   "flushing gives it up");
-	is_uint(stats().threads, 0, "it does not count any more");
+	is_uint(figures().threads, 0, "it does not count any more");
 	is_uint(caches(), 0, "nor in the arena");
 	npool_flush_thread();
 	ok(np_self == &np_cache_none, "once more does nothing");
@@ -114,16 +107,16 @@ static void *busy_thread(void *arg)
 		npool_free(p[i]);
 	p[0] = npool_malloc(NP_MIB);
 	npool_free(p[0]);
-	*(struct npool_figures *)arg = stats();
+	*(struct npool_figures *)arg = figures();
 	return NULL;
 }
 
 static void test_end(void)
 {
-	struct npool_figures before = stats(), then, after;
+	struct npool_figures before = figures(), then, after;
 
 	run(busy_thread, &then);
-	after = stats();
+	after = figures();
 	ok(then.cached > before.cached + NP_MIB, "a thread caches pieces");
 	is_uint(then.threads, before.threads + 1, "and counts");
 	is_uint(after.threads, before.threads, "until it ends");
@@ -133,8 +126,8 @@ static void test_end(void)
 	is_uint(after.allocs - after.frees, before.allocs - before.frees,
 		"as many allocs as frees stay counted");
 	npool_trim();
-	is_uint(stats().cached, 0, "a trim takes the others from the depot");
-	is_uint(stats().used, before.used, "and nothing else");
+	is_uint(figures().cached, 0, "a trim takes the others from the depot");
+	is_uint(figures().used, before.used, "and nothing else");
 }
 
 /* --- by hand ---------------------------------------------------------- */
@@ -173,14 +166,6 @@ static npool_t *make_pool(const char *nodes)
 	return pool;
 }
 
-static struct npool_figures stats_of(npool_t *pool)
-{
-	struct npool_figures s = { .size = sizeof s };
-
-	npool_pool_stats(pool, &s);
-	return s;
-}
-
 static void test_pools(void)
 {
 	npool_t *one = make_pool("2"), *all = make_pool(NULL);
@@ -195,7 +180,7 @@ static void test_pools(void)
 	ok(c && np_thread_cache_now(all->slot) &&
 	   c != np_thread_cache_now(all->slot) && np_self == own,
 	   "a thread has a seat in each pool that it uses");
-	ok(stats_of(one).threads == 1 && stats_of(all).threads == 1,
+	ok(figures_of(one).threads == 1 && figures_of(all).threads == 1,
 	   "and counts in each");
 	np_thread_set_home(&np_topology, 1);
 	is_int(np_thread_home(&one->nodes), 2, "in a pool of one node it is "
@@ -206,10 +191,10 @@ static void test_pools(void)
 	   "and gets one for the node in the others");
 	npool_free(p);
 	npool_free(q);
-	ok(stats_of(one).cached && !stats_of(one).used,
+	ok(figures_of(one).cached && !figures_of(one).used,
 	   "its pieces are cached by the pool that they are of");
 	np_thread_flush(one->slot, false);
-	ok(!stats_of(one).cached && stats_of(all).cached,
+	ok(!figures_of(one).cached && figures_of(all).cached,
 	   "a flush is about one pool");
 	is_ptr(np_thread_cache_now(one->slot), c, "which it keeps its seat in");
 	npool_free(npool_alloc(one, 100, 0));
@@ -220,8 +205,8 @@ static void test_pools(void)
 	ok(np_me && !np_thread_cache_now(one->slot) &&
 	   !np_thread_cache_now(all->slot) && np_self == &np_cache_none,
 	   "who leaves gives up all seats");
-	ok(!stats_of(one).threads && !stats_of(all).threads &&
-	   !stats().threads, "and counts in none");
+	ok(!figures_of(one).threads && !figures_of(all).threads &&
+	   !figures().threads, "and counts in none");
 	npool_free(npool_malloc(1));
 	is_int(np_self->home, 1, "but stays on the home that it was put on");
 	np_thread_set_home(&np_topology, -1);
@@ -261,10 +246,10 @@ static void test_forget(bool reset)
 	if (pthread_create(&t, NULL, use_pool, &pool))
 		bail_out("no thread");
 	pthread_barrier_wait(&step);
-	is_uint(stats_of(pool).threads, 2, "two threads use a pool");
+	is_uint(figures_of(pool).threads, 2, "two threads use a pool");
 	if (reset) {
 		npool_reset(pool);
-		ok(!stats_of(pool).threads && !stats_of(pool).cached,
+		ok(!figures_of(pool).threads && !figures_of(pool).cached,
 		   "reset, none counts and nothing is cached");
 	} else {
 		unsigned slot = pool->slot;
@@ -277,7 +262,7 @@ static void test_forget(bool reset)
 	pthread_barrier_wait(&step);
 	pthread_join(t, &good);
 	ok(good, "the other thread gets a new seat, and memory");
-	is_uint(stats_of(pool).threads, 0, "until it ends");
+	is_uint(figures_of(pool).threads, 0, "until it ends");
 	npool_destroy(pool);
 	pthread_barrier_destroy(&step);
 }
@@ -347,7 +332,7 @@ static void test_reclaim(void)
 		return;
 	}
 	begin_idling(&t);
-	before = stats();
+	before = figures();
 	loaded = bytes_in(idler, true);
 	shared = bytes_in(idler, false);
 	ok(loaded && shared > NP_MIB, "a thread idles with its caches full");
@@ -358,13 +343,13 @@ static void test_reclaim(void)
 		"the next finds something in one cache");
 	is_uint(bytes_in(idler, false), 0, "whose shared part is empty then");
 	is_uint(bytes_in(idler, true), loaded, "not its private part");
-	after = stats();
+	after = figures();
 	is_uint(before.cached - after.cached, shared,
 		"what was taken is not cached any more");
 	is_uint(np_threads_reclaim(&np_pool.nodes, false), 0,
 		"now there is nothing to be had");
 	end_idling(t);
-	is_uint(stats().used + stats().cached, 0,
+	is_uint(figures().used + figures().cached, 0,
 		"the thread goes on, and nothing is lost");
 }
 
@@ -421,7 +406,7 @@ static void test_reclaim_at_work(void)
 	   "threads at work are reclaimed from (%u times)", nfound);
 	is_uint(wrong, 0, "their pieces keep their contents");
 	npool_trim();
-	is_uint(stats().used + stats().cached, 0, "nothing is lost");
+	is_uint(figures().used + figures().cached, 0, "nothing is lost");
 }
 
 /* --- dealt out -------------------------------------------------------- */
@@ -463,13 +448,13 @@ static void test_even(void)
 	for (int home = 0; home < NHOMES; home++)
 		even = even && is_even(home) &&
 		       caches_on(home) >= WAVE / NHOMES;
-	is_uint(stats().threads, WAVE, "%d threads count", WAVE);
+	is_uint(figures().threads, WAVE, "%d threads count", WAVE);
 	ok(even, "each home's arenas have as many of them, or one more");
 	pthread_barrier_wait(&together);
 	for (int i = 0; i < WAVE; i++)
 		pthread_join(t[i], NULL);
 	is_uint(caches(), 0, "when they have ended no arena has any");
-	is_uint(stats().threads, 0, "and none counts");
+	is_uint(figures().threads, 0, "and none counts");
 	pthread_barrier_destroy(&together);
 }
 
@@ -620,10 +605,10 @@ static void test_destructors(void)
 	if (pthread_key_create(&after_us, late_words))
 		bail_out("no key");
 	npool_flush_thread();
-	before = stats();
+	before = figures();
 	for (uintptr_t how = 1; how < 8; how += 2)
 		run(with_destructors, (void *)how);
-	after = stats();
+	after = figures();
 	ok(ran_uncached >= 3 * ROUNDS, "destructors that run after ours have "
 	   "no cache (%u)", ran_uncached);
 	is_uint(after.used, before.used, "they get memory and can free it");
@@ -632,7 +617,7 @@ static void test_destructors(void)
 	run(with_destructors, (void *)2);
 	run(with_destructors, (void *)4);
 	is_uint(caches(), 0, "nor if a destructor makes the first call");
-	is_uint(stats().used, before.used, "what is used is what it was");
+	is_uint(figures().used, before.used, "what is used is what it was");
 }
 
 /* --- many ------------------------------------------------------------- */
@@ -661,7 +646,7 @@ static void test_many(unsigned n)
 	pthread_t t[WAVE];
 
 	npool_flush_thread();
-	before = stats();
+	before = figures();
 	for (uintptr_t i = 1; i < n; i += WAVE) {
 		for (uintptr_t k = 0; k < WAVE; k++)
 			if (pthread_create(&t[k], NULL, come_and_go,
@@ -671,15 +656,15 @@ static void test_many(unsigned n)
 			pthread_join(t[k], NULL);
 	}
 	run(come_and_go, NULL);
-	is_uint(stats().used, before.used, "%u threads, %d at a time: "
+	is_uint(figures().used, before.used, "%u threads, %d at a time: "
 		"all is freed", n, WAVE);
-	is_uint(stats().threads, 0, "none is left");
+	is_uint(figures().threads, 0, "none is left");
 	is_uint(caches(), 0, "nor any cache");
 	npool_trim();
 	npool_flush_thread();
 	npool_trim();
-	is_uint(stats().cached, 0, "nothing is cached");
-	is_uint(stats().chunks, 0, "no chunk stays");
+	is_uint(figures().cached, 0, "nothing is cached");
+	is_uint(figures().chunks, 0, "no chunk stays");
 	ok(np_count_get(&np_pool.segment.header->blocks_used) <=
 	   NHOMES * (WAVE + 2), "their counters were used again");
 }
@@ -688,7 +673,7 @@ static void test_many(unsigned n)
 static void test_crowd(void)
 {
 	unsigned n = np_pool.segment.layout.blocks.n + 50;
-	struct npool_figures before = stats();
+	struct npool_figures before = figures();
 	pthread_t *t = calloc(n, sizeof *t);
 	pthread_attr_t attr;
 	unsigned made = 0;
@@ -703,17 +688,17 @@ static void test_crowd(void)
 	if (made < n)
 		bail_out("no %u threads", n);
 	pthread_barrier_wait(&together);
-	is_uint(stats().threads - before.threads, n, "%u threads at once", n);
+	is_uint(figures().threads - before.threads, n, "%u threads at once", n);
 	ok(np_count_get(&np_pool.segment.header->caches_unseen) > 0,
 	   "some have caches that nobody outside can see");
 	pthread_barrier_wait(&together);
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(t[i], NULL);
 	free(t);
-	is_uint(stats().used, before.used, "when they have ended all is as it "
+	is_uint(figures().used, before.used, "when they have ended all is as it "
 		"was");
-	is_uint(stats().threads, before.threads, "no thread counts");
-	is_uint(stats().allocs - stats().frees, before.allocs - before.frees,
+	is_uint(figures().threads, before.threads, "no thread counts");
+	is_uint(figures().allocs - figures().frees, before.allocs - before.frees,
 		"and what they counted is not lost");
 }
 
@@ -737,7 +722,7 @@ static int without_rseq(void)
 	run(come_and_go, NULL);
 	npool_flush_thread();
 	npool_trim();
-	must(stats().used == 0 && stats().cached == 0 && caches() == 0);
+	must(figures().used == 0 && figures().cached == 0 && caches() == 0);
 	return 0;
 }
 
@@ -778,7 +763,7 @@ static int without_membarrier(void)
 	npool_trim();
 	must(bytes_in(idler, false) == shared);
 	end_idling(t);
-	must(stats().used == 0 && stats().cached == 0);
+	must(figures().used == 0 && figures().cached == 0);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
  * tests are made here.
  */
 #include "conf.h"
+#include "figures.h"
 #include "npool.h"
 #include "os.h"
 #include "pages.h"
@@ -35,14 +36,6 @@ static npool_t *make_pool(int64_t decay_ms)
 	if (npool_create(&pool, &attr) != 0)
 		bail_out("no pool");
 	return pool;
-}
-
-static struct npool_figures stats_of(npool_t *pool)
-{
-	struct npool_figures s = { .size = sizeof s };
-
-	npool_pool_stats(pool, &s);
-	return s;
 }
 
 static uint64_t next_tick(const npool_t *pool)
@@ -147,10 +140,10 @@ static void test_huge(void)
 	void *p = npool_alloc(pool, 20 * NP_MIB, 0);
 
 	npool_free(p);
-	is_uint(stats_of(pool).reserved, 32 * NP_MIB, "a huge block is kept");
+	is_uint(figures_of(pool).reserved, 32 * NP_MIB, "a huge block is kept");
 	is_uint(np_tick(pool), 0, "also by a tick");
 	is_uint(np_tick(pool), 32 * NP_MIB, "the next unmaps it");
-	is_uint(stats_of(pool).reserved, 0, "it is gone");
+	is_uint(figures_of(pool).reserved, 0, "it is gone");
 	npool_destroy(pool);
 }
 
@@ -176,10 +169,10 @@ static void test_depots(void)
 	   "a tick leaves them if they have just come");
 	np_tick(pool);
 	is_uint(in_depot(pool, 0) + in_depot(pool, 1), 0, "the next does not");
-	is_uint(stats_of(pool).cached, 0, "nothing is cached");
+	is_uint(figures_of(pool).cached, 0, "nothing is cached");
 	np_tick(pool);
 	np_tick(pool);
-	is_uint(stats_of(pool).chunks, 0, "and the chunk goes in time");
+	is_uint(figures_of(pool).chunks, 0, "and the chunk goes in time");
 	npool_destroy(pool);
 }
 
@@ -236,7 +229,7 @@ static void test_idle_caches(void)
 	if (pthread_create(&t, NULL, idle, pool))
 		bail_out("no thread");
 	pthread_barrier_wait(&step);
-	before = stats_of(pool).cached;
+	before = figures_of(pool).cached;
 	np_tick(pool);
 	ok(before > NP_MIB && np_count_get(reclaims) == 0,
 	   "a tick leaves a cache that was just used");
@@ -244,13 +237,13 @@ static void test_idle_caches(void)
 	is_uint(np_count_get(reclaims), 1, "the next one empties it");
 	np_tick(pool);
 	is_uint(np_count_get(reclaims), 1, "once");
-	ok(stats_of(pool).cached <= NP_LOADED_BYTES +
+	ok(figures_of(pool).cached <= NP_LOADED_BYTES +
 	   in_depot(pool, 0) + in_depot(pool, 1),
 	   "but for its private part (%zu bytes)",
-	   (size_t)stats_of(pool).cached);
+	   (size_t)figures_of(pool).cached);
 	pthread_barrier_wait(&step);
 	pthread_join(t, NULL);
-	is_uint(stats_of(pool).used, 0, "nothing is lost");
+	is_uint(figures_of(pool).used, 0, "nothing is lost");
 	npool_destroy(pool);
 	pthread_barrier_destroy(&step);
 }
