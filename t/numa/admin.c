@@ -19,7 +19,6 @@
 #include "nodes.h"
 #include "npool.h"
 
-#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <stdatomic.h>
 #include <sys/prctl.h> /* PR_SET_THP_DISABLE */
@@ -29,16 +28,6 @@
 #define PIECE (300 << 10)
 #define CGROUPS "/sys/fs/cgroup"
 #define GROUP CGROUPS "/npool-test"
-
-static bool write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
-
-	if (fd >= 0)
-		close(fd);
-	return n == (ssize_t)strlen(text);
-}
 
 /* --- what children do ------------------------------------------------- */
 
@@ -131,7 +120,7 @@ static void part_shrink(void)
 	for (unsigned i = 0; i < numa.n; i++)
 		must(l.on[numa.id[i]] * numa.n == l.pages);
 	snprintf(nodes_text, sizeof nodes_text, "%d", last);
-	must(write_to(GROUP "/cpuset.mems", nodes_text));
+	must(nodes_write(GROUP "/cpuset.mems", nodes_text));
 	l = get_everywhere();
 	must(l.pages && !l.unknown && l.on[last] == l.pages);
 	npool_trim();
@@ -192,9 +181,9 @@ static void part_hotplug(void)
 		t[i] = nodes_start(node, churn, NULL);
 	for (unsigned round = 0; round < 3; round++) {
 		wait_for_loops();
-		must(write_to(path, "0"));
+		must(nodes_write(path, "0"));
 		wait_for_loops();
-		must(write_to(path, "1"));
+		must(nodes_write(path, "1"));
 	}
 	stop = true;
 	for (unsigned i = 0; i < 2; i++)
@@ -211,7 +200,7 @@ static void part_late_cpu(void)
 	int node;
 
 	must(npool_owns(npool_malloc(1)));
-	must(write_to(getenv("NPOOL_TEST_CPU"), "1"));
+	must(nodes_write(getenv("NPOOL_TEST_CPU"), "1"));
 	nodes_look();
 	node = numa.id[numa.n - 1];
 	nodes_run(node, get, &got);
@@ -288,8 +277,8 @@ static void start_in_cpuset(void *arg)
 			used += (size_t)snprintf(list + used,
 						 sizeof list - used, "%s%d",
 						 used ? "," : "", numa.id[i]);
-	if (!write_to(GROUP "/cpuset.mems", list) ||
-	    !write_to(GROUP "/cgroup.procs", "0"))
+	if (!nodes_write(GROUP "/cpuset.mems", list) ||
+	    !nodes_write(GROUP "/cgroup.procs", "0"))
 		_exit(77);
 	conf_start(&s);
 }
@@ -304,7 +293,7 @@ static void test_cpuset(const char *claim, struct policy p)
 
 static void test_cpusets(void)
 {
-	if (!write_to(CGROUPS "/cgroup.subtree_control", "+cpuset") ||
+	if (!nodes_write(CGROUPS "/cgroup.subtree_control", "+cpuset") ||
 	    (mkdir(GROUP, 0755) && errno != EEXIST)) {
 		skip(3, "needs to make cpusets: root and cgroup2");
 		return;
@@ -333,9 +322,9 @@ static void test_cpus(void)
 	}
 	conf_ok("", "hotplug", "a CPU that goes and comes back loses nobody");
 	setenv("NPOOL_TEST_CPU", path, 1);
-	write_to(path, "0");
+	nodes_write(path, "0");
 	c = conf_run("", "late-cpu");
-	write_to(path, "1");
+	nodes_write(path, "1");
 	ok(child_exited(&c, 0), "one that comes when the pool is there is of "
 	   "its node");
 	diag("%s", c.text);

@@ -24,6 +24,7 @@
 #include "../tap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -80,6 +81,17 @@ static inline bool nodes_line(const char *path, const char *key, char *line,
 	if (found)
 		memmove(line, line + skip, strlen(line + skip) + 1);
 	return found;
+}
+
+/* Writes a setting of the kernel's. */
+static inline bool nodes_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
+
+	if (fd >= 0)
+		close(fd);
+	return n == (ssize_t)strlen(text);
 }
 
 static inline void nodes_add_memory(int n, void *arg)

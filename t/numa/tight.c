@@ -12,7 +12,6 @@
 #include "nodes.h"
 #include "npool.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -23,16 +22,6 @@
 #define ADDRESSES ((rlim_t)1 << 30)
 
 static void *pieces[MOST];
-
-static bool write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
-
-	if (fd >= 0)
-		close(fd);
-	return n == (ssize_t)strlen(text);
-}
 
 struct filled {
 	size_t n, touched;
@@ -143,12 +132,12 @@ static void test_overcommit(void)
 	struct child c;
 
 	/* The half of a machine's memory is the kernel's own preset. */
-	if (!write_to(OVERCOMMIT, "2")) {
+	if (!nodes_write(OVERCOMMIT, "2")) {
 		skip(1, "needs to set vm.overcommit_memory: root");
 		return;
 	}
 	c = conf_run("", "overcommit");
-	write_to(OVERCOMMIT, "0");
+	nodes_write(OVERCOMMIT, "0");
 	ok(child_exited(&c, 0), "overcommit_memory=2: local, and ENOMEM at "
 	   "the end");
 	diag("status 0x%x; %s", (unsigned)c.status, c.text);
