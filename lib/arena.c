@@ -103,10 +103,25 @@ static void refund(struct np_arena *a, const struct np_chunk *c,
 		np_limits_refund(&a->owner.limits, bytes_of(a, npages));
 }
 
-static void set_spare(struct np_arena *a, struct np_chunk *c)
+/* --- spare chunks ------------------------------------------------------ */
+
+static void push_spare(struct np_arena *a, struct np_chunk *c)
 {
-	a->spare = c;
-	np_count_set(&a->count->spare, c != NULL);
+	c->next = a->spares;
+	a->spares = c;
+	np_count_add(&a->count->spare, 1);
+}
+
+/* Takes out the one that *link points to. */
+static struct np_chunk *take_spare(struct np_arena *a, struct np_chunk **link)
+{
+	struct np_chunk *c = *link;
+
+	if (c) {
+		*link = c->next;
+		np_count_add(&a->count->spare, (uint64_t)-1);
+	}
+	return c;
 }
 
 /* --- chunks come ------------------------------------------------------ */
@@ -232,8 +247,8 @@ static void kill_chunk(struct np_arena *a, struct np_chunk *c)
 /* An empty chunk that is in no list: spare, or dead. */
 static void retire_chunk(struct np_arena *a, struct np_chunk *c)
 {
-	if (a->policies & NP_KEEP_SPARE && !a->spare)
-		set_spare(a, c);
+	if (a->policies & NP_KEEP_SPARE)
+		push_spare(a, c);
 	else
 		kill_chunk(a, c);
 }
@@ -280,17 +295,16 @@ static void settle_chunk(struct np_arena *a, struct np_chunk *c)
 
 /* --- taking ----------------------------------------------------------- */
 
-/* A chunk that is there and empty, in no list any more: the spare one, or one
- * of qInit that was reserved or reset. Netty has the latter too, and does not
- * use them for a piece of a whole chunk, which no list serves. NULL: none. */
+/* A chunk that is there and empty, in no list any more: a spare one, the last
+ * that came first, or one of qInit that was reserved or reset. Netty has the
+ * latter too, and does not use them for a piece of a whole chunk, which no
+ * list serves. NULL: none. */
 static struct np_chunk *empty_chunk(struct np_arena *a)
 {
-	struct np_chunk *c = a->spare;
+	struct np_chunk *c = take_spare(a, &a->spares);
 
-	if (c) {
-		set_spare(a, NULL);
+	if (c)
 		return c;
-	}
 	if (a->policies & NP_RELEASE_QINIT)
 		c = a->lists[NP_QINIT].head;
 	while (c && c->free_bytes < a->classes->chunk_size)
@@ -577,15 +591,16 @@ static bool may_kill(const struct np_chunk *c, bool all)
 
 size_t np_arena_release_chunks(struct np_arena *a, bool all)
 {
-	struct np_chunk *c, *next;
+	struct np_chunk **link = &a->spares, *c, *next;
 	uint64_t before, after;
 
 	np_lock(&a->lock);
 	before = np_count_get(&a->count->reserved);
-	c = a->spare;
-	if (c && may_kill(c, all)) {
-		set_spare(a, NULL);
-		kill_chunk(a, c);
+	while (*link) {
+		if (may_kill(*link, all))
+			kill_chunk(a, take_spare(a, link));
+		else
+			link = &(*link)->next;
 	}
 	c = a->policies & NP_RELEASE_QINIT ? a->lists[NP_QINIT].head : NULL;
 	for (; c; c = next) {
@@ -720,8 +735,8 @@ void np_arena_clear(struct np_arena *a)
 	for (int i = 0; i < NP_NLISTS; i++)
 		for (struct np_chunk *c = a->lists[i].head; c; c = c->next)
 			clear_chunk(c);
-	if (a->spare)
-		clear_chunk(a->spare);
+	for (struct np_chunk *c = a->spares; c; c = c->next)
+		clear_chunk(c);
 	np_unlock(&a->lock);
 }
 
@@ -729,9 +744,8 @@ void np_arena_fini(struct np_arena *a)
 {
 	np_lock(&a->lock);
 	a->policies = 0;
-	if (a->spare)
-		kill_chunk(a, a->spare);
-	set_spare(a, NULL);
+	while (a->spares)
+		kill_chunk(a, take_spare(a, &a->spares));
 	for (int i = 0; i < NP_NLISTS; i++)
 		while (a->lists[i].head) {
 			struct np_chunk *c = a->lists[i].head;
@@ -761,8 +775,8 @@ static void show_chunks(struct np_arena *a)
 	for (int i = 0; i < NP_NLISTS; i++)
 		for (struct np_chunk *c = a->lists[i].head; c; c = c->next)
 			show_late(a, c);
-	if (a->spare)
-		show_late(a, a->spare);
+	for (struct np_chunk *c = a->spares; c; c = c->next)
+		show_late(a, c);
 }
 
 /* Pages that limits count: taken, or dirty. */
@@ -779,8 +793,10 @@ static size_t charged_pages(const struct np_chunk *c)
 static void charge_node(struct np_arena *a)
 {
 	struct np_limits node = { .node = a->owner.limits.node };
-	size_t npages = a->spare ? charged_pages(a->spare) : 0;
+	size_t npages = 0;
 
+	for (struct np_chunk *c = a->spares; c; c = c->next)
+		npages += charged_pages(c);
 	for (int i = 0; i < NP_NLISTS; i++)
 		for (struct np_chunk *c = a->lists[i].head; c; c = c->next)
 			npages += charged_pages(c);
@@ -846,5 +862,8 @@ bool np_arena_valid(const struct np_arena *a)
 		     l != &a->pools[k]; l = l->next)
 			if (!np_subpage_valid((const void *)l))
 				return false;
-	return !a->spare || a->spare->free_bytes == a->classes->chunk_size;
+	for (struct np_chunk *c = a->spares; c; c = c->next)
+		if (c->free_bytes != a->classes->chunk_size)
+			return false;
+	return true;
 }

@@ -16,7 +16,7 @@
  * compared with the real one. What libnpool adds has a name, and is switched
  * off for the comparison:
  *
- *	NP_KEEP_SPARE     one empty chunk is kept, against churn
+ *	NP_KEEP_SPARE     empty chunks are kept until they decay
  *	NP_RELEASE_QINIT  a chunk that empties in qInit leaves too
  *	NP_DECAY          free pages return to the kernel (decay.c)
  *
@@ -63,7 +63,7 @@ struct np_arena {
 	struct np_chunklist lists[NP_NLISTS];
 	struct np_ring pools[NP_MAX_CLASSES]; /* not-full subpages by class */
 	struct np_region *regions;
-	struct np_chunk *spare; /* empty, in no list; NULL: none */
+	struct np_chunk *spares; /* empty ones, in no list; linked by next */
 	struct np_chunk *dead_chunks;	/* to be freed when the lock is */
 	struct np_region *dead_regions; /* dropped; linked by `next` */
 	uint64_t nchunks_made;
@@ -108,7 +108,7 @@ void np_arenas_put(void **pieces, unsigned n);
  * Returns 0 or a positive errno: nothing was reserved. */
 int np_arena_reserve(struct np_arena *arena, bool populate, bool lock);
 
-/* Releases empty subpages, purges all free pages and unmaps the spare chunk.
+/* Releases empty subpages, purges all free pages and unmaps spare chunks.
  * Returns the bytes given back. */
 size_t np_arena_trim(struct np_arena *arena);
 
@@ -125,7 +125,7 @@ void np_arena_fini(struct np_arena *arena);
  * looks at the first `most` of each pool. Takes the lock. */
 void np_arena_release_empty(struct np_arena *arena, unsigned most);
 
-/* Unmaps chunks that are empty: the spare one, and those that were left by
+/* Unmaps chunks that are empty: spare ones, and those that were left by
  * np_arena_reset; all, or those of which nothing was used since the last tick.
  * Not reserved ones. Returns the bytes unmapped. Takes the lock. */
 size_t np_arena_release_chunks(struct np_arena *arena, bool all);

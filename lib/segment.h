@@ -114,8 +114,8 @@ struct np_segment_node {
 struct np_segment_arena {
 	uint32_t home;
 	np_count_t threads;	/* guarded by the lock of the thread list */
-	np_count_t chunks, peak_chunks; /* the spare one too */
-	np_count_t spare;	/* 0 or 1 */
+	np_count_t chunks, peak_chunks; /* spare ones too */
+	np_count_t spare;	/* of them: kept although empty */
 	np_count_t reserved;	/* bytes */
 	np_count_t taken, peak_taken; /* bytes */
 	np_count_t allocs[4], frees[4]; /* pieces, by enum np_kind */

@@ -169,7 +169,7 @@ static bool same_lists(const struct twins *t)
 	}
 	return chunks_of(t->batch) == chunks_of(t->single) &&
 	       taken_of(t->batch) == taken_of(t->single) &&
-	       !t->batch->spare == !t->single->spare;
+	       !t->batch->spares == !t->single->spares;
 }
 
 static bool twins_stay_alike(struct twins *t, unsigned nops)
@@ -237,17 +237,18 @@ static void test_spare(void)
 	is_uint(chunks_of(a), 3, "three runs of a chunk need three");
 	for (int i = 0; i < 3; i++)
 		put_one(a, p[i]);
-	is_uint(chunks_of(a), 1, "keep_spare: one empty chunk is kept");
-	is_uint(np_count_get(&a->count->spare), 1, "and counted as spare");
-	ok(a->spare && np_map_find(a->spare->base), "it is still mapped");
-	again = a->spare->base;
-	is_ptr(take_one(a, whole()), again, "it serves the next request");
-	is_uint(np_count_get(&a->count->spare), 0, "there is none then");
+	is_uint(chunks_of(a), 3, "keep_spare: empty chunks are kept");
+	is_uint(np_count_get(&a->count->spare), 3, "and counted as spare");
+	again = p[2];
+	ok(np_map_find(again), "they are still mapped");
+	is_ptr(take_one(a, whole()), again,
+	       "the one that came last serves the next request");
+	is_uint(np_count_get(&a->count->spare), 2, "it is not spare then");
 	ok(np_arena_valid(a), "the arena is valid");
 	put_one(a, again);
-	is_uint(np_arena_trim(a), classes.chunk_size,
-		"trim says that it gave the chunk back");
-	is_uint(chunks_of(a), 0, "the chunk is gone");
+	is_uint(np_arena_trim(a), 3 * classes.chunk_size,
+		"trim says that it gave the chunks back");
+	is_uint(chunks_of(a), 0, "the chunks are gone");
 	ok(!np_map_find(again), "and its addresses are nobody's");
 	np_arena_fini(a);
 	a = make_arena(0, NP_RELEASE_QINIT);
@@ -466,7 +467,7 @@ static void test_reserve(void)
 	q = take_one(a, whole());
 	put_one(a, q);
 	put_one(a, p);
-	ok(a->lists[NP_QINIT].head == c && a->spare && a->spare != c,
+	ok(a->lists[NP_QINIT].head == c && a->spares && a->spares != c,
 	   "empty again it stays, and is not the spare one");
 	is_size(np_arena_release_chunks(a, true), size,
 		"the spare one is released");
@@ -628,7 +629,7 @@ static void test_reset(void)
 	is_uint(taken_of(a), 0, "after a reset nothing is taken");
 	is_uint(chunks_of(a), nchunks, "the chunks are there still");
 	is_size(free_in(&a->lists[NP_QINIT]) +
-		(a->spare ? classes.chunk_size : 0),
+		np_count_get(&a->count->spare) * classes.chunk_size,
 		nchunks * classes.chunk_size, "all of them empty, in qInit");
 	ok(np_arena_valid(a), "the arena is valid");
 	is_size(charged(), before, "what was charged still may hold something");
@@ -699,7 +700,12 @@ static void test_release_chunks(void)
 	for (int i = 0; i < 2; i++)
 		put_one(a, p[i]);
 	is_size(np_arena_release_chunks(a, false), 0,
-		"a young spare one stays");
+		"young spare ones stay");
+	np_decay_tick(a);
+	p[0] = take_one(a, whole());
+	put_one(a, p[0]);
+	is_size(np_arena_release_chunks(a, false), size,
+		"an aged one goes, but not the one that was used again");
 	is_size(np_arena_release_chunks(a, true), size,
 		"unless all are meant");
 	ok(!chunks_of(a) && !charged() && np_arena_valid(a),
@@ -799,7 +805,7 @@ static void test_settle(void)
 	r = take_one(a, whole());
 	put_one(a, q);
 	put_one(a, r);
-	ok(a->spare && !np_count_get(&segment.header->chunks_used),
+	ok(a->spares && !np_count_get(&segment.header->chunks_used),
 	   "an arena has pieces, dirty pages and a spare chunk early");
 	taken = taken_of(a);
 	np_arena_settle(a, &late);
@@ -1081,7 +1087,7 @@ static void test_two_misses(void)
 	is_uint(chunks_of(a), 2, "two threads that miss at once map two");
 	ok(np_place_of(p[0]).chunk == np_place_of(p[1]).chunk && p[0] != p[1],
 	   "both are served from the one that came first");
-	ok(a->spare && np_arena_valid(a), "the other one is the spare");
+	ok(a->spares && np_arena_valid(a), "the other one is spare");
 	np_arenas_put(p, 2);
 	np_arena_trim(a);
 	is_uint(chunks_of(a), 0, "trim takes both");
@@ -1198,7 +1204,7 @@ static void test_faults(void)
 
 int main(void)
 {
-	plan(206);
+	plan(207);
 	np_meta_init(NULL);
 	if (np_map_init())
 		bail_out("no chunk map");

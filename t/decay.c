@@ -234,12 +234,12 @@ static void test_spare(void)
 		bail_out("no memory");
 	memset(p, 'x', classes.chunk_size);
 	put(p);
-	ok(arena.spare && arena.spare->base == p, "a chunk becomes the spare");
+	ok(arena.spares && arena.spares->base == p, "a chunk becomes spare");
 	is_size(tick(), 0, "the first tick leaves it");
-	ok(arena.spare && pages_resident(p, classes.chunk_size) > 0,
+	ok(arena.spares && pages_resident(p, classes.chunk_size) > 0,
 	   "with its pages");
 	is_size(tick(), classes.chunk_size, "the second takes it whole");
-	ok(!arena.spare && !np_place_of(p).chunk, "its addresses are nobody's");
+	ok(!arena.spares && !np_place_of(p).chunk, "its addresses are nobody's");
 	is_size(pages_resident(p, classes.chunk_size), 0, "its pages are gone");
 	is_size(charged(), 0, "and not charged");
 	ok(end(anchor), "the run in use was not touched");

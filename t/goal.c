@@ -3,8 +3,8 @@
  *
  * goal: a million random operations from four threads, all freed, the threads
  * ended, npool_trim(): the counters say that nothing is used and nothing
- * cached, an arena has at most one spare chunk, and the process is as large
- * as it was at the start, but for a MiB.
+ * cached, an arena has no chunk, and the process is as large as it was at the
+ * start, but for a MiB.
  *
  * The start is the first line of main(): the pool is awake, no thread has
  * been there and no piece handed out, and not one of the pages of code, of
@@ -114,7 +114,7 @@ static void test_counters(void)
 {
 	struct npool_figures f = figures();
 	unsigned lost = 0, ndone = 0;
-	bool one_spare = true;
+	bool none = true;
 
 	for (int i = 0; i < NTHREADS; i++) {
 		lost += workers[i].lost;
@@ -132,11 +132,10 @@ static void test_counters(void)
 			const struct np_arena *a =
 				np_pool.nodes.node[i].arenas[k];
 
-			one_spare = one_spare &&
-				    np_count_get(&a->count->chunks) <= 1 &&
-				    np_arena_valid(a);
+			none = none && np_arena_valid(a) &&
+			       !np_count_get(&a->count->chunks);
 		}
-	ok(one_spare, "an arena has one spare chunk at most, and is valid");
+	ok(none, "an arena has no chunk, and is valid");
 	is_uint(f.huge_blocks, 0, "there is no huge block");
 }
 
