@@ -321,6 +321,8 @@ static struct np_chunk *run_from_new(struct np_arena *a,
 	struct np_chunk *c = empty_chunk(a), *other;
 
 	if (!c) {
+		if (run->held)
+			return NULL;
 		c = new_chunk(a);
 		/* The lock was dropped: somebody may have been quicker. */
 		other = np_chunklists_take(a->lists, run);
@@ -375,7 +377,8 @@ static void *address_of(const struct np_chunk *c, uint32_t first)
 }
 
 /* The first subpage of the pool, or a new one. */
-static struct np_subpage *find_subpage(struct np_arena *a, unsigned class)
+static struct np_subpage *find_subpage(struct np_arena *a, unsigned class,
+				       bool held)
 {
 	struct np_subpage *sp = np_ring_first(&a->pools[class]);
 	struct np_run_request run;
@@ -384,6 +387,7 @@ static struct np_subpage *find_subpage(struct np_arena *a, unsigned class)
 	if (sp)
 		return sp;
 	run = np_run_request_for(a->classes, class);
+	run.held = held;
 	c = take_run(a, &run);
 	if (!c)
 		return NULL;
@@ -394,14 +398,14 @@ static struct np_subpage *find_subpage(struct np_arena *a, unsigned class)
 }
 
 static unsigned take_elements(struct np_arena *a, unsigned class, unsigned n,
-			      void **pieces)
+			      void **pieces, bool held)
 {
 	uint32_t slots[BATCH];
 	unsigned got = 0;
 
 	while (got < n) {
 		unsigned want = n - got < BATCH ? n - got : BATCH, k;
-		struct np_subpage *sp = find_subpage(a, class);
+		struct np_subpage *sp = find_subpage(a, class, held);
 		char *run;
 
 		if (!sp)
@@ -415,15 +419,17 @@ static unsigned take_elements(struct np_arena *a, unsigned class, unsigned n,
 }
 
 static unsigned take_runs(struct np_arena *a, unsigned class, unsigned n,
-			  void **pieces)
+			  void **pieces, bool held)
 {
 	unsigned got = 0;
 
 	for (; got < n; got++) {
 		struct np_run_request run = np_run_request_for(a->classes,
 							       class);
-		struct np_chunk *c = take_run(a, &run);
+		struct np_chunk *c;
 
+		run.held = held;
+		c = take_run(a, &run);
 		if (!c)
 			break;
 		pieces[got] = address_of(c, run.first);
@@ -431,24 +437,36 @@ static unsigned take_runs(struct np_arena *a, unsigned class, unsigned n,
 	return got;
 }
 
-unsigned np_arena_take(struct np_arena *a, unsigned class, unsigned n,
-		       void **pieces)
+static unsigned take(struct np_arena *a, unsigned class, unsigned n,
+		     void **pieces, bool held)
 {
 	const struct np_class *row = &a->classes->row[class];
 	unsigned got;
 
 	np_lock(&a->lock);
-	got = row->nelems ? take_elements(a, class, n, pieces)
-			  : take_runs(a, class, n, pieces);
+	got = row->nelems ? take_elements(a, class, n, pieces, held)
+			  : take_runs(a, class, n, pieces, held);
 	count_taken(a, row, got);
 	unlock_and_bury(a);
-	if (got < n)
+	if (got < n && !held)
 		errno = ENOMEM;
 	return got;
 }
 
-void *np_arena_take_run(struct np_arena *a, unsigned class, size_t align,
-			bool *zero)
+unsigned np_arena_take(struct np_arena *a, unsigned class, unsigned n,
+		       void **pieces)
+{
+	return take(a, class, n, pieces, false);
+}
+
+unsigned np_arena_take_held(struct np_arena *a, unsigned class, unsigned n,
+			    void **pieces)
+{
+	return take(a, class, n, pieces, true);
+}
+
+static void *take_placed(struct np_arena *a, unsigned class, size_t align,
+			 bool *zero, bool held)
 {
 	const struct np_class *row = &a->classes->row[class];
 	size_t page = (size_t)1 << a->classes->page_shift;
@@ -456,6 +474,7 @@ void *np_arena_take_run(struct np_arena *a, unsigned class, size_t align,
 	struct np_chunk *c;
 
 	np_assert(!row->nelems);
+	run.held = held;
 	if (run.piece < align)
 		run.piece = align;
 	if (align > page)
@@ -465,10 +484,25 @@ void *np_arena_take_run(struct np_arena *a, unsigned class, size_t align,
 	if (c)
 		count_taken(a, row, 1);
 	unlock_and_bury(a);
-	if (!c)
-		return errno = ENOMEM, NULL;
+	if (!c) {
+		if (!held)
+			errno = ENOMEM;
+		return NULL;
+	}
 	*zero = run.nclean == row->npages;
 	return address_of(c, run.first);
+}
+
+void *np_arena_take_run(struct np_arena *a, unsigned class, size_t align,
+			bool *zero)
+{
+	return take_placed(a, class, align, zero, false);
+}
+
+void *np_arena_take_run_held(struct np_arena *a, unsigned class, size_t align,
+			     bool *zero)
+{
+	return take_placed(a, class, align, zero, true);
 }
 
 /* --- putting ---------------------------------------------------------- */

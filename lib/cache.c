@@ -9,30 +9,27 @@
 #include <errno.h>
 #include <string.h>
 
-#define FIRST_BYTES NP_KIB    /* a first magazine holds no more */
 #define REFILLS_TO_GROW 2     /* refilled so often lately, it doubles */
 #define SLOW_TO_SEND 64	      /* visits until outgoing pieces are sent */
 #define SLOW_TO_FORGET 1024   /* visits that are "lately" */
-#define LARGE_PIECES 64	      /* of one class */
+#define MAGS_IN_SHARED 8      /* that the shared part has room for, at least */
+
+/* Serves nothing, and is never full: no piece has the tag of the cache that it
+ * is in. With one loaded nobody looks at the second, either. */
+static struct np_mag closed = { .cap = 1 };
 
 struct np_cache np_cache_none = {
 	.cpu_now = &np_cache_none.cpu,
 	.tag = NP_NO_TAG,
-	.first_large = NP_MAX_CLASSES,
 	.home = NP_NO_NODE,
 	.by_size = { [0 ... NP_LOOKUP_MAX / 16] = &np_mag_none },
-	.loaded = { [0 ... NP_MAX_CLASSES - 1] = &np_mag_none },
+	.loaded = { [0 ... NP_MAX_CLASSES - 1] = &closed },
 	.second = { [0 ... NP_MAX_CLASSES - 1] = &np_mag_none },
 };
 
 static const struct np_class *row_of(const struct np_cache *c, unsigned class)
 {
 	return &c->nodes->classes->row[class];
-}
-
-static bool is_large(const struct np_class *row)
-{
-	return row->size > NP_SMALL_MAX;
 }
 
 int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
@@ -57,8 +54,6 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	for (unsigned i = 0; i <= NP_LOOKUP_MAX / 16; i++)
 		c->by_size[i] = &np_mag_none;
 	c->nodes = nodes;
-	c->first_large = np_class_of(nodes->classes, NP_SMALL_MAX);
-	c->first_large = c->first_large ? c->first_large + 1 : NP_MAX_CLASSES;
 	c->node = node;
 	c->arena = arena;
 	c->seat = seat;
@@ -144,23 +139,42 @@ static uint32_t most_pieces(const struct np_cache *c,
 {
 	/* Netty's tiny, small and normal cache sizes. */
 	static const uint32_t entries[NP_KINDS] = { NP_MAG_MOST, 256, 64, 1 };
+	size_t bytes = row->size <= NP_PRIVATE_MAX ? NP_LOADED_BYTES
+			: np_cache_most(c) / MAGS_IN_SHARED;
 	uint32_t most = c->nodes->cache_pieces;
 
-	if (is_large(row))
-		return clamp(np_cache_most(c) / row->size, 1,
-			     most < LARGE_PIECES ? most : LARGE_PIECES);
 	if (most > entries[row->kind])
 		most = entries[row->kind];
-	return clamp(NP_LOADED_BYTES / row->size, 1, most);
+	return clamp(bytes / row->size, 1, most);
 }
 
 static uint32_t first_pieces(const struct np_cache *c,
 			     const struct np_class *row)
 {
-	uint32_t most = c->nodes->cache_pieces;
+	uint32_t most = most_pieces(c, row);
 
-	return clamp(FIRST_BYTES / row->size, 1,
+	return clamp(NP_LOADED_BYTES / row->size, 1,
 		     most < NP_MAG_FIRST ? most : NP_MAG_FIRST);
+}
+
+/* The class was refilled, or spilled over. */
+static void count_refill(struct np_cache *c, unsigned class)
+{
+	if (c->refills[class] < UINT8_MAX)
+		c->refills[class]++;
+}
+
+/* How many the next magazine of the class shall hold, after one of cap: twice
+ * as many, if it was refilled often. */
+static uint32_t next_pieces(struct np_cache *c, unsigned class, uint32_t cap)
+{
+	const struct np_class *row = row_of(c, class);
+
+	if (!cap)
+		return first_pieces(c, row);
+	if (c->refills[class] < REFILLS_TO_GROW)
+		return cap;
+	return clamp(2 * (size_t)cap, 1, most_pieces(c, row));
 }
 
 /* --- places of magazines ---------------------------------------------- */
@@ -178,6 +192,15 @@ static void set_by_size(struct np_cache *c, unsigned class,
 		c->by_size[end] = mag;
 }
 
+static void adopt(const struct np_cache *c, unsigned class,
+		  struct np_mag *mag)
+{
+	if (mag == &np_mag_none) /* which is never written */
+		return;
+	mag->count = &c->count->class[class];
+	mag->size = row_of(c, class)->size;
+}
+
 static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
 {
 	size_t size = row_of(c, class)->size;
@@ -186,66 +209,77 @@ static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
 	c->loaded_bytes -= c->loaded[class]->cap * size;
 	c->loaded[class] = mag;
 	set_by_size(c, class, mag);
-	if (mag != &np_mag_none) /* which is never written */
-		mag->count = &c->count->class[class];
+	adopt(c, class, mag);
 }
 
-/* Of a class of small pieces. */
 static void set_second(struct np_cache *c, unsigned class, struct np_mag *mag)
 {
 	size_t size = row_of(c, class)->size;
 
-	c->shared_bytes += mag->cap * size;
-	c->shared_bytes -= c->second[class]->cap * size;
+	c->shared_bytes += mag->n * size;
+	c->shared_bytes -= c->second[class]->n * size;
 	c->second[class] = mag;
+	adopt(c, class, mag);
 }
 
-static void move_pieces(struct np_mag *to, struct np_mag *from)
+static void push_second(struct np_cache *c, unsigned class, void *p)
 {
-	while (from->n && to->n < to->cap)
-		to->slot[to->n++] = from->slot[--from->n];
+	struct np_mag *mag = c->second[class];
+
+	NP_YIELD(c);
+	mag->slot[mag->n++] = p;
+	c->shared_bytes += row_of(c, class)->size;
+}
+
+static void *pop_second(struct np_cache *c, unsigned class)
+{
+	struct np_mag *mag = c->second[class];
+
+	NP_YIELD(c);
+	c->shared_bytes -= row_of(c, class)->size;
+	return mag->slot[--mag->n];
+}
+
+static bool is_full(const struct np_mag *mag)
+{
+	return mag->n == mag->cap;
 }
 
 /* --- room in the shared part ------------------------------------------ */
 
-/* second[class] has left for the depot if it would take it; else it is empty
- * now. */
-static void unload_second(struct np_cache *c, unsigned class)
+/* A magazine that is in neither part any more gives its pieces to the depot,
+ * whole, or to the arenas. Returns an empty one, which may be np_mag_none. */
+static struct np_mag *part_with(struct np_cache *c, unsigned class,
+				struct np_mag *mag, bool to_depot)
 {
-	struct np_mag *full = c->second[class], *empty;
-	size_t size = row_of(c, class)->size, bytes = full->n * size;
+	size_t size = row_of(c, class)->size, bytes = mag->n * size;
+	struct np_mag *empty;
+
+	if (mag->n && to_depot &&
+	    np_depot_put(c->node->depot, class, mag, &empty)) {
+		np_count_add(&c->count->depot_puts, 1);
+		count_out(c, bytes);
+		return empty ? empty : &np_mag_none;
+	}
+	flush_mag(c, mag, size);
+	return mag;
+}
+
+/* second[class] holds nothing then, but may be a magazine. */
+static void empty_second(struct np_cache *c, unsigned class)
+{
+	struct np_mag *mag = c->second[class];
 
 	/* Let go of it first: in the depot it is not ours. */
 	set_second(c, class, &np_mag_none);
-	if (!np_depot_put(c->node->depot, class, size, full, &empty)) {
-		flush_mag(c, full, size);
-		set_second(c, class, full);
-		return;
-	}
-	np_count_add(&c->count->depot_puts, 1);
-	count_out(c, bytes);
-	/* It may be larger than the one that left. */
-	if (empty && c->shared_bytes + empty->cap * size <= np_cache_most(c))
-		set_second(c, class, empty);
-	else
-		np_mag_destroy(empty);
+	set_second(c, class, part_with(c, class, mag, true));
 }
 
-static void push_out(struct np_cache *c, unsigned class)
+static void drop_second(struct np_cache *c, unsigned class)
 {
-	const struct np_class *row = row_of(c, class);
-	struct np_mag *mag = c->second[class];
-
-	if (is_large(row)) {
-		c->shared_bytes -= mag->n * (size_t)row->size;
-		flush_mag(c, mag, row->size);
-		return;
-	}
-	if (mag->n)
-		unload_second(c, class);
-	mag = c->second[class];
-	set_second(c, class, &np_mag_none);
-	np_mag_destroy(mag);
+	empty_second(c, class);
+	np_mag_destroy(c->second[class]);
+	c->second[class] = &np_mag_none;
 }
 
 /* Pushes other classes out until there is room for so many bytes. */
@@ -258,99 +292,90 @@ static bool make_shared_room(struct np_cache *c, unsigned class, size_t bytes)
 	     tries++) {
 		unsigned k = c->shared_hand = c->shared_hand % n + 1;
 
-		if (k != class && k != c->in_use &&
-		    c->second[k] != &np_mag_none)
-			push_out(c, k);
+		if (k != class && k != c->in_use && c->second[k]->n)
+			drop_second(c, k);
 	}
 	return c->shared_bytes + bytes <= most;
 }
 
-/* Makes sure that the class of small pieces has a second magazine. */
+/* Makes sure that the class has a second magazine, which is empty or stays as
+ * it is: one as large as the loaded one, or one that grows by itself. */
 static bool have_second(struct np_cache *c, unsigned class)
 {
+	struct np_mag *old = c->second[class], *mag;
 	uint32_t cap = c->loaded[class]->cap;
-	struct np_mag *mag;
 
-	if (c->second[class] != &np_mag_none)
+	if (!cap)
+		cap = next_pieces(c, class, old->cap);
+	if (old->n || old->cap >= cap)
 		return true;
-	if (!make_shared_room(c, class, cap * np_cache_size_of(c, class)))
-		return false;
 	mag = np_mag_create(c->node->home, cap);
-	if (mag)
-		set_second(c, class, mag);
-	return mag != NULL;
+	if (!mag)
+		return old->cap > 0;
+	c->refills[class] = 1;
+	set_second(c, class, mag);
+	np_mag_destroy(old);
+	return true;
 }
 
 /* --- room in the private part ----------------------------------------- */
 
-/* The class makes room: its magazine goes to the shared part, or its pieces
- * to the arenas. */
+/* The class makes room: its magazine goes to the shared part, or from the
+ * cache. */
 static void unload(struct np_cache *c, unsigned class)
 {
-	struct np_mag *mag = c->loaded[class];
-	size_t size = row_of(c, class)->size;
+	struct np_mag *mag = c->loaded[class], *empty = c->second[class];
 
 	load(c, class, &np_mag_none);
-	if (c->second[class] == &np_mag_none && mag->n &&
-	    make_shared_room(c, class, mag->cap * size)) {
+	if (!empty->n && mag->n &&
+	    make_shared_room(c, class, mag->n * np_cache_size_of(c, class))) {
 		set_second(c, class, mag);
-		return;
+		np_mag_destroy(empty);
+	} else {
+		np_mag_destroy(part_with(c, class, mag, true));
 	}
-	move_pieces(c->second[class], mag);
-	flush_mag(c, mag, size);
-	np_mag_destroy(mag);
 }
 
-/* Unloads other classes until there is room for so many bytes: those not
- * refilled lately; if that is not enough, and any_class, whichever. */
+/* Unloads classes that were not refilled lately, until there is room for so
+ * many bytes. */
 static bool make_private_room(struct np_cache *c, unsigned class,
-			      size_t bytes, bool any_class)
+			      size_t bytes)
 {
-	unsigned n = c->first_large - 1, laps = any_class ? 2 : 1;
+	unsigned n = np_class_of(c->nodes->classes, NP_PRIVATE_MAX);
 
-	if (n > c->nodes->classes->n)
-		n = c->nodes->classes->n;
-	for (unsigned tries = 0; tries < laps * n &&
+	for (unsigned tries = 0; tries < n &&
 	     c->loaded_bytes + bytes > NP_LOADED_BYTES; tries++) {
 		unsigned k = c->private_hand = c->private_hand % n + 1;
 
-		if (k != class && c->loaded[k] != &np_mag_none &&
-		    (!c->refills[k] || tries >= n))
+		if (k != class && c->loaded[k]->cap && !c->refills[k])
 			unload(c, k);
 	}
 	return c->loaded_bytes + bytes <= NP_LOADED_BYTES;
 }
 
-/* Makes sure that the class has a loaded magazine of its own. */
-static bool have_loaded(struct np_cache *c, unsigned class)
+/* More classes are in use than the private part can hold. */
+static void crowd(struct np_cache *c)
 {
-	uint32_t cap = first_pieces(c, row_of(c, class));
-	struct np_mag *mag;
+	unsigned n = np_class_of(c->nodes->classes, NP_PRIVATE_MAX);
 
-	if (c->loaded[class] != &np_mag_none)
-		return true;
-	if (!make_private_room(c, class, cap * np_cache_size_of(c, class),
-			       true))
-		return false;
-	mag = np_mag_create(c->node->home, cap);
-	if (mag)
-		load(c, class, mag);
-	return mag != NULL;
+	c->crowded = true;
+	for (unsigned k = 1; k <= n; k++)
+		if (c->loaded[k]->cap)
+			unload(c, k);
 }
 
-/* The loaded magazine is empty and was refilled often: a larger one takes its
- * place, if there is room. */
-static void grow(struct np_cache *c, unsigned class)
+/* Replaces the loaded magazine, which is empty, by one for cap pieces, if
+ * there is room. */
+static void load_new(struct np_cache *c, unsigned class, uint32_t cap)
 {
-	const struct np_class *row = row_of(c, class);
 	struct np_mag *old = c->loaded[class], *mag;
-	uint32_t cap = clamp(2 * (size_t)old->cap, 1, most_pieces(c, row));
 
 	np_assert(!old->n);
-	if (c->refills[class] < REFILLS_TO_GROW || cap <= old->cap ||
-	    !make_private_room(c, class, (cap - old->cap) * (size_t)row->size,
-			       false))
+	if (!make_private_room(c, class, (cap - old->cap) *
+			       np_cache_size_of(c, class))) {
+		crowd(c);
 		return;
+	}
 	mag = np_mag_create(c->node->home, cap);
 	if (!mag)
 		return;
@@ -359,49 +384,60 @@ static void grow(struct np_cache *c, unsigned class)
 	np_mag_destroy(old);
 }
 
-/* The class was refilled, or spilled over. */
-static void count_refill(struct np_cache *c, unsigned class)
+/* Makes sure that the class has a loaded magazine, if it may have one. */
+static bool have_loaded(struct np_cache *c, unsigned class)
 {
-	if (c->refills[class] < UINT8_MAX)
-		c->refills[class]++;
+	const struct np_class *row = row_of(c, class);
+
+	if (!c->loaded[class]->cap && !c->crowded &&
+	    row->size <= NP_PRIVATE_MAX)
+		load_new(c, class, first_pieces(c, row));
+	return c->loaded[class]->cap;
 }
 
-/* May the magazines change places, or would one of them, which is the larger,
- * pass the bound of its new part? */
-static bool may_exchange(struct np_cache *c, unsigned class)
+/* The loaded magazine is empty: a larger one takes its place, if it was
+ * refilled often. */
+static void grow(struct np_cache *c, unsigned class)
 {
-	uint32_t in = c->second[class]->cap, out = c->loaded[class]->cap;
-	size_t size = row_of(c, class)->size;
+	uint32_t cap = next_pieces(c, class, c->loaded[class]->cap);
 
-	if (in > out)
-		return make_private_room(c, class, (in - out) * size, false);
-	return in == out || make_shared_room(c, class, (out - in) * size);
+	if (cap > c->loaded[class]->cap)
+		load_new(c, class, cap);
 }
 
-/* One of the two magazines is empty (or cannot serve), the other one not:
- * they change places. If they may not, only pieces do, as many as there is
- * room for. */
-static void exchange(struct np_cache *c, unsigned class)
+static uint32_t move_pieces(struct np_mag *to, struct np_mag *from)
+{
+	uint32_t n = 0;
+
+	for (; from->n && !is_full(to); n++)
+		to->slot[to->n++] = from->slot[--from->n];
+	return n;
+}
+
+/* One of the two magazines is empty, the other one not: they change places. If
+ * the second is the larger one, which the private part may have no room for,
+ * only pieces do, as many as fit. Returns false if the shared part has no room
+ * for what the loaded one holds. */
+static bool exchange(struct np_cache *c, unsigned class)
 {
 	struct np_mag *mag = c->loaded[class], *other = c->second[class];
+	size_t size = row_of(c, class)->size;
 
 	NP_YIELD(c);
-	if (may_exchange(c, class)) {
-		load(c, class, other);
+	if (!make_shared_room(c, class, mag->n * size))
+		return false;
+	if (other->cap <= mag->cap) {
 		set_second(c, class, mag);
+		load(c, class, other);
 	} else if (mag->n) {
-		move_pieces(other, mag);
+		c->shared_bytes += move_pieces(other, mag) * size;
 	} else {
-		move_pieces(mag, other);
+		c->shared_bytes -= move_pieces(mag, other) * size;
 	}
+	return true;
 }
 
-/* --- taking: small ---------------------------------------------------- */
-
-static void *pop(struct np_mag *mag)
-{
-	return mag->slot[--mag->n];
-}
+/* --- taking ----------------------------------------------------------- */
 
 /* The depot's full magazine for our empty one. What the bounds leave no room
  * for goes on to the arenas. */
@@ -409,113 +445,119 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 {
 	size_t size = row_of(c, class)->size;
 	struct np_mag *empty = c->second[class], *mag;
-	size_t room = empty->cap * size;
 
-	mag = np_depot_get(c->node->depot, class, size,
+	mag = np_depot_get(c->node->depot, class,
 			   empty == &np_mag_none ? NULL : empty);
 	if (!mag)
 		return false;
 	np_count_add(&c->count->depot_gets, 1);
 	count_in(c, mag->n * size);
-	/* The depot has it now: it may be gone already. */
-	c->shared_bytes -= room;
+	/* The depot has the empty one now: it may be gone already. */
 	c->second[class] = &np_mag_none;
-	if (make_shared_room(c, class, mag->cap * size)) {
+	if (make_shared_room(c, class, mag->n * size)) {
 		set_second(c, class, mag);
-		exchange(c, class);
-	} else {
-		move_pieces(c->loaded[class], mag);
-		flush_mag(c, mag, size);
-		np_mag_destroy(mag);
+		if (c->loaded[class]->cap)
+			exchange(c, class);
+		return true;
 	}
-	return true;
+	move_pieces(c->loaded[class], mag);
+	flush_mag(c, mag, size);
+	np_mag_destroy(mag);
+	return c->loaded[class]->n;
 }
 
-static bool refill_from_arena(struct np_cache *c, unsigned class)
+static unsigned take_from_arena(struct np_cache *c, unsigned class,
+				unsigned n, void **pieces)
 {
-	struct np_mag *mag;
+	unsigned got = np_node_take(c->node, c->arena, class, n, pieces);
 
-	grow(c, class);
-	mag = c->loaded[class];
-	mag->n = np_arena_take(c->arena, class, mag->cap, mag->slot);
 	np_count_add(&c->count->fills, 1);
-	count_in(c, mag->n * (size_t)row_of(c, class)->size);
-	return mag->n > 0;
+	count_in(c, got * np_cache_size_of(c, class));
+	return got;
 }
 
-/* Without memory for a magazine there may still be a piece. */
+static bool refill_loaded(struct np_cache *c, unsigned class)
+{
+	struct np_mag *mag = c->loaded[class];
+
+	mag->n = take_from_arena(c, class, mag->cap, mag->slot);
+	return mag->n;
+}
+
+/* Not with large pieces, which are taken one by one. */
+static bool refill_second(struct np_cache *c, unsigned class)
+{
+	size_t size = row_of(c, class)->size;
+	struct np_mag *mag;
+	uint32_t n;
+
+	if (size > NP_SMALL_MAX || !have_second(c, class))
+		return false;
+	mag = c->second[class];
+	n = clamp(NP_LOADED_BYTES / size, 1, mag->cap);
+	if (!make_shared_room(c, class, n * size))
+		return false;
+	mag->n = take_from_arena(c, class, n, mag->slot);
+	c->shared_bytes += mag->n * size;
+	return mag->n;
+}
+
+/* Without a magazine, or memory for one, there may still be a piece. */
 static void *take_bare(struct np_cache *c, unsigned class)
 {
 	void *p;
 
-	if (np_arena_take(c->arena, class, 1, &p) != 1)
-		return NULL;
-	count_in(c, row_of(c, class)->size);
-	return p;
+	return take_from_arena(c, class, 1, &p) ? p : NULL;
+}
+
+static void *take_shared(struct np_cache *c, unsigned class)
+{
+	if (!c->second[class]->n && !refill_from_depot(c, class) &&
+	    !refill_second(c, class))
+		return take_bare(c, class);
+	return pop_second(c, class);
+}
+
+static void *take_private(struct np_cache *c, unsigned class)
+{
+	if (!c->loaded[class]->n && c->second[class]->n)
+		exchange(c, class);
+	if (!c->loaded[class]->n && !refill_from_depot(c, class)) {
+		grow(c, class);
+		if (c->crowded)
+			return take_shared(c, class);
+		if (!refill_loaded(c, class))
+			return take_bare(c, class);
+	}
+	return c->loaded[class]->slot[--c->loaded[class]->n];
 }
 
 static void receive(struct np_cache *c);
 
-static void *take_small(struct np_cache *c, unsigned class)
+static void *take_piece(struct np_cache *c, unsigned class)
 {
-	if (!c->loaded[class]->n) {
+	if (!c->loaded[class]->n && !c->second[class]->n) {
 		np_count_add(&c->count->misses, 1);
 		count_refill(c, class);
 		receive(c);
 	}
 	c->in_use = class;
-	if (!have_loaded(c, class))
-		return c->second[class]->n ? pop(c->second[class])
-					   : take_bare(c, class);
-	if (!c->loaded[class]->n && c->second[class]->n)
-		exchange(c, class);
-	if (!c->loaded[class]->n && !refill_from_depot(c, class) &&
-	    !refill_from_arena(c, class))
-		return take_bare(c, class);
-	return pop(c->loaded[class]);
-}
-
-/* --- taking: large ---------------------------------------------------- */
-
-static void *pop_large(struct np_cache *c, unsigned class)
-{
-	struct np_mag *mag = c->second[class];
-
-	NP_YIELD(c);
-	if (!mag->n)
-		return NULL;
-	c->shared_bytes -= row_of(c, class)->size;
-	return pop(mag);
-}
-
-static void *take_large(struct np_cache *c, unsigned class)
-{
-	void *p = pop_large(c, class);
-
-	if (!p) {
-		receive(c);
-		p = pop_large(c, class);
-	}
-	if (p)
-		return p;
-	p = take_bare(c, class);
-	if (p) {
-		np_count_add(&c->count->misses, 1);
-		np_count_add(&c->count->fills, 1);
-	}
-	return p;
+	return have_loaded(c, class) ? take_private(c, class)
+				     : take_shared(c, class);
 }
 
 static void send_all(struct np_cache *c);
 
-/* Pieces of other homes do not wait for ever, and what was refilled once is
- * not in use for ever. */
+/* Pieces of other homes do not wait for ever, what was refilled once is not in
+ * use for ever, and a crowd goes. */
 static void count_visit(struct np_cache *c)
 {
 	if (++c->nslow % SLOW_TO_SEND == 0)
 		send_all(c);
-	if (c->nslow % SLOW_TO_FORGET == 0)
+	if (c->nslow % SLOW_TO_FORGET == 0) {
 		memset(c->refills, 0, sizeof c->refills);
+		c->crowded = false;
+	}
 }
 
 void *np_cache_take(struct np_cache *c, unsigned class)
@@ -524,85 +566,52 @@ void *np_cache_take(struct np_cache *c, unsigned class)
 
 	enter(c);
 	count_visit(c);
-	p = class >= c->first_large ? take_large(c, class)
-				    : take_small(c, class);
+	p = take_piece(c, class);
 	np_cache_leave(c);
 	if (p)
 		np_count_add(&c->count->class[class].allocs, 1);
 	return p;
 }
 
-/* --- giving: small ---------------------------------------------------- */
-
-static void push(struct np_mag *mag, void *p)
-{
-	mag->slot[mag->n++] = p;
-}
+/* --- giving ----------------------------------------------------------- */
 
 /* loaded[class] is full: makes room in it. */
-static void make_room(struct np_cache *c, unsigned class)
+static void unload_full(struct np_cache *c, unsigned class)
 {
 	count_refill(c, class);
 	if (c->second[class]->n)
-		unload_second(c, class);
-	if (!have_second(c, class)) {
-		flush_mag(c, c->loaded[class], row_of(c, class)->size);
-		return;
-	}
-	exchange(c, class);
+		empty_second(c, class);
+	if (!have_second(c, class) || !exchange(c, class))
+		flush_mag(c, c->loaded[class], np_cache_size_of(c, class));
 	if (!c->loaded[class]->n)
 		grow(c, class);
 }
 
+static bool have_room_in_second(struct np_cache *c, unsigned class)
+{
+	if (is_full(c->second[class])) {
+		count_refill(c, class);
+		empty_second(c, class);
+		if (!have_second(c, class))
+			return false;
+	}
+	return make_shared_room(c, class, np_cache_size_of(c, class));
+}
+
 /* Into the cache, however it came here; not counted yet. */
-static void keep_small(struct np_cache *c, void *p, unsigned class)
-{
-	struct np_mag *mag;
-
-	c->in_use = class;
-	if (!have_loaded(c, class)) {
-		flush_piece(c, p, row_of(c, class)->size);
-		return;
-	}
-	mag = c->loaded[class];
-	if (mag->n == mag->cap)
-		make_room(c, class);
-	push(c->loaded[class], p);
-}
-
-/* --- giving: large ---------------------------------------------------- */
-
-static void keep_large(struct np_cache *c, void *p, unsigned class)
-{
-	const struct np_class *row = row_of(c, class);
-
-	if (row->size > NP_LARGE_PIECE_MAX || row->size > np_cache_most(c)) {
-		flush_piece(c, p, row->size);
-		return;
-	}
-	if (c->second[class] == &np_mag_none) {
-		struct np_mag *mag = np_mag_create(c->node->home,
-						   most_pieces(c, row));
-
-		if (mag)
-			c->second[class] = mag;
-	}
-	if (c->second[class]->n == c->second[class]->cap ||
-	    !make_shared_room(c, class, row->size)) {
-		flush_piece(c, p, row->size);
-		return;
-	}
-	NP_YIELD(c);
-	push(c->second[class], p);
-	c->shared_bytes += row->size;
-}
-
 static void keep(struct np_cache *c, void *p, unsigned class)
 {
-	if (is_large(row_of(c, class)))
-		keep_large(c, p, class);
-	else
-		keep_small(c, p, class);
+	c->in_use = class;
+	if (have_loaded(c, class) && is_full(c->loaded[class]))
+		unload_full(c, class);
+	if (c->loaded[class]->cap) { /* still */
+		c->loaded[class]->slot[c->loaded[class]->n++] = p;
+	} else if (np_cache_size_of(c, class) <= NP_LARGE_PIECE_MAX &&
+		   have_room_in_second(c, class)) {
+		push_second(c, class, p);
+	} else {
+		flush_piece(c, p, np_cache_size_of(c, class));
+	}
 }
 
 /* --- other homes ------------------------------------------------------ */
@@ -659,7 +668,7 @@ static void give_foreign(struct np_cache *c, void *p, unsigned class,
 		return;
 	}
 	NP_YIELD(c);
-	push(mag, p);
+	mag->slot[mag->n++] = p;
 	out->mag = mag;
 	out->bytes += size;
 	if (mag->n == NP_OUTGOING_PIECES || out->bytes >= NP_OUTGOING_BYTES)
@@ -691,7 +700,7 @@ static void receive(struct np_cache *c)
 
 		next = mag->next;
 		while (mag->n) {
-			void *p = pop(mag);
+			void *p = mag->slot[--mag->n];
 			unsigned class = class_of_sent(p);
 
 			bytes += row_of(c, class)->size;
@@ -720,23 +729,6 @@ void np_cache_give(struct np_cache *c, void *p, unsigned class,
 
 /* --- the end ---------------------------------------------------------- */
 
-/* Empties one place of a class; returns the magazine if it is still ours. */
-static struct np_mag *flush_place(struct np_cache *c, unsigned class,
-				  struct np_mag *mag, bool to_depot)
-{
-	size_t size = row_of(c, class)->size, bytes = mag->n * size;
-	struct np_mag *empty;
-
-	if (mag->n && to_depot && !is_large(row_of(c, class)) &&
-	    np_depot_put(c->node->depot, class, size, mag, &empty)) {
-		np_count_add(&c->count->depot_puts, 1);
-		count_out(c, bytes);
-		return empty ? empty : &np_mag_none;
-	}
-	flush_mag(c, mag, size);
-	return mag;
-}
-
 /* Both places of the class are empty then, and hold no magazine. */
 static void flush_class(struct np_cache *c, unsigned class, bool to_depot)
 {
@@ -744,8 +736,8 @@ static void flush_class(struct np_cache *c, unsigned class, bool to_depot)
 
 	load(c, class, &np_mag_none);
 	c->second[class] = &np_mag_none;
-	np_mag_destroy(flush_place(c, class, mag, to_depot));
-	np_mag_destroy(flush_place(c, class, other, to_depot));
+	np_mag_destroy(part_with(c, class, mag, to_depot));
+	np_mag_destroy(part_with(c, class, other, to_depot));
 }
 
 void np_cache_flush(struct np_cache *c, bool to_depot)
@@ -815,11 +807,7 @@ static void loot_second(struct np_cache *c, unsigned class,
 
 	if (!mag->n)
 		return;
-	if (is_large(row_of(c, class)))
-		c->shared_bytes -= mag->n * size;
-	else
-		c->shared_bytes -= mag->cap * size;
-	c->second[class] = &np_mag_none;
+	set_second(c, class, &np_mag_none);
 	loot_mag(c, mag, mag->n * size, loot);
 }
 

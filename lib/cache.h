@@ -3,25 +3,32 @@
  *
  * cache: a thread's free pieces of one home of one pool, in magazines.
  *
- *	malloc   pop from loaded[class]
- *	         empty: swap with second[class], or get one from the depot,
- *	         or fill it from the arena
- *	free     mine:     push to loaded[class]
- *	                   full: swap with second[class], or put that one into
- *	                   the depot, or back to the arenas
+ *	malloc   pop from loaded[class], or, if the class has none, from
+ *	         second[class]
+ *	         empty: swap the two, or get a magazine from the depot, or fill
+ *	         one from the arena
+ *	free     mine:     push to loaded[class], or, if the class has none, to
+ *	                   second[class]
+ *	                   full: swap the two, or put the second into the depot,
+ *	                   or back to the arenas
  *	         not mine: push to outgoing[home], sent to that home's inbox
  *
  * It has two parts.
  *
- *	private   loaded[]: of classes up to NP_SMALL_MAX. The owner's alone,
- *	          without any fence; nobody can take it from an idle thread, so
- *	          all loaded magazines together hold NP_LOADED_BYTES at most
- *	shared    second[] and outgoing[]; large pieces are in second[] only. At
- *	          most the pool's cache_bytes
+ *	private   loaded[]: of some classes up to NP_PRIVATE_MAX. The owner's
+ *	          alone, without any fence; nobody can take it from an idle
+ *	          thread, so all loaded magazines together have room for
+ *	          NP_LOADED_BYTES at most
+ *	shared    second[] and outgoing[]: pieces of the pool's cache_bytes at
+ *	          most. A visit costs some instructions more
+ *
+ * Who has a loaded magazine: those that were refilled lately, if there is room
+ * for them all. In a crowd nobody has one for a while, and all are served from
+ * the shared part: if some were and others not, each call would be a branch
+ * that the CPU cannot foresee, which costs more than the visit.
  *
  * Magazines start small and double when they are refilled often, while the
- * bound allows; a class that needs room takes it from classes that were not
- * refilled lately.
+ * bounds allow; what a class has no room for any more goes to the depot.
  *
  * The owner makes `busy` odd while it uses the shared part, by a plain store,
  * and looks at `claimed` then. Who wants to empty the caches of others
@@ -62,7 +69,8 @@
 #include "node.h"
 #include "segment.h"
 
-#define NP_SMALL_MAX (32 * NP_KIB)
+#define NP_PRIVATE_MAX NP_LOOKUP_MAX
+#define NP_SMALL_MAX (32 * NP_KIB) /* these an arena hands out by the dozen */
 #define NP_LOADED_BYTES (64 * NP_KIB)
 #define NP_LARGE_PIECE_MAX (4 * NP_MIB) /* larger ones are not cached */
 #define NP_OUTGOING_PIECES 64
@@ -92,9 +100,9 @@ struct np_cache {
 	struct np_arena *arena;
 	struct np_seat *seat;
 	np_home_t home;
-	unsigned first_large;	  /* the first class of large pieces */
 	/* Of the slow path. Owner thread only. */
 	size_t loaded_bytes;	  /* that loaded magazines could hold */
+	bool crowded;		  /* no class is to have a loaded magazine */
 	unsigned private_hand;	  /* class that is unloaded next */
 	unsigned nslow;		  /* visits to the slow path */
 	unsigned in_use;	  /* class that this visit is about: none takes
@@ -108,8 +116,7 @@ struct np_cache {
 				     lock */
 	/* The shared part: whoever is busy, or has claimed it. */
 	unsigned shared_hand;	  /* class that is pushed out next */
-	size_t shared_bytes;	  /* that small second magazines could hold, and
-				     that large ones hold */
+	size_t shared_bytes;	  /* that second magazines hold */
 	struct np_mag *second[NP_MAX_CLASSES];
 	struct np_outgoing *outgoing; /* [nodes->n], by home */
 };
@@ -172,44 +179,45 @@ static inline size_t np_cache_most(const struct np_cache *cache)
 				    memory_order_relaxed);
 }
 
-/* A large piece from the cache, or NULL: it has none, or it is claimed, or the
- * class is of small ones. */
-static inline void *np_cache_pop_large(struct np_cache *cache, unsigned class)
+/* A piece of the second magazine, or NULL: it is empty or claimed, or the class
+ * has a loaded one, which serves it. class 0 is empty. */
+static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
 {
 	struct np_mag *mag;
 	void *p = NULL;
 
-	if (class < cache->first_large || !np_cache_enter(cache))
+	if (cache->loaded[class]->cap || !np_cache_enter(cache))
 		return NULL;
 	mag = cache->second[class];
 	NP_YIELD(cache);
-	if (mag->n) {
+	if (np_likely(mag->n)) {
 		p = mag->slot[--mag->n];
-		cache->shared_bytes -= np_cache_size_of(cache, class);
-		np_count_one(&cache->count->class[class].allocs);
+		cache->shared_bytes -= mag->size;
+		np_count_one(&mag->count->allocs);
 	}
 	np_cache_leave(cache);
 	return p;
 }
 
-/* Keeps a large piece of the cache's home, or returns false: there is no room
- * yet, or it is claimed. */
-static inline bool np_cache_push_large(struct np_cache *cache, void *p,
-				       unsigned class)
+/* Keeps a piece of the cache's home in the second magazine, or returns false:
+ * there is no room, or it is claimed, or the class has a loaded one. class 0
+ * has no room. */
+static inline bool np_cache_push(struct np_cache *cache, void *p,
+				 unsigned class)
 {
 	struct np_mag *mag;
 	size_t bytes;
 	bool room;
 
-	if (class < cache->first_large || !np_cache_enter(cache))
+	if (cache->loaded[class]->cap || !np_cache_enter(cache))
 		return false;
 	mag = cache->second[class];
 	NP_YIELD(cache);
-	bytes = cache->shared_bytes + np_cache_size_of(cache, class);
+	bytes = cache->shared_bytes + mag->size;
 	room = mag->n < mag->cap && bytes <= np_cache_most(cache);
-	if (room) {
+	if (np_likely(room)) {
 		cache->shared_bytes = bytes;
-		np_count_one(&cache->count->class[class].frees);
+		np_count_one(&mag->count->frees);
 		mag->slot[mag->n++] = p;
 	}
 	np_cache_leave(cache);

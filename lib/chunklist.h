@@ -61,6 +61,7 @@ struct np_run_request {
 	uint32_t npages;
 	unsigned align_order; /* log2 of the alignment in pages */
 	uint32_t entry;	      /* for the page table */
+	bool held;	      /* no chunk is mapped for it */
 	uint32_t first;	      /* out: its first page */
 	uint32_t nclean;      /* out: pages of it that hold nothing */
 };

@@ -6,9 +6,23 @@
 #include "depot.h"
 #include "meta.h"
 
-struct np_depot *np_depot_create(np_home_t home, unsigned nclasses,
+static void shelf_init(struct np_shelf *s, const struct np_class *row)
+{
+	np_lock_init(&s->lock, NP_RANK_DEPOT);
+	s->size = row->size;
+	s->runs = !row->nelems;
+	s->most = NP_DEPOT_PIECES * s->size;
+	if (s->most > NP_DEPOT_BYTES)
+		s->most = NP_DEPOT_BYTES;
+	if (s->runs)
+		s->most = SIZE_MAX;
+}
+
+struct np_depot *np_depot_create(np_home_t home,
+				 const struct np_classes *classes,
 				 struct np_segment_node *node)
 {
+	unsigned nclasses = classes->n + 1u;
 	struct np_depot *d = np_meta_alloc(home, sizeof *d + nclasses *
 					   sizeof(struct np_shelf));
 
@@ -19,7 +33,7 @@ struct np_depot *np_depot_create(np_home_t home, unsigned nclasses,
 	d->node = node;
 	np_lock_init(&d->inbox_lock, NP_RANK_INBOX);
 	for (unsigned c = 0; c < nclasses; c++)
-		np_lock_init(&d->shelf[c].lock, NP_RANK_DEPOT);
+		shelf_init(&d->shelf[c], &classes->row[c]);
 	return d;
 }
 
@@ -51,7 +65,7 @@ static void count_bytes(struct np_depot *d, size_t change)
 
 /* --- shelves ---------------------------------------------------------- */
 
-struct np_mag *np_depot_get(struct np_depot *d, unsigned class, size_t size,
+struct np_mag *np_depot_get(struct np_depot *d, unsigned class,
 			    struct np_mag *empty)
 {
 	struct np_shelf *s = &d->shelf[class];
@@ -60,10 +74,10 @@ struct np_mag *np_depot_get(struct np_depot *d, unsigned class, size_t size,
 	np_lock(&s->lock);
 	mag = pop(&s->full);
 	if (mag) {
-		s->bytes -= mag->n * size;
+		s->bytes -= mag->n * s->size;
 		if (s->bytes < s->low)
 			s->low = s->bytes;
-		count_bytes(d, -(mag->n * size));
+		count_bytes(d, -(mag->n * s->size));
 		if (empty)
 			push(&s->empty, empty);
 	}
@@ -71,16 +85,16 @@ struct np_mag *np_depot_get(struct np_depot *d, unsigned class, size_t size,
 	return mag;
 }
 
-bool np_depot_put(struct np_depot *d, unsigned class, size_t size,
-		  struct np_mag *full, struct np_mag **empty)
+bool np_depot_put(struct np_depot *d, unsigned class, struct np_mag *full,
+		  struct np_mag **empty)
 {
 	struct np_shelf *s = &d->shelf[class];
-	size_t bytes = full->n * size;
+	size_t bytes = full->n * s->size;
 	bool room;
 
 	*empty = NULL;
 	np_lock(&s->lock);
-	room = !s->full || s->bytes + bytes <= NP_DEPOT_BYTES;
+	room = !s->full || s->bytes + bytes <= s->most;
 	if (room) {
 		push(&s->full, full);
 		s->bytes += bytes;
@@ -107,18 +121,18 @@ struct np_mag *np_depot_drain(struct np_depot *d, unsigned class)
 	return full;
 }
 
-struct np_mag *np_depot_tick(struct np_depot *d, unsigned class, size_t size)
+struct np_mag *np_depot_tick(struct np_depot *d, unsigned class)
 {
 	struct np_shelf *s = &d->shelf[class];
 	struct np_mag *out = NULL, *empty = NULL;
 
 	np_lock(&s->lock);
-	while (s->full && s->full->n * size <= s->low) {
+	while (s->full && s->full->n * s->size <= s->low) {
 		struct np_mag *mag = pop(&s->full);
 
-		s->low -= mag->n * size;
-		s->bytes -= mag->n * size;
-		count_bytes(d, -(mag->n * size));
+		s->low -= mag->n * s->size;
+		s->bytes -= mag->n * s->size;
+		count_bytes(d, -(mag->n * s->size));
 		push(&out, mag);
 	}
 	s->low = s->bytes;
@@ -157,7 +171,7 @@ bool np_depot_send(struct np_depot *d, struct np_mag *mag, size_t bytes)
 
 	np_lock(&d->inbox_lock);
 	n = atomic_load_explicit(&d->ninbox, memory_order_relaxed);
-	room = n < NP_INBOX_MAGS && d->inbox_bytes + bytes <= NP_DEPOT_BYTES;
+	room = n < NP_INBOX_MAGS && d->inbox_bytes + bytes <= NP_INBOX_BYTES;
 	if (room) {
 		push(&d->inbox, mag);
 		d->inbox_bytes += bytes;

@@ -8,9 +8,11 @@
  *	get   take a full magazine, leave an empty one
  *	put   leave a full magazine, take an empty one
  *
- * A shelf holds NP_DEPOT_BYTES of pieces at most, or one magazine if that is
- * larger; what is over goes back to its arenas, and so does the rest when the
- * depot is drained. A tick takes what the last interval had no need of: of
+ * A shelf of elements holds NP_DEPOT_BYTES and NP_DEPOT_PIECES at most, or one
+ * magazine if that is larger; what is over goes back to its arenas. A shelf of
+ * runs has no bound: they return before the pool grows (np_node_take), and till
+ * then a free run is the same memory here or there. All of a depot goes back
+ * when it is drained. A tick takes what the last interval had no need of: of
  * the working set (Bonwick & Adams, section 3.5) only what lay there untouched
  * all the time, `low`.
  *
@@ -23,9 +25,12 @@
 #include "lock.h"
 #include "magazine.h"
 #include "segment.h"
+#include "sizeclass.h"
 
-#define NP_DEPOT_BYTES ((size_t)1 << 20)
+#define NP_DEPOT_BYTES (16 * NP_MIB)
+#define NP_DEPOT_PIECES ((size_t)32768) /* 64 of the largest magazines */
 #define NP_INBOX_MAGS 16 /* then the sender does the work itself */
+#define NP_INBOX_BYTES NP_MIB
 
 struct np_shelf {
 	_Alignas(NP_LINE) struct np_lock lock;
@@ -33,11 +38,14 @@ struct np_shelf {
 	struct np_mag *empty;
 	size_t bytes;	      /* of pieces in full ones */
 	size_t low;	      /* the least of it since the last tick */
+	size_t size;	      /* bytes of a piece; written once, as is: */
+	size_t most;	      /* bytes that it may hold */
+	bool runs;	      /* is a piece a run of its own? */
 };
 
 struct np_depot {
 	np_home_t home;		       /* written once */
-	unsigned nclasses;	       /* written once: shelves */
+	unsigned nclasses;	       /* written once: shelves, with [0] */
 	struct np_segment_node *node;  /* written once: where it counts */
 	_Alignas(NP_LINE) struct np_lock inbox_lock;
 	struct np_mag *inbox;	       /* guarded by inbox_lock, as is: */
@@ -47,9 +55,10 @@ struct np_depot {
 	struct np_shelf shelf[];       /* by class */
 };
 
-/* A depot for classes 1..nclasses-1 in home's memory, that counts at node;
- * NULL with ENOMEM. */
-struct np_depot *np_depot_create(np_home_t home, unsigned nclasses,
+/* A depot for these classes in home's memory, that counts at node; NULL with
+ * ENOMEM. */
+struct np_depot *np_depot_create(np_home_t home,
+				 const struct np_classes *classes,
 				 struct np_segment_node *node);
 
 /* Frees the depot's magazines; their pieces are nobody's. */
@@ -59,19 +68,18 @@ void np_depot_forget(struct np_depot *depot);
 void np_depot_destroy(struct np_depot *depot);
 
 /* Takes a full magazine of the class, and leaves *empty if it is not NULL.
- * Returns NULL, and leaves nothing, if there is none. size: bytes of a
- * piece. */
+ * Returns NULL, and leaves nothing, if there is none. */
 struct np_mag *np_depot_get(struct np_depot *depot, unsigned class,
-			    size_t size, struct np_mag *empty);
+			    struct np_mag *empty);
 
 /* Leaves a magazine with pieces. *empty: an empty one in exchange, or NULL if
  * there is none. Returns false, and takes nothing, if the shelf is full. */
-bool np_depot_put(struct np_depot *depot, unsigned class, size_t size,
+bool np_depot_put(struct np_depot *depot, unsigned class,
 		  struct np_mag *full, struct np_mag **empty);
 
 /* Leaves a mixed magazine of `bytes` of pieces. Returns false, and takes
  * nothing, if the inbox would hold more than NP_INBOX_MAGS magazines or
- * NP_DEPOT_BYTES. */
+ * NP_INBOX_BYTES. */
 bool np_depot_send(struct np_depot *depot, struct np_mag *mag, size_t bytes);
 
 /* Takes everything out of the inbox, linked by next. */
@@ -82,9 +90,8 @@ struct np_mag *np_depot_receive(struct np_depot *depot);
 struct np_mag *np_depot_drain(struct np_depot *depot, unsigned class);
 
 /* A tick: takes the magazines of the class that nobody has needed since the
- * last one, linked by next. size: bytes of a piece. */
-struct np_mag *np_depot_tick(struct np_depot *depot, unsigned class,
-			     size_t size);
+ * last one, linked by next. */
+struct np_mag *np_depot_tick(struct np_depot *depot, unsigned class);
 
 /* The pieces of a mixed magazine have gone elsewhere. */
 void np_depot_received(struct np_depot *depot, size_t bytes);

@@ -19,7 +19,8 @@ struct np_class_count;
 struct np_mag {
 	uint32_t n;	  /* pieces in it */
 	uint32_t cap;	  /* pieces that fit */
-	struct np_class_count *count; /* where it counts while it is loaded */
+	struct np_class_count *count; /* in a cache: where it counts */
+	uint32_t size;	  /* in a cache: bytes of a piece */
 	struct np_mag *next; /* in a depot */
 	np_home_t home;	  /* whose memory it is; written once */
 	void *slot[];	  /* [0..n) */

@@ -163,7 +163,7 @@ static int make_node(struct np_nodes *nodes, const struct np_nodes_plan *plan,
 	nodes->home_for[home] = nearest(plan, home);
 	if (!in_set(plan, home))
 		return 0;
-	node->depot = np_depot_create(node->home, plan->classes->n + 1u,
+	node->depot = np_depot_create(node->home, plan->classes,
 				      np_segment_node(plan->segment, home));
 	if (!node->depot || sort_by_distance(node, plan->topology))
 		return ENOMEM;
@@ -263,4 +263,38 @@ void np_node_leave(struct np_arena *a)
 struct np_arena *np_node_any_arena(const struct np_node *node, unsigned cpu)
 {
 	return node->arenas[cpu % node->narenas];
+}
+
+/* --- taking ----------------------------------------------------------- */
+
+/* Elements stay: their subpages would hardly become empty. */
+static void release_runs(struct np_node *node)
+{
+	struct np_depot *d = node ? node->depot : NULL;
+
+	for (unsigned class = 1; d && class < d->nclasses; class++)
+		if (d->shelf[class].runs)
+			np_mags_to_arenas(np_depot_drain(d, class));
+}
+
+unsigned np_node_take(struct np_node *node, struct np_arena *arena,
+		      unsigned class, unsigned n, void **pieces)
+{
+	unsigned got = np_arena_take_held(arena, class, n, pieces);
+
+	if (got)
+		return got;
+	release_runs(node);
+	return np_arena_take(arena, class, n, pieces);
+}
+
+void *np_node_take_run(struct np_node *node, struct np_arena *arena,
+		       unsigned class, size_t align, bool *zero)
+{
+	void *p = np_arena_take_run_held(arena, class, align, zero);
+
+	if (p)
+		return p;
+	release_runs(node);
+	return np_arena_take_run(arena, class, align, zero);
 }

@@ -106,6 +106,14 @@ void np_nodes_each_arena(const struct np_nodes *nodes,
 struct np_arena *np_node_join(struct np_node *node);
 void np_node_leave(struct np_arena *arena);
 
+/* As np_arena_take and np_arena_take_run, with an arena of the node. But before
+ * a chunk is mapped, the runs in the node's depot return to their arenas: the
+ * pool does not grow for what it has. node NULL: it is not known yet. */
+unsigned np_node_take(struct np_node *node, struct np_arena *arena,
+		      unsigned class, unsigned n, void **pieces);
+void *np_node_take_run(struct np_node *node, struct np_arena *arena,
+		       unsigned class, size_t align, bool *zero);
+
 /* An arena for a call without a thread cache. */
 struct np_arena *np_node_any_arena(const struct np_node *node, unsigned cpu);
 

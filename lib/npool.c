@@ -32,47 +32,40 @@ static __attribute__((noinline)) void *malloc_slow(size_t size)
 					   .home = NP_ANY_HOME });
 }
 
-/* Pops a piece from the magazine, whose class serves size bytes. */
-static inline void *take(size_t size, const struct np_cache *c,
-			 struct np_mag *mag)
+/* The loaded magazine is empty, or the class has none. Apart, so that the other
+ * case needs no stack frame. */
+static __attribute__((noinline)) void *malloc_second(size_t size)
 {
-	uint32_t n;
-
-	if (np_unlikely(__builtin_sub_overflow(mag->n, 1u, &n) ||
-			np_cache_moved(c)))
-		return malloc_slow(size);
-	np_count_one(&mag->count->allocs);
-	mag->n = n;
-	return mag->slot[n];
-}
-
-/* Apart, so that the small one needs no stack frame. */
-static __attribute__((noinline)) void *malloc_large(size_t size)
-{
-	unsigned class = np_class_of_large(&np_pool.classes, size);
+	unsigned class = np_class_of(&np_pool.classes, size);
 	struct np_cache *c = np_self;
-	void *p = NULL;
+	void *p = np_cache_moved(c) ? NULL : np_cache_pop(c, class);
 
-	if (class >= c->first_large && !np_cache_moved(c))
-		p = np_cache_pop_large(c, class);
-	return p ? p : take(size, c, c->loaded[class]);
+	return p ? p : malloc_slow(size);
 }
 
 void *npool_malloc(size_t size)
 {
 	struct np_cache *c = np_self;
+	struct np_mag *mag;
+	uint32_t n;
 
 	if (np_unlikely(size > NP_LOOKUP_MAX))
-		return malloc_large(size);
-	return take(size, c, c->by_size[(size + 15) / 16]);
+		return malloc_second(size);
+	mag = c->by_size[(size + 15) / 16];
+	if (np_unlikely(__builtin_sub_overflow(mag->n, 1u, &n) ||
+			np_cache_moved(c)))
+		return malloc_second(size);
+	np_count_one(&mag->count->allocs);
+	mag->n = n;
+	return mag->slot[n];
 }
 
-/* The loaded magazine is full, or that of a class that has none. */
-static __attribute__((noinline)) void free_large(void *p, unsigned class)
+/* The loaded magazine is full, or the class has none. */
+static __attribute__((noinline)) void free_second(void *p, unsigned class)
 {
 	struct np_cache *c = np_self;
 
-	if (np_cache_moved(c) || !np_cache_push_large(c, p, class))
+	if (np_cache_moved(c) || !np_cache_push(c, p, class))
 		np_piece_free(p);
 }
 
@@ -112,7 +105,7 @@ static inline bool push_elsewhere(const struct np_region *r, void *p)
 		return np_cache_push_outgoing(c, p, class, np_tag_home(tag));
 	mag = c->loaded[class];
 	if (mag->n == mag->cap)
-		return np_cache_push_large(c, p, class);
+		return np_cache_push(c, p, class);
 	push(mag, p);
 	return true;
 }
@@ -138,7 +131,7 @@ void npool_free(void *p)
 	class = np_region_entry(r, p) & NP_PAGE_CLASS;
 	mag = c->loaded[class];
 	if (np_unlikely(mag->n == mag->cap || np_cache_moved(c))) {
-		free_large(p, class);
+		free_second(p, class);
 		return;
 	}
 	push(mag, p);
@@ -370,14 +363,18 @@ void *npool_alloc(npool_t *pool, size_t size, unsigned flags)
 	unsigned class;
 	void *p;
 
-	if (!c || (flags & ~NPOOL_ZERO) || size > NP_SMALL_MAX)
+	if (!c || (flags & ~NPOOL_ZERO) || (flags && size > NP_SMALL_MAX))
 		return alloc_slow(pool, size, flags);
 	class = np_class_of(&pool->classes, size ? size : 1);
 	mag = c->loaded[class];
-	if (!mag->n)
-		return alloc_slow(pool, size, flags);
-	np_count_one(&mag->count->allocs);
-	p = mag->slot[--mag->n];
+	if (mag->n) {
+		np_count_one(&mag->count->allocs);
+		p = mag->slot[--mag->n];
+	} else {
+		p = np_cache_pop(c, class);
+		if (!p)
+			return alloc_slow(pool, size, flags);
+	}
 	return flags ? memset(p, 0, size) : p;
 }
 

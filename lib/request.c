@@ -25,6 +25,7 @@ struct need {
 /* Who serves it. */
 struct source {
 	struct np_cache *cache;	 /* the caller's; NULL: it has none */
+	struct np_node *node;	 /* the arena's; NULL: not known yet */
 	struct np_arena *arena;
 	bool uses_cache;
 };
@@ -78,15 +79,19 @@ size_t np_request_good_size(const struct np_pool *pool, size_t size)
 
 /* --- who serves it ----------------------------------------------------- */
 
-static struct np_arena *any_arena(struct np_pool *pool, int home)
+/* Any arena, of this home if one is meant. */
+static void find_arena(struct np_pool *pool, int home, struct source *s)
 {
 	unsigned cpu = np_os_cpu();
 
+	s->node = NULL;
+	s->arena = &pool->first;
 	if (np_pool_stage(pool) != NP_AWAKE)
-		return &pool->first;
+		return;
 	if (home == NP_ANY_HOME)
 		home = np_thread_home(&pool->nodes);
-	return np_node_any_arena(&pool->nodes.node[home], cpu);
+	s->node = &pool->nodes.node[home];
+	s->arena = np_node_any_arena(s->node, cpu);
 }
 
 static struct source find_source(const struct np_request *r)
@@ -96,7 +101,12 @@ static struct source find_source(const struct np_request *r)
 		(r->home == NP_ANY_HOME || r->home == s.cache->home);
 
 	s.uses_cache = is_near && !r->nocache;
-	s.arena = is_near ? s.cache->arena : any_arena(r->pool, r->home);
+	if (is_near) {
+		s.node = s.cache->node;
+		s.arena = s.cache->arena;
+	} else {
+		find_arena(r->pool, r->home, &s);
+	}
 	return s;
 }
 
@@ -111,13 +121,14 @@ static void count_taken(struct np_pool *pool, struct np_cache *c,
 
 /* --- one piece --------------------------------------------------------- */
 
-static void *from_arena(struct np_arena *a, struct need *n)
+static void *from_arena(const struct source *s, struct need *n)
 {
 	void *p;
 
 	if (n->align)
-		return np_arena_take_run(a, n->class, n->align, &n->zero);
-	return np_arena_take(a, n->class, 1, &p) == 1 ? p : NULL;
+		return np_node_take_run(s->node, s->arena, n->class,
+					n->align, &n->zero);
+	return np_node_take(s->node, s->arena, n->class, 1, &p) ? p : NULL;
 }
 
 static void *from_source(const struct np_request *r, struct need *n,
@@ -132,10 +143,10 @@ static void *from_source(const struct np_request *r, struct need *n,
 	else if (s->uses_cache && !n->align)
 		return np_cache_take(s->cache, n->class);
 	else if (s->uses_cache && n->align == 1 &&
-		 (p = np_cache_pop_large(s->cache, n->class)))
+		 (p = np_cache_pop(s->cache, n->class)))
 		return p;
 	else
-		p = from_arena(s->arena, n);
+		p = from_arena(s, n);
 	if (p)
 		count_taken(r->pool, s->cache, n->class, 1);
 	return p;
@@ -230,7 +241,7 @@ static size_t take_many(const struct np_request *r, unsigned class,
 {
 	struct source s = find_source(r);
 	unsigned most = n < UINT16_MAX ? (unsigned)n : UINT16_MAX;
-	unsigned got = np_arena_take(s.arena, class, most, pieces);
+	unsigned got = np_node_take(s.node, s.arena, class, most, pieces);
 
 	if (got)
 		count_taken(r->pool, s.cache, class, got);

@@ -135,7 +135,7 @@ struct np_block {
 	uint32_t tid;
 	uint32_t home;
 	uint32_t arena;
-	np_count_t misses;	/* the loaded magazine was empty */
+	np_count_t misses;	/* no magazine had one */
 	np_count_t depot_gets, depot_puts; /* magazines exchanged */
 	np_count_t fills, flushes;	   /* visits to an arena */
 	np_count_t in_bytes, out_bytes;	   /* moved into and out of the cache

@@ -32,8 +32,7 @@ static void tick_depot(struct np_pool *pool, struct np_depot *d)
 {
 	np_pool_empty_inbox(pool, d);
 	for (unsigned class = 1; class < d->nclasses; class++)
-		np_mags_to_arenas(np_depot_tick(d, class,
-						pool->classes.row[class].size));
+		np_mags_to_arenas(np_depot_tick(d, class));
 }
 
 static void tick_arena(struct np_arena *arena, void *bytes)

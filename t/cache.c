@@ -103,10 +103,10 @@ static bool cache_valid(const struct np_cache *c)
 		    !mag_valid(c->second[k], k, c->home))
 			return false;
 		loaded += c->loaded[k]->cap * size;
-		shared += (k < c->first_large ? c->second[k]->cap
-					      : c->second[k]->n) * size;
+		shared += c->second[k]->n * size;
 	}
-	return sizes_lead(c) && loaded == c->loaded_bytes && loaded <= NP_LOADED_BYTES &&
+	return sizes_lead(c) && loaded == c->loaded_bytes &&
+	       loaded <= NP_LOADED_BYTES &&
 	       shared == c->shared_bytes && shared <= np_cache_most(c) &&
 	       !(c->busy & 1) && !c->claimed;
 }
@@ -158,9 +158,8 @@ static void test_growth(size_t size)
 	clean_up();
 	npool_free(npool_malloc(size));
 	first = np_self->loaded[class]->cap;
-	ok(first >= 1 && first <= NP_MAG_FIRST &&
-	   first * size <= NP_KIB + size,
-	   "%zu bytes: a first magazine is for %u pieces", size, first);
+	is_uint(first, NP_MAG_FIRST, "%zu bytes: a first magazine is for %u",
+		size, NP_MAG_FIRST);
 	for (int i = 0; i < 50; i++) {
 		take(3000, size);
 		give(3000);
@@ -170,62 +169,94 @@ static void test_growth(size_t size)
 	ok(my_caches_valid(), "and the cache is valid");
 }
 
-static void test_budget(void)
+/* Of a class that has no loaded one. */
+static void test_growth_of_second(size_t size)
 {
+	unsigned class = class_of(size);
+	size_t most = np_cache_most(np_self) / 8 / size;
+
+	clean_up();
+	npool_free(npool_malloc(size));
+	is_uint(np_self->loaded[class]->cap, 0, "%zu bytes: not private", size);
+	is_uint(np_self->second[class]->cap,
+		NP_LOADED_BYTES / size < 8 ? NP_LOADED_BYTES / size : 8,
+		"a first magazine is small");
+	for (int i = 0; i < 50; i++) {
+		take(500, size);
+		give(500);
+	}
+	is_uint(np_self->second[class]->cap, most < 64 ? most : 64,
+		"with use it grows to its bound");
+	ok(my_caches_valid(), "and the cache is valid");
+}
+
+/* Of so many sizes none has a loaded magazine; of few, each. */
+static void test_crowd(void)
+{
+	struct npool_figures before;
+
 	clean_up();
 	for (int round = 0; round < 10; round++)
-		for (size_t size = 16; size <= NP_SMALL_MAX;
-		     size += size / 2) {
-			take(600, size);
-			give(600);
+		for (size_t size = 16; size <= NP_PRIVATE_MAX; size += 96) {
+			take(8, size);
+			give(8);
 		}
-	ok(np_self->loaded_bytes > NP_LOADED_BYTES / 2 && my_caches_valid(),
-	   "all loaded magazines together hold what they may (%zu)",
-	   np_self->loaded_bytes);
+	ok(np_self->crowded && !np_self->loaded_bytes && my_caches_valid(),
+	   "more classes than the private part can hold: none is loaded");
+	before = figures();
+	for (size_t size = 16; size <= NP_PRIVATE_MAX; size += 96) {
+		take(8, size);
+		give(8);
+	}
+	is_uint(figures().allocs - figures().hits, before.allocs - before.hits,
+		"all are served from the shared part");
+	for (int i = 0; i < 1100; i++) {
+		take(2000, 64);
+		give(2000);
+	}
+	ok(!np_self->crowded && np_self->loaded[class_of(64)]->cap &&
+	   my_caches_valid(), "when one is left, it is loaded again");
+}
+
+/* Each class's magazines grow while it is alone. */
+static void test_loaded_from_depot(void)
+{
 	clean_up();
-	/* Each class's magazines grow while it is alone. */
-	for (size_t size = 16; size <= NP_SMALL_MAX; size *= 2) {
+	for (size_t size = 16; size < NP_PRIVATE_MAX; size *= 2) {
 		for (int i = 0; i < 20; i++) {
 			take(4000, size);
 			give(4000);
 		}
 		npool_flush_thread();
 	}
-	for (size_t size = 16; size <= NP_SMALL_MAX; size *= 2)
+	for (size_t size = 16; size < NP_PRIVATE_MAX; size *= 2)
 		npool_free(npool_malloc(size));
-	ok(my_caches_valid(), "also if they come full from the depot (%zu)",
+	ok(np_self->loaded_bytes && my_caches_valid(),
+	   "the private part keeps to its bound if they come full (%zu)",
 	   np_self->loaded_bytes);
 }
 
-/* One class was in use for long, then others are: it makes room. */
+/* One class was in use for long, then another is: it makes room. */
 static void test_room_is_handed_on(void)
 {
 	unsigned old = class_of(64), new = class_of(512);
-	bool at_bound;
 
 	clean_up();
 	for (int i = 0; i < 50; i++) {
 		take(3000, 64);
 		give(3000);
 	}
-	for (int i = 0; i < 3; i++) {
-		take(100, 8192);
-		give(100);
-	}
-	at_bound = np_self->loaded_bytes > NP_LOADED_BYTES * 3 / 4;
-	ok(at_bound && np_self->loaded[old]->cap > NP_MAG_FIRST,
-	   "two classes share the room of the loaded magazines");
+	is_uint(np_self->loaded[old]->cap, most_of(old),
+		"a class has all the room that it can use");
 	/* The visits go on until what was refilled once is forgotten. */
 	for (int i = 0; i < 300; i++) {
 		take(1000, 512);
 		give(1000);
 	}
 	is_uint(np_self->loaded[new]->cap, most_of(new),
-		"a third that is used much gets it");
-	ok(np_self->loaded[old]->cap < most_of(old) ||
-	   np_self->loaded[class_of(8192)]->cap < most_of(class_of(8192)),
-	   "from those that are not");
-	ok(my_caches_valid(), "the cache is valid");
+		"another that is used much gets it");
+	ok(np_self->loaded[old]->cap < most_of(old) && my_caches_valid(),
+	   "from the one that is not");
 }
 
 /* Both parts of a cache that may hold next to nothing. */
@@ -304,18 +335,34 @@ static void test_large(void)
 	before = figures();
 	npool_free(npool_malloc(4 * NP_MIB + 1));
 	is_uint(figures().hits, before.hits, "larger ones are not");
-	take(100, NP_MIB);
-	give(100);
-	ok(np_self->shared_bytes == np_cache_most(np_self) &&
-	   my_caches_valid(), "of 100 MiB, 4 MiB are kept");
-	take(100, 40000);
-	give(100);
-	ok(np_self->second[class_of(NP_MIB)]->n < 4 && my_caches_valid(),
-	   "other sizes push them out");
+	for (size_t size = 40000; size < NP_MIB; size += size / 8) {
+		take(100, size);
+		give(100);
+	}
+	ok(np_self->shared_bytes > np_cache_most(np_self) / 2 &&
+	   my_caches_valid(), "of many sizes 4 MiB are kept at most (%zu)",
+	   np_self->shared_bytes);
+	before = figures();
+	ok(before.cached > 100 * NP_MIB, "the depot has the rest");
+	for (int round = 0; round < 2; round++)
+		for (size_t size = 40000; size < NP_MIB; size += size / 8) {
+			take(100, size);
+			give(100);
+		}
+	ok(figures().reserved <= before.reserved + figures().chunk_size,
+	   "from which requests are served");
+	before = figures();
+	/* Of another size: what the depot holds goes back first. */
+	take(20, 3 * NP_MIB);
+	is_uint(figures().reserved, before.reserved,
+		"no chunk is mapped while the depot holds runs");
+	ok(figures().cached < before.cached / 2, "but these go back");
+	give(20);
+	npool_free(npool_malloc(40000));
 	before = figures();
 	for (int i = 0; i < 30; i++)
 		npool_free(npool_malloc(40000));
-	is_uint(figures().hits - before.hits, 30, "and are hits then");
+	is_uint(figures().hits - before.hits, 30, "a pair is a hit then");
 	clean_up();
 	is_uint(figures().cached, 0, "trimmed there is nothing");
 }
@@ -323,28 +370,31 @@ static void test_large(void)
 /* The inline ways of large pieces. */
 static void test_large_inline(void)
 {
-	unsigned class = class_of(100000), small = class_of(100);
+	unsigned class = class_of(40000), small = class_of(100);
 	struct np_cache *c;
 	uint64_t frees;
 	void *p, *q;
 
 	clean_up();
-	p = npool_malloc(100000);
-	q = npool_malloc(100000);
+	p = npool_malloc(40000);
+	q = npool_malloc(40000);
 	c = np_self;
-	ok(!np_cache_push_large(c, p, class),
+	ok(!np_cache_push(c, p, class),
 	   "a class that has no magazine yet takes no piece that way");
 	npool_free(p);
+	ok(!np_cache_push(c, q, class), "nor one that has a full one");
+	is_ptr(np_cache_pop(c, class), p, "what is in it comes out");
 	frees = np_count_get(&c->count->class[class].frees);
-	ok(np_cache_push_large(c, q, class), "one that has takes it");
+	ok(np_cache_push(c, q, class), "then there is room");
 	is_uint(np_count_get(&c->count->class[class].frees), frees + 1,
 		"which counts");
 	ok(my_caches_valid(), "the cache is valid");
-	is_ptr(np_cache_pop_large(c, class), q, "it comes out again");
-	is_ptr(np_cache_pop_large(c, class), p, "and what was there before");
-	ok(!np_cache_pop_large(c, class), "then nothing");
-	ok(!np_cache_pop_large(c, small) && !np_cache_push_large(c, p, small),
-	   "a small class does not go that way");
+	is_ptr(np_cache_pop(c, class), q, "it comes out again");
+	ok(!np_cache_pop(c, class), "then nothing");
+	npool_free(npool_malloc(100));
+	ok(c->loaded[small]->n && !np_cache_pop(c, small) &&
+	   !np_cache_push(c, p, small),
+	   "a class with a loaded magazine does not go that way");
 	npool_free(p);
 	npool_free(q);
 	is_uint(np_cache_size_of(c, class), row(class)->size,
@@ -391,7 +441,7 @@ static void test_claim(void)
 	ok(np_cache_claim(c, false), "it is claimed");
 	ok(!np_cache_enter(c) && !(c->busy & 1),
 	   "its owner is not let in, and not busy");
-	ok(!np_cache_pop_large(c, large), "nor gets a large piece from it");
+	ok(!np_cache_pop(c, large), "nor gets a large piece from it");
 	np_os_barrier();
 	ok(np_cache_steal(c, &loot), "there was something in it");
 	np_unlock(&np_claim_lock);
@@ -772,7 +822,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(117);
+	plan(130);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_producer();
@@ -781,9 +831,12 @@ int main(int argc, char **argv)
 	test_growth(16);
 	test_growth(64);
 	test_growth(1000);
-	test_growth(8192);
-	test_growth(NP_SMALL_MAX);
-	test_budget();
+	test_growth(2048);
+	test_growth(NP_PRIVATE_MAX);
+	test_growth_of_second(8192);
+	test_growth_of_second(64 * NP_KIB);
+	test_crowd();
+	test_loaded_from_depot();
 	test_room_is_handed_on();
 	test_small_shared_part();
 	test_depot();

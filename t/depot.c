@@ -22,13 +22,23 @@
 
 #define HOME 1
 #define CLASS 3
-#define SIZE 1000
+#define SIZE ((size_t)classes.row[CLASS].size)
 
 static struct np_topology topology;
 static struct np_classes classes;
 static struct np_segment segment;
 static struct np_segment_node *node;
 static struct np_depot *depot;
+
+/* The table, as if it had only so many rows, or more. */
+static const struct np_classes *rows(unsigned n)
+{
+	static struct np_classes t;
+
+	t = classes;
+	t.n = (uint16_t)n;
+	return &t;
+}
 
 static struct np_mag *magazine(uint32_t n)
 {
@@ -72,26 +82,26 @@ static void test_exchange(void)
 	struct np_mag *a = magazine(64), *b = magazine(10), *mine, *other;
 
 	mine = magazine(0);
-	ok(!np_depot_get(depot, CLASS, SIZE, mine),
+	ok(!np_depot_get(depot, CLASS, mine),
 	   "an empty shelf gives nothing");
-	ok(np_depot_put(depot, CLASS, SIZE, a, &other) && !other,
+	ok(np_depot_put(depot, CLASS, a, &other) && !other,
 	   "and takes a magazine; it did not keep the empty one");
 	is_uint(counted(), 64 * SIZE, "its bytes count");
-	ok(np_depot_put(depot, CLASS, SIZE, b, &other) && !other,
+	ok(np_depot_put(depot, CLASS, b, &other) && !other,
 	   "it takes another, that is not full");
 	is_uint(counted(), 74 * SIZE, "its bytes count too");
-	is_ptr(np_depot_get(depot, CLASS + 1, SIZE, mine), NULL,
+	is_ptr(np_depot_get(depot, CLASS + 1, mine), NULL,
 	       "the shelf beside it has nothing");
-	is_ptr(np_depot_get(depot, CLASS, SIZE, mine), b,
+	is_ptr(np_depot_get(depot, CLASS, mine), b,
 	       "the last one comes out first");
-	is_ptr(np_depot_get(depot, CLASS, SIZE, NULL), a,
+	is_ptr(np_depot_get(depot, CLASS, NULL), a,
 	       "then the other, also for nothing");
 	ok(a->n == 64 && b->n == 10 && a->slot[63] == (void *)64,
 	   "with their pieces");
 	is_uint(counted(), 0, "nothing counts any more");
-	ok(np_depot_put(depot, CLASS, SIZE, a, &other) && other == mine,
+	ok(np_depot_put(depot, CLASS, a, &other) && other == mine,
 	   "an empty one that was left is handed out in exchange");
-	ok(np_depot_put(depot, CLASS, SIZE, b, &other) && !other,
+	ok(np_depot_put(depot, CLASS, b, &other) && !other,
 	   "once");
 	np_mag_destroy(mine);
 	is_uint(length(mine = np_depot_drain(depot, CLASS)), 2,
@@ -100,27 +110,40 @@ static void test_exchange(void)
 	destroy_all(mine);
 }
 
-static void test_shelf_bound(void)
+/* Magazines of 64 that a shelf takes; the one too many is handed in again. */
+static unsigned shelf_takes(unsigned class, unsigned most, struct np_mag **m)
 {
-	struct np_mag *m, *empty;
-	unsigned n = 0, fit = NP_DEPOT_BYTES / (64 * SIZE);
+	struct np_mag *empty;
+	unsigned n = 0;
 
-	while (m = magazine(64), n < 1000 &&
-	       np_depot_put(depot, CLASS, SIZE, m, &empty))
+	while (*m = magazine(64), n < most &&
+	       np_depot_put(depot, class, *m, &empty))
 		n++;
-	is_uint(n, fit, "a shelf holds NP_DEPOT_BYTES");
+	return n;
+}
+
+static void test_shelf_bounds(void)
+{
+	unsigned large = np_class_of(&classes, 4000), run;
+	size_t size = classes.row[large].size;
+	struct np_mag *m, *empty;
+
+	is_uint(shelf_takes(CLASS, 10000, &m), NP_DEPOT_PIECES / 64,
+		"a shelf holds NP_DEPOT_PIECES");
 	ok(m->n == 64, "what it refuses it leaves alone");
-	is_uint(counted(), (uint64_t)fit * 64 * SIZE, "nor does it count");
-	ok(np_depot_put(depot, CLASS + 1, SIZE, m, &empty),
+	is_uint(counted(), NP_DEPOT_PIECES * SIZE, "nor does it count");
+	ok(np_depot_put(depot, CLASS + 1, m, &empty),
 	   "the shelf beside it has room");
 	destroy_all(np_depot_drain(depot, CLASS + 1));
 	destroy_all(np_depot_drain(depot, CLASS));
-	ok(np_depot_put(depot, CLASS, NP_DEPOT_BYTES, magazine(64), &empty),
-	   "one magazine finds room however large its pieces are");
-	m = magazine(1);
-	ok(!np_depot_put(depot, CLASS, 16, m, &empty), "no second one then");
+	is_uint(shelf_takes(large, 10000, &m), NP_DEPOT_BYTES / (64 * size),
+		"or NP_DEPOT_BYTES, if that is less");
 	np_mag_destroy(m);
-	destroy_all(np_depot_drain(depot, CLASS));
+	destroy_all(np_depot_drain(depot, large));
+	run = np_class_of(&classes, 64 * NP_KIB);
+	is_uint(shelf_takes(run, 1000, &m), 1000, "of runs it holds any");
+	np_mag_destroy(m);
+	destroy_all(np_depot_drain(depot, run));
 	is_uint(counted(), 0, "drained, nothing counts");
 }
 
@@ -131,9 +154,9 @@ static void test_empties_freed(void)
 
 	for (int round = 0; round < 2000; round++) {
 		for (int i = 0; i < 5; i++)
-			np_depot_put(depot, CLASS, SIZE, magazine(1), &empty);
+			np_depot_put(depot, CLASS, magazine(1), &empty);
 		for (int i = 0; i < 5; i++)
-			np_mag_destroy(np_depot_get(depot, CLASS, SIZE,
+			np_mag_destroy(np_depot_get(depot, CLASS,
 						    magazine(0)));
 		destroy_all(np_depot_drain(depot, CLASS));
 		if (round == 10)
@@ -149,20 +172,20 @@ static void put(uint32_t n)
 {
 	struct np_mag *empty;
 
-	if (!np_depot_put(depot, CLASS, SIZE, magazine(n), &empty))
+	if (!np_depot_put(depot, CLASS, magazine(n), &empty))
 		bail_out("the shelf is full");
 	np_mag_destroy(empty);
 }
 
 static struct np_mag *get(void)
 {
-	return np_depot_get(depot, CLASS, SIZE, NULL);
+	return np_depot_get(depot, CLASS, NULL);
 }
 
 /* How many magazines a tick takes. */
 static unsigned tick(void)
 {
-	struct np_mag *old = np_depot_tick(depot, CLASS, SIZE);
+	struct np_mag *old = np_depot_tick(depot, CLASS);
 	unsigned n = length(old);
 
 	destroy_all(old);
@@ -216,16 +239,16 @@ static void test_tick_empties(void)
 
 	put(1);
 	put(1);
-	np_mag_destroy(np_depot_get(depot, CLASS, SIZE, magazine(0)));
+	np_mag_destroy(np_depot_get(depot, CLASS, magazine(0)));
 	tick();
-	ok(np_depot_put(depot, CLASS, SIZE, full = magazine(1), &empty) &&
+	ok(np_depot_put(depot, CLASS, full = magazine(1), &empty) &&
 	   empty, "a tick that leaves full magazines leaves empty ones");
-	is_ptr(np_depot_get(depot, CLASS, SIZE, empty), full,
+	is_ptr(np_depot_get(depot, CLASS, empty), full,
 	       "which are exchanged");
 	np_mag_destroy(full);
 	tick();
 	is_uint(tick(), 0, "when all full ones have gone");
-	ok(np_depot_put(depot, CLASS, SIZE, magazine(1), &empty) && !empty,
+	ok(np_depot_put(depot, CLASS, magazine(1), &empty) && !empty,
 	   "the empty ones have too");
 	destroy_all(np_depot_drain(depot, CLASS));
 }
@@ -262,12 +285,12 @@ static void test_inbox_bytes(void)
 	struct np_mag *m;
 
 	while (m = magazine(1), n < 1000 &&
-	       np_depot_send(depot, m, NP_DEPOT_BYTES / 4))
+	       np_depot_send(depot, m, NP_INBOX_BYTES / 4))
 		n++;
-	is_uint(n, 4, "an inbox holds NP_DEPOT_BYTES");
+	is_uint(n, 4, "an inbox holds NP_INBOX_BYTES");
 	np_mag_destroy(m);
 	destroy_all(np_depot_receive(depot));
-	np_depot_received(depot, NP_DEPOT_BYTES);
+	np_depot_received(depot, NP_INBOX_BYTES);
 	is_uint(counted(), 0, "received, nothing counts");
 }
 
@@ -292,7 +315,7 @@ static void *exchange(void *arg)
 			m = magazine(0);
 			m->slot[m->n++] = (void *)(uintptr_t)(held & -held);
 			if (by_mail ? np_depot_send(depot, m, SIZE)
-				    : np_depot_put(depot, CLASS, SIZE, m,
+				    : np_depot_put(depot, CLASS, m,
 						   &empty))
 				held &= held - 1;
 			else
@@ -301,7 +324,7 @@ static void *exchange(void *arg)
 			continue;
 		}
 		m = by_mail ? np_depot_receive(depot)
-			    : np_depot_get(depot, CLASS, SIZE, NULL);
+			    : np_depot_get(depot, CLASS, NULL);
 		if (by_mail)
 			np_depot_received(depot, length(m) * SIZE);
 		else if (m)
@@ -353,19 +376,19 @@ static void test_create(void)
 	faultos_begin();
 	faultos_fail(1, ENOMEM);
 	errno = 0;
-	d = np_depot_create(HOME, 4000, node);
+	d = np_depot_create(HOME, rows(250), node);
 	ok(!d && errno == ENOMEM, "no memory: NULL and ENOMEM");
 	faultos_fail(0, 0);
-	d = np_depot_create(HOME, 256, node);
+	d = np_depot_create(HOME, rows(250), node);
 	for (unsigned c = 0; c < d->nclasses; c++)
 		clean = clean && (uintptr_t)&d->shelf[c] % NP_LINE == 0 &&
 			!d->shelf[c].full && !d->shelf[c].bytes;
-	ok(d->nclasses == 256 && clean,
+	ok(d->nclasses == 251 && clean,
 	   "else empty shelves, each on cache lines of its own");
 	faultos_end();
 	np_depot_lock_all(d);
 	np_depot_unlock_all(d);
-	ok(!np_depot_get(d, 255, SIZE, NULL), "all its locks come free again");
+	ok(!np_depot_get(d, 250, NULL), "all its locks come free again");
 	np_depot_destroy(d);
 }
 
@@ -376,9 +399,9 @@ static void fill(struct np_depot *d)
 	struct np_mag *empty;
 
 	for (unsigned class = 1; class < d->nclasses; class++) {
-		np_depot_put(d, class, SIZE, magazine(5), &empty);
-		np_depot_put(d, class, SIZE, magazine(5), &empty);
-		np_mag_destroy(np_depot_get(d, class, SIZE, magazine(0)));
+		np_depot_put(d, class, magazine(5), &empty);
+		np_depot_put(d, class, magazine(5), &empty);
+		np_mag_destroy(np_depot_get(d, class, magazine(0)));
 	}
 	np_depot_send(d, magazine(7), 7 * SIZE);
 	np_depot_send(d, magazine(2), 2 * SIZE);
@@ -386,17 +409,20 @@ static void fill(struct np_depot *d)
 
 static void test_forget(void)
 {
-	struct np_depot *d = np_depot_create(HOME, 8, node);
+	struct np_depot *d = np_depot_create(HOME, rows(7), node);
+	size_t bytes = 9 * SIZE; /* in the inbox */
 
 	fill(d);
-	is_uint(counted(), 7 * 5 * SIZE + 9 * SIZE,
+	for (unsigned class = 1; class <= 7; class++)
+		bytes += (size_t)5 * classes.row[class].size;
+	is_uint(counted(), bytes,
 		"seven shelves and an inbox hold something");
 	np_depot_forget(d);
 	is_uint(counted(), 0, "a depot that forgets holds nothing");
-	ok(!np_depot_receive(d) && !np_depot_get(d, 7, SIZE, NULL),
+	ok(!np_depot_receive(d) && !np_depot_get(d, 7, NULL),
 	   "and gives nothing");
 	fill(d);
-	is_uint(counted(), 7 * 5 * SIZE + 9 * SIZE, "it can be filled again");
+	is_uint(counted(), bytes, "it can be filled again");
 	np_depot_destroy(d);
 	is_uint(counted(), 0, "one that ends holds nothing either");
 }
@@ -406,7 +432,7 @@ static void test_ends(void)
 	size_t before = 0;
 
 	for (int round = 0; round < 1000; round++) {
-		struct np_depot *d = np_depot_create(HOME, 100, node);
+		struct np_depot *d = np_depot_create(HOME, rows(99), node);
 
 		fill(d);
 		np_depot_destroy(d);
@@ -433,11 +459,11 @@ int main(void)
 	    np_segment_create(&segment, "", &shown))
 		bail_out("nothing to start with");
 	node = np_segment_node(&segment, HOME);
-	depot = np_depot_create(HOME, classes.n + 1u, node);
+	depot = np_depot_create(HOME, &classes, node);
 	if (!depot)
 		bail_out("no depot");
 	test_exchange();
-	test_shelf_bound();
+	test_shelf_bounds();
 	test_empties_freed();
 	test_tick();
 	test_tick_bytes();

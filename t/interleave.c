@@ -199,11 +199,11 @@ static void take(unsigned class)
 	struct np_mag *mag = c->loaded[class];
 	void *p = NULL;
 
-	if (class >= c->first_large) {
-		p = np_cache_pop_large(c, class);
-	} else if (mag->n) {
+	if (mag->n) {
 		np_count_add(&c->count->class[class].allocs, 1);
 		p = mag->slot[--mag->n];
+	} else {
+		p = np_cache_pop(c, class);
 	}
 	hold(p ? p : np_cache_take(c, class));
 }
@@ -224,7 +224,7 @@ static void give(void)
 	} else if (mag->n < mag->cap) {
 		np_count_add(&c->count->class[class].frees, 1);
 		mag->slot[mag->n++] = p;
-	} else if (!np_cache_push_large(c, p, class)) {
+	} else if (!np_cache_push(c, p, class)) {
 		np_cache_give(c, p, class, r);
 	}
 }
@@ -311,8 +311,7 @@ static void check_cache(struct np_cache *c, void *unused)
 
 		bytes += find_in_mag(c->loaded[k]) + find_in_mag(second);
 		room += c->loaded[k]->cap * size_of(k);
-		shared += (k < c->first_large ? second->cap : second->n) *
-			  size_of(k);
+		shared += second->n * size_of(k);
 	}
 	for (unsigned i = 0; i < nodes.n; i++) {
 		size_t n = find_in_mag(c->outgoing[i].mag);
@@ -522,7 +521,7 @@ static void try_give_large(void)
 {
 	struct being *b = self();
 
-	if (np_cache_push_large(my_cache(), b->held[b->nheld - 1], large))
+	if (np_cache_push(my_cache(), b->held[b->nheld - 1], large))
 		b->nheld--;
 }
 
@@ -604,8 +603,7 @@ static void trim(void)
 static void tick_depot(void)
 {
 	for (int i = 0; i < 2; i++)
-		np_mags_to_arenas(np_depot_tick(nodes.node[0].depot, small,
-						size_of(small)));
+		np_mags_to_arenas(np_depot_tick(nodes.node[0].depot, small));
 }
 
 static void forget_pool(void)
