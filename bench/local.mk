@@ -24,10 +24,17 @@ EXTRA_PROGRAMS += %D%/chunk-bench
 %C%_chunk_bench_LDADD = lib/libnpool.la
 CLEANFILES += %D%/chunk-bench$(EXEEXT)
 
+# What a refill costs in a pool of 64 GiB.
+EXTRA_PROGRAMS += %D%/scale-bench
+%C%_scale_bench_SOURCES = %D%/scale-bench.c
+%C%_scale_bench_LDADD = lib/libnpool.la
+CLEANFILES += %D%/scale-bench$(EXEEXT)
+
 .PHONY: bench
 bench: %D%/harness$(EXEEXT) %D%/chunk-bench$(EXEEXT) \
-	lib/libnpool.la lib/libnpool-malloc.la
+	%D%/scale-bench$(EXEEXT) lib/libnpool.la lib/libnpool-malloc.la
 	$(AM_V_at)%D%/chunk-bench$(EXEEXT)
+	$(AM_V_at)%D%/scale-bench$(EXEEXT)
 	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/bench $(BENCH)
 
 EXTRA_DIST += \

@@ -26,6 +26,7 @@ void np_arena_init(struct np_arena *a, const struct np_classes *classes,
 	a->decay_ms = decay_ms;
 	a->count = &a->early;
 	np_chunklists_init(a->lists, classes->chunk_size);
+	np_chunklists_index(a->lists, np_owner_home(owner));
 	for (unsigned i = 0; i < NP_MAX_CLASSES; i++)
 		np_ring_init(&a->pools[i]);
 }
@@ -150,6 +151,8 @@ static struct np_region *region_with_room(struct np_arena *a)
 {
 	struct np_region *r = a->regions;
 
+	if (a->classes->chunk_size >= NP_SLOT_SIZE)
+		return NULL; /* one chunk a region: all are full */
 	while (r && r->used == r->nchunks)
 		r = r->next;
 	return r;
@@ -747,8 +750,10 @@ void np_arena_reset(struct np_arena *a)
 			np_chunk_reset(c);
 			np_chunklist_add(&a->lists[NP_QINIT], c);
 		}
-	for (struct np_chunk *c = a->lists[NP_QINIT].head; c; c = c->next)
+	for (struct np_chunk *c = a->lists[NP_QINIT].head; c; c = c->next) {
 		np_chunk_reset(c);
+		np_chunklist_settle(c);
+	}
 	np_unlock(&a->lock);
 }
 
@@ -844,6 +849,7 @@ void np_arena_settle(struct np_arena *a, const struct np_owner *owner)
 
 	np_lock(&a->lock);
 	a->owner = *owner;
+	np_chunklists_index(a->lists, np_owner_home(owner));
 	a->node = np_segment_node(owner->segment, np_owner_home(owner));
 	for (struct np_region *r = a->regions; r; r = r->next)
 		move_region(a, r);

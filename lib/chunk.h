@@ -97,6 +97,7 @@ struct np_chunk {
 				     `first`; or NP_NO_PAGE */
 	struct np_chunk *prev, *next; /* in list */
 	struct np_chunklist *list;
+	uint32_t place;		  /* in the list's index, if it has one */
 	uint8_t *sight;		  /* a class a page, for other processes;
 				     NULL: nobody is shown this chunk */
 	int sight_entry;	  /* of the segment, or -1 */
@@ -150,6 +151,12 @@ static inline unsigned np_chunk_usage(const struct np_chunk *chunk)
 	if (!chunk->free_bytes)
 		return 100;
 	return percent ? 100 - (unsigned)percent : 99;
+}
+
+/* 1 + log2 of the pages of the largest run that can be taken; 0: full. */
+static inline uint8_t np_chunk_best(const struct np_chunk *chunk)
+{
+	return (uint8_t)(chunk->classes->max_order + 1 - chunk->tree[1]);
 }
 
 static inline uint32_t np_chunk_npages(const struct np_chunk *chunk)

@@ -40,7 +40,39 @@ void np_chunklists_init(struct np_chunklist lists[NP_NLISTS],
 			.up = table[i].up < 0 ? NULL : &lists[table[i].up],
 			.down = table[i].down < 0 ? NULL
 						  : &lists[table[i].down],
+			.home = NP_NO_NODE,
 		};
+}
+
+void np_chunklists_index(struct np_chunklist lists[NP_NLISTS], np_home_t home)
+{
+	for (int i = 0; i < NP_NLISTS; i++)
+		lists[i].home = home;
+}
+
+/* A list that has grown long gets its index now. */
+static void enter_index(struct np_chunklist *list)
+{
+	if (list->index.size)
+		np_chunkindex_add(&list->index, list->head, list->n);
+	else if (list->n > NP_INDEX_FROM && list->home != NP_NO_NODE)
+		np_chunkindex_create(&list->index, list->head, list->n,
+				     list->home);
+}
+
+static void leave_index(struct np_chunklist *list, const struct np_chunk *c)
+{
+	if (!list->index.size)
+		return;
+	np_chunkindex_remove(&list->index, c);
+	if (!list->n)
+		np_chunkindex_destroy(&list->index);
+}
+
+static void update_index(struct np_chunk *c)
+{
+	if (c->list->index.size)
+		np_chunkindex_update(&c->list->index, c);
 }
 
 static void push_front(struct np_chunklist *list, struct np_chunk *c)
@@ -51,6 +83,8 @@ static void push_front(struct np_chunklist *list, struct np_chunk *c)
 	if (c->next)
 		c->next->prev = c;
 	list->head = c;
+	list->n++;
+	enter_index(list);
 }
 
 void np_chunklist_remove(struct np_chunk *c)
@@ -61,6 +95,8 @@ void np_chunklist_remove(struct np_chunk *c)
 		c->list->head = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
+	c->list->n--;
+	leave_index(c->list, c);
 	c->prev = c->next = NULL;
 	c->list = NULL;
 }
@@ -74,6 +110,20 @@ void np_chunklist_add(struct np_chunklist *list, struct np_chunk *c)
 	push_front(list, c);
 }
 
+/* The first chunk from c on that is worth a try. */
+static struct np_chunk *first_to_try(const struct np_chunklist *list,
+				     struct np_chunk *c,
+				     const struct np_run_request *run)
+{
+	unsigned order = np_log2_up(run->npages);
+
+	if (!c || !list->index.size)
+		return c;
+	if (order < run->align_order)
+		order = run->align_order;
+	return np_chunkindex_find(&list->index, c, order);
+}
+
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 				   struct np_run_request *run)
 {
@@ -81,10 +131,12 @@ struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 
 	if (run->piece > list->max_size)
 		return NULL;
-	for (c = list->head; c; c = c->next) {
+	for (c = first_to_try(list, list->head, run); c;
+	     c = first_to_try(list, c->next, run)) {
 		run->first = np_chunk_take_run(c, run->npages,
 					       run->align_order, run->entry,
 					       &run->nclean);
+		update_index(c);
 		if (run->first != NP_NO_PAGE)
 			break;
 	}
@@ -113,8 +165,10 @@ bool np_chunklist_settle(struct np_chunk *c)
 	struct np_chunklist *list = c->list;
 	int usage = (int)np_chunk_usage(c);
 
-	if (usage >= list->min_usage)
+	if (usage >= list->min_usage) {
+		update_index(c);
 		return true;
+	}
 	np_chunklist_remove(c);
 	while (list && usage < list->min_usage)
 		list = list->down;
@@ -126,15 +180,19 @@ bool np_chunklist_settle(struct np_chunk *c)
 static bool list_valid(const struct np_chunklist *list)
 {
 	const struct np_chunk *prev = NULL;
+	uint32_t n = 0;
 
-	for (const struct np_chunk *c = list->head; c; prev = c, c = c->next) {
+	for (const struct np_chunk *c = list->head; c;
+	     prev = c, c = c->next, n++) {
 		int usage = (int)np_chunk_usage(c);
 
 		if (c->list != list || c->prev != prev ||
 		    usage < list->min_usage || usage >= list->max_usage)
 			return false;
 	}
-	return true;
+	return n == list->n &&
+	       (!list->index.size ||
+		np_chunkindex_valid(&list->index, list->head));
 }
 
 bool np_chunklists_valid(const struct np_chunklist lists[NP_NLISTS])

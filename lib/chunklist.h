@@ -16,6 +16,9 @@
  * it is empty and its owner disposes of it. Chunks enter a list at its front
  * and are tried front to back.
  *
+ * A list of many chunks may have an index (chunkindex.h), which leads to the
+ * first that can serve a run, and to the same one as trying would.
+ *
  * Owner: the arena; everything is guarded by its lock.
  *
  * Source: PoolChunkList of Netty up to 4.1.51.
@@ -25,6 +28,7 @@
 
 #include "base.h"
 #include "chunk.h"
+#include "chunkindex.h"
 
 enum np_chunklist_name {
 	NP_QINIT,
@@ -42,11 +46,19 @@ struct np_chunklist {
 	struct np_chunklist *up;   /* NULL: none */
 	struct np_chunklist *down; /* NULL: out */
 	struct np_chunk *head;
+	uint32_t n;		   /* chunks */
+	np_home_t home;		   /* of the index's memory; NP_NO_NODE: this
+				      list has none */
+	struct np_chunkindex index;
 };
 
 /* Makes the six lists for chunks of chunk_size bytes. */
 void np_chunklists_init(struct np_chunklist lists[NP_NLISTS],
 			size_t chunk_size);
+
+/* From now on lists that become long have an index, in metadata of this home;
+ * it is freed when the list is empty. */
+void np_chunklists_index(struct np_chunklist lists[NP_NLISTS], np_home_t home);
 
 /* Adds a chunk that is in no list, here or in the list above that its usage
  * asks for. */
@@ -91,7 +103,7 @@ struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 struct np_chunk *np_chunklists_take(struct np_chunklist lists[NP_NLISTS],
 				    struct np_run_request *run);
 
-/* A run of the chunk was given back: moves it down if it is due.
+/* Runs of the chunk were given back: moves it down if it is due.
  * Returns false if it left the lists: it is empty. */
 bool np_chunklist_settle(struct np_chunk *chunk);
 

@@ -20,6 +20,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/lock.c %D%/lock.h \
 	%D%/chunk.c %D%/chunk.h \
 	%D%/subpage.c %D%/subpage.h \
+	%D%/chunkindex.c %D%/chunkindex.h \
 	%D%/chunklist.c %D%/chunklist.h \
 	%D%/limit.c %D%/limit.h \
 	%D%/owner.h \

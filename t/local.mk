@@ -19,6 +19,7 @@ unit_tests = \
 	%D%/lock.t \
 	%D%/chunk.t \
 	%D%/subpage.t \
+	%D%/chunkindex.t \
 	%D%/chunklist.t \
 	%D%/limit.t \
 	%D%/chunkmap.t \
