@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * Rows that are about threads: handoff and threads.
+ * Rows that are about threads: handoff, threads and first.
  */
 #include "harness.h"
 
@@ -108,6 +108,7 @@ static void handoff(const struct row *row, struct meter *m)
 /* ---- threads ---- */
 
 #define LIFE_PIECES 32u /* of a thread that is soon gone */
+#define FIRST_SIZE 64u
 #define MANY_SLOTS 200u /* of one of many threads */
 
 static void *short_life(void *arg)
@@ -138,6 +139,36 @@ static void short_threads(const struct row *row, struct meter *m)
 		pthread_join(thread, NULL);
 	}
 	meter_stop(m, row->count);
+}
+
+static void *first_piece(void *arg)
+{
+	struct meter *sum = arg, mine;
+	void *p;
+
+	meter_init(&mine, CLOCK_THREAD_CPUTIME_ID, 0);
+	meter_start(&mine);
+	p = face.alloc(FIRST_SIZE);
+	meter_stop(&mine, 1);
+	touch(p);
+	face.release(p);
+	sum->pairs++;
+	sum->cpu_ns += mine.cpu_ns;
+	sum->wall_ns += mine.wall_ns;
+	return NULL;
+}
+
+/* What a thread waits for its first piece, while the allocator gets to know
+ * it: one after another, as a server starts them again and again. */
+static void first_pieces(const struct row *row, struct meter *m)
+{
+	pthread_t thread;
+
+	for (unsigned i = 0; i < row->count; i++) {
+		if (pthread_create(&thread, NULL, first_piece, m))
+			fail("pthread_create", row->name);
+		pthread_join(thread, NULL);
+	}
 }
 
 static void one_of_many(const struct row *row, struct meter *m)
@@ -189,6 +220,11 @@ void rows_threads(void)
 	r->count = 1000;
 	r->once = r->quick = true;
 	strcpy(r->name, "threads 1000");
+	r = row_add("first", first_pieces);
+	r->unit = "thread";
+	r->count = 1000;
+	r->once = r->quick = true;
+	strcpy(r->name, "first");
 	r = row_add("threads", many_threads);
 	r->size = 16;
 	r->largest = 4 * KIB;

@@ -394,7 +394,7 @@ struct np_block *np_block_get(struct np_segment *s, unsigned home,
 	}
 	if (!b)
 		return NULL;
-	clear_block(s, b);
+	/* All zero: never used, or cleared when it was put back. */
 	b->tid = (uint32_t)gettid();
 	b->home = home;
 	b->arena = arena;

@@ -42,7 +42,8 @@ takes_samples() {
 
 test_rows() {
 	run "$tmp/rows" "$harness" --rows
-	for kind in pair batch mix handoff larson threads calloc realloc memory
+	for kind in pair batch mix handoff larson threads first calloc realloc \
+	    memory
 	do
 		cut -f2 "$tmp/rows" | grep -qx "$kind"
 		ok $? "there are rows of the kind $kind" "$tmp/rows"
@@ -237,7 +238,7 @@ test_driver_usage() {
 	is "$status" 1 'a file that is not there is an error'
 }
 
-plan 61
+plan 62
 test_rows
 test_harness_usage
 test_arithmetic
