@@ -75,6 +75,11 @@ static inline unsigned np_tag_slot(np_tag_t tag)
 	return tag >> 16;
 }
 
+/* For a variable that every process writes at its start: among data that the
+ * loader has written to already, not in a page of zeros that it alone touches.
+ * (A process that does little has few pages, and each takes a fault.) */
+#define NP_WRITTEN_AT_START __attribute__((section(".data")))
+
 /* Invariants run in debug builds only (configure --enable-debug). */
 #ifdef NP_DEBUG
 #define np_assert(x) \

@@ -18,6 +18,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/sizeclass.c %D%/sizeclass.h \
 	%D%/config.c %D%/config.h \
 	%D%/lock.c %D%/lock.h \
+	%D%/boot.c %D%/boot.h \
 	%D%/chunk.c %D%/chunk.h \
 	%D%/subpage.c %D%/subpage.h \
 	%D%/chunkindex.c %D%/chunkindex.h \
@@ -67,6 +68,7 @@ EXTRA_%C%_libnpool_la_DEPENDENCIES = %D%/libnpool.map
 %C%_libnpool_malloc_la_CFLAGS = $(AM_CFLAGS) $(NP_LIB_CFLAGS) $(NP_FACE_CFLAGS)
 %C%_libnpool_malloc_la_LIBADD = %D%/libnpool.la
 %C%_libnpool_malloc_la_LDFLAGS = $(AM_LDFLAGS) $(NP_LIB_LDFLAGS) \
+	$(NP_FACE_LDFLAGS) \
 	-shared -module -avoid-version \
 	-Wl,--version-script=$(srcdir)/%D%/malloc.map
 EXTRA_%C%_libnpool_malloc_la_DEPENDENCIES = %D%/malloc.map

@@ -7,6 +7,7 @@
  */
 #include "npool.h"
 #include "attr.h"
+#include "boot.h"
 #include "piece.h"
 #include "pool.h"
 #include "request.h"
@@ -155,7 +156,8 @@ void *npool_calloc(size_t n, size_t size)
 /* A piece of the pool that p is of. */
 static void *alloc_beside(const void *p, size_t size)
 {
-	struct np_pool *pool = np_pool_of(np_map_find(p));
+	const struct np_region *r = np_map_find(p);
+	struct np_pool *pool = r ? np_pool_of(r) : &np_pool; /* boot.h */
 
 	return pool == &np_pool ? npool_malloc(size)
 				: npool_alloc(pool, size, 0);
@@ -222,7 +224,7 @@ size_t npool_good_size(size_t size)
 
 int npool_owns(const void *p)
 {
-	return np_map_find(p) != NULL;
+	return np_map_find(p) != NULL || np_boot_owns(p);
 }
 
 int npool_node_of(const void *p)

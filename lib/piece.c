@@ -5,6 +5,7 @@
  */
 #include "piece.h"
 #include "arena.h"
+#include "boot.h"
 #include "os.h"
 #include "pool.h"
 #include "tick.h"
@@ -91,9 +92,15 @@ void np_piece_free(void *p)
 {
 	int saved = errno;
 	unsigned class;
-	struct np_region *r = find(p, &class);
-	struct np_pool *pool = np_pool_of(r);
+	struct np_region *r;
+	struct np_pool *pool;
 
+	if (np_unlikely(np_boot_owns(p))) {
+		np_boot_free(p);
+		return;
+	}
+	r = find(p, &class);
+	pool = np_pool_of(r);
 	if (class)
 		free_one(pool, r, p, class);
 	else
@@ -109,9 +116,15 @@ void np_piece_free(void *p)
 static unsigned add(void **batch, void *p, struct np_pool **of)
 {
 	unsigned class;
-	struct np_region *r = find(p, &class);
-	struct np_pool *pool = *of = np_pool_of(r);
+	struct np_region *r;
+	struct np_pool *pool;
 
+	if (np_unlikely(np_boot_owns(p))) {
+		np_boot_free(p);
+		return 0;
+	}
+	r = find(p, &class);
+	pool = *of = np_pool_of(r);
 	if (!class) {
 		free_huge(pool, r, p);
 		return 0;
@@ -147,6 +160,8 @@ size_t np_piece_usable(const void *p, const char *what)
 {
 	struct np_place place = np_place_of(p);
 
+	if (np_unlikely(np_boot_owns(p)))
+		return np_boot_size(p, what);
 	if (np_pool.check)
 		np_arena_check(p, what);
 	if (place.region && place.region->is_huge && !place.offset) {
@@ -175,7 +190,7 @@ bool np_piece_resize(void *p, size_t usable, size_t size, void **moved)
 {
 	struct np_region *r = np_map_find(p);
 
-	if (r->is_huge)
+	if (r && r->is_huge)
 		return resize_huge(r, size, moved);
 	*moved = p;
 	/* In place while it fits, and at least half of it is used. */

@@ -4,6 +4,7 @@
  * request: see request.h.
  */
 #include "request.h"
+#include "boot.h"
 #include "os.h"
 #include "pressure.h"
 #include "start.h"
@@ -220,8 +221,13 @@ void *np_request_serve(const struct np_request *r)
 	struct need n;
 	void *p;
 
-	if (np_pool_stage(r->pool) == NP_ASLEEP)
-		return errno = ENOMEM, NULL;
+	if (np_unlikely(np_pool_stage(r->pool) == NP_ASLEEP)) {
+		p = np_boot_alloc(r->size, r->align);
+		if (p)
+			return r->zero ? memset(p, 0, r->size) : p;
+		if (!np_start_early())
+			return errno = ENOMEM, NULL;
+	}
 	n = need_of(r);
 	p = from_source(r, &n, &s);
 	if (np_unlikely(!p))

@@ -5,10 +5,13 @@
  */
 #include "start.h"
 #include "background.h"
+#include "boot.h"
 #include "fork.h"
 #include "meta.h"
 #include "os.h"
 
+#include <errno.h>
+#include <stdlib.h> /* secure_getenv */
 #include <string.h>
 
 static int stage(void)
@@ -70,9 +73,10 @@ static void init_early(struct np_pool *pool)
 		      NP_ALL_POLICIES, pool->config.decay_ms);
 }
 
+/* errno is the caller's, here and below: malloc that succeeds leaves it. */
 bool np_start_early(void)
 {
-	bool started = false;
+	int saved = errno;
 
 	if (stage() != NP_ASLEEP)
 		return true;
@@ -80,15 +84,23 @@ bool np_start_early(void)
 	if (stage() == NP_ASLEEP && np_map_init() == 0) {
 		init_early(&np_pool);
 		np_pool_set_stage(&np_pool, NP_EARLY);
-		started = true;
 	}
 	np_unlock(&np_pool.lock);
-	/* As early as can be: handlers that are registered later run while
-	 * we do not hold our locks. */
-	if (started && np_fork_init() != 0)
+	errno = saved;
+	return stage() != NP_ASLEEP;
+}
+
+/* With the first call of all: handlers that are registered later run while we
+ * do not hold our locks. */
+static void handle_forks(void)
+{
+	static NP_WRITTEN_AT_START _Atomic bool done;
+
+	if (!atomic_load_explicit(&done, memory_order_relaxed) &&
+	    !atomic_exchange_explicit(&done, true, memory_order_relaxed) &&
+	    np_fork_init() != 0)
 		np_warn("no memory for fork handlers; a child of several "
 			"threads may hang");
-	return stage() != NP_ASLEEP;
 }
 
 /* --- the second step --------------------------------------------------- */
@@ -116,13 +128,15 @@ static _Atomic bool waking;
 
 bool np_start(void)
 {
-	int cancel;
+	int cancel, saved = errno;
 
 	if (np_likely(stage() == NP_AWAKE))
 		return true;
-	if (!np_start_early())
+	handle_forks();
+	/* Nobody can be asked for the nodes yet. */
+	if (!np_topology_ready())
 		return false;
-	if (!np_topology_ready() ||
+	if (!np_start_early() ||
 	    atomic_exchange_explicit(&waking, true, memory_order_relaxed))
 		return false;
 	/* Reading files is a cancellation point; malloc is none. */
@@ -130,6 +144,7 @@ bool np_start(void)
 	if (!wake())
 		np_warn("no memory to start with; going on without caches");
 	pthread_setcancelstate(cancel, NULL);
+	errno = saved;
 	return stage() == NP_AWAKE;
 }
 
@@ -145,9 +160,19 @@ void np_start_forked(void)
 
 /* --- the library's beginning and end ----------------------------------- */
 
+/* Where malloc is ours, the pool can wait for the first call behind the
+ * constructors: no thread comes into being without one (pthread_create
+ * allocates), so none is served before the nodes are known. Many processes end
+ * without it. */
+static bool can_wait(void)
+{
+	return np_boot_used() && !secure_getenv(NP_CONFIG_ENV);
+}
+
 __attribute__((constructor)) static void constructed(void)
 {
-	np_start();
+	if (!can_wait())
+		np_start();
 }
 
 static void say_ended(struct np_pool *pool, void *unused)

@@ -7,12 +7,16 @@
  * nodes there are (the malloc face is called before libnuma's constructor, and
  * by it):
  *
- *	NP_ASLEEP  nothing is there yet
+ *	NP_ASLEEP  nothing is there yet; what is allocated by constructors that
+ *	           run before ours lies in boot.c's stretch, as far as it fits
  *	NP_EARLY   one arena, bound to nothing; no caches. What it hands out is
  *	           in every other respect like any piece
  *	NP_AWAKE   the nodes are known: that arena now belongs to the node that
  *	           the process started on, the others are made, threads get
  *	           caches
+ *
+ * The pool wakes in the library's constructor; where malloc is ours and nobody
+ * set an option, with the first call behind it.
  *
  * Owner: the first step is guarded by the default pool's lock; one thread
  * does the second.

@@ -17,6 +17,7 @@ unit_tests = \
 	%D%/sizeclass.t \
 	%D%/config.t \
 	%D%/lock.t \
+	%D%/boot.t \
 	%D%/chunk.t \
 	%D%/subpage.t \
 	%D%/chunkindex.t \
@@ -62,6 +63,7 @@ dist_check_SCRIPTS += \
 	%D%/face-life.t \
 	%D%/face-programs.t \
 	%D%/face-servers.t \
+	%D%/face-start.t \
 	%D%/golden.t \
 	%D%/headers.t \
 	%D%/install.t \
@@ -136,7 +138,7 @@ check_LTLIBRARIES += %D%/libtap.la
 	%D%/rng.h \
 	%D%/tap.c %D%/tap.h
 
-# What face-life.t runs on the malloc face: programs of the C library alone.
+# What face-life.t and face-start.t run on the malloc face: programs of the C library alone.
 check_PROGRAMS += \
 	%D%/face/life-ends \
 	%D%/face/life-fork \
@@ -144,7 +146,8 @@ check_PROGRAMS += \
 	%D%/face/life-plugin \
 	%D%/face/life-signals \
 	%D%/face/life-symbols \
-	%D%/face/life-threads
+	%D%/face/life-threads \
+	%D%/face/start
 %C%_face_life_ends_LDADD =
 %C%_face_life_fork_LDADD =
 %C%_face_life_misuse_LDADD =
@@ -153,6 +156,7 @@ check_PROGRAMS += \
 %C%_face_life_signals_LDADD =
 %C%_face_life_symbols_LDADD =
 %C%_face_life_threads_LDADD =
+%C%_face_start_LDADD =
 
 # -rpath: a module that is not installed is made shared only if it has one.
 check_LTLIBRARIES += %D%/face/plugin.la

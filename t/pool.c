@@ -5,6 +5,7 @@
  * like any piece later; the ways past the loaded magazine; trims at once.
  * Three nodes are invented, so that the first arena has to move.
  */
+#include "boot.h"
 #include "conf.h"
 #include "figures.h"
 #include "meta.h"
@@ -36,9 +37,12 @@ static char *early[NEARLY];
 static int stage_seen;
 static void *freed_early;
 
-/* Before libnuma may be asked: the first calls of all. */
+/* Before libnuma may be asked: the first calls of all, but for those that fit
+ * into boot.c's stretch. */
 __attribute__((constructor(101))) static void call_early(void)
 {
+	while (np_boot_alloc(early_size[0], 1))
+		;
 	for (int i = 0; i < NEARLY; i++) {
 		early[i] = npool_malloc(early_size[i]);
 		if (early[i])
