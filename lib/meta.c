@@ -123,6 +123,7 @@ void *np_meta_alloc(np_home_t home, size_t size)
 	struct shelf *s = &shelves[home];
 	unsigned i = size_index(size);
 	struct free_block *b;
+	void *fresh = NULL;
 
 	if (size > PTRDIFF_MAX)
 		return errno = ENOMEM, NULL;
@@ -133,9 +134,10 @@ void *np_meta_alloc(np_home_t home, size_t size)
 	if (b)
 		s->free[i] = b->next;
 	else
-		b = cut(s, home, cut_size(i));
+		fresh = cut(s, home, cut_size(i));
 	np_unlock(&s->lock);
-	return b ? memset(b, 0, size) : NULL;
+	/* What nobody has had yet is zero, and better left alone. */
+	return b ? memset(b, 0, size) : fresh;
 }
 
 void np_meta_free(np_home_t home, void *p, size_t size)

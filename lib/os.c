@@ -136,7 +136,8 @@ static int linux_membarrier(int command, unsigned flags)
 
 static size_t linux_page_size(void)
 {
-	static size_t size; /* Atomic enough: each writer writes the same. */
+	/* Atomic enough: each writer writes the same. */
+	static NP_WRITTEN_AT_START size_t size;
 	size_t seen = __atomic_load_n(&size, __ATOMIC_RELAXED);
 
 	if (!seen) {

@@ -15,10 +15,12 @@
 #include <stdio.h> /* snprintf */
 #include <string.h>
 #include <sys/mman.h> /* MAP_*, MREMAP_* */
+#include <sys/prctl.h> /* PR_GET_NAME */
 #include <unistd.h>
 
 #define FEW 64	     /* of both where address space is scarce */
 #define NAMES_MAX 1000 /* segments that one process id may make */
+#define PROGRAM_SIZE sizeof((struct np_segment_header *)0)->program
 #define PATH_SIZE (NP_CONFIG_PATH_MAX + 32)
 
 /* Of all segments: written when the first is made. */
@@ -228,11 +230,16 @@ static void describe_options(const struct np_config *config, char *text,
 	}
 }
 
-static void read_program(char *name, size_t size)
+/* The name of the process, which is that of its first thread. */
+static void read_program(char name[PROGRAM_SIZE])
 {
-	int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, name, size - 1);
+	int fd;
+	ssize_t n;
 
+	if (gettid() == getpid() && prctl(PR_GET_NAME, name) == 0)
+		return;
+	fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, name, PROGRAM_SIZE - 1);
 	if (fd >= 0)
 		close(fd);
 	name[n > 0 ? n : 0] = '\0';
@@ -253,7 +260,7 @@ static void describe_pool(struct np_segment_header *h,
 	h->pool_slot = pool->slot;
 	snprintf(h->pool, sizeof h->pool, "%s", pool->name);
 	snprintf(h->topology, sizeof h->topology, "%s", pool->topology->note);
-	read_program(h->program, sizeof h->program);
+	read_program(h->program);
 	describe_options(pool->config, h->options, sizeof h->options);
 	np_count_set(&h->blocks_used, 1);
 	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,

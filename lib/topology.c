@@ -24,12 +24,14 @@ static unsigned cpus_of_machine(void)
 	return n > NP_MAX_CPUS ? NP_MAX_CPUS : (unsigned)n;
 }
 
-/* Everything on one node that nobody binds memory to. */
+/* Everything on one node that nobody binds memory to. Not all of the struct is
+ * cleared: most machines never use most of it. */
 static void one_node(struct np_topology *t, const char *note)
 {
-	memset(t, 0, sizeof *t);
 	t->nnodes = 1;
 	t->ncpus = cpus_of_machine();
+	t->binds = false;
+	memset(t->home_of_cpu, 0, t->ncpus * sizeof *t->home_of_cpu);
 	t->cpus_of[0] = (uint16_t)t->ncpus;
 	t->kernel_node[0] = -1;
 	t->note = note;
@@ -77,6 +79,12 @@ struct usable {
 	bool node[NP_MAX_NODES];
 };
 
+/* The only node there is has memory: that file need not be read. */
+static bool has_memory(int n)
+{
+	return numa_max_node() == 0 || numa_node_size64(n, NULL) > 0;
+}
+
 static void find_usable(struct usable *u, const struct bitmask *bound)
 {
 	struct bitmask *allowed = numa_get_mems_allowed();
@@ -86,7 +94,7 @@ static void find_usable(struct usable *u, const struct bitmask *bound)
 		u->node[n] = numa_bitmask_isbitset(allowed, (unsigned)n) &&
 			     (!bound ||
 			      numa_bitmask_isbitset(bound, (unsigned)n)) &&
-			     numa_node_size64(n, NULL) > 0;
+			     has_memory(n);
 	numa_bitmask_free(allowed);
 }
 
@@ -190,7 +198,8 @@ static void ask_nodes(struct np_topology *t, const struct bitmask *bound)
 		one_node(t, "no node has both CPUs and memory near by");
 		return;
 	}
-	numa_distance(0, 0); /* reads its table now, while it may call malloc */
+	if (t->nnodes > 1) /* reads its table now, while it may call malloc */
+		numa_distance(0, 0);
 	t->binds = t->nnodes > 1 && mbind_works(t);
 	if (t->nnodes == 1) {
 		t->note = "one node; nothing needs to be bound";
