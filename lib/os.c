@@ -385,6 +385,21 @@ int np_os_populate(void *addr, size_t size)
 	return np_os->madvise(addr, size, MADV_POPULATE_WRITE) ? errno : 0;
 }
 
+int np_os_warm(void *addr, size_t size)
+{
+	size_t page = np_os_page_size();
+	char *p = (char *)((uintptr_t)addr & ~(page - 1));
+	char *end = (char *)addr + size;
+	int error = np_os_populate(p, np_round_up((size_t)(end - p), page));
+
+	if (error != EINVAL)
+		return error;
+	/* Others may be using what a page holds beside the range. */
+	for (; p < end; p += page)
+		__atomic_fetch_or(p, 0, __ATOMIC_RELAXED);
+	return 0;
+}
+
 int np_os_lock(const void *addr, size_t size)
 {
 	return np_os->mlock(addr, size) ? errno : 0;
@@ -400,4 +415,143 @@ void np_os_barrier(void)
 {
 	/* It cannot fail once it is registered. */
 	np_os->membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0);
+}
+
+/* --- where pages are -------------------------------------------------- */
+
+#define MPOL_MF_MOVE 2	/* linux/mempolicy.h: pages that only we have */
+#define LOOK_AT_ONCE 256 /* pages: 4 KiB of stack */
+
+/* Pages that are asked about together. */
+struct look {
+	size_t n;
+	void *page[LOOK_AT_ONCE];
+	int node[LOOK_AT_ONCE]; /* or what is wrong with it: below 0 */
+};
+
+/* Fills it with pages from *at on, and moves on. */
+static void pick(struct look *l, uintptr_t *at, uintptr_t end, size_t step)
+{
+	for (l->n = 0; l->n < LOOK_AT_ONCE && *at < end; *at += step)
+		l->page[l->n++] = (void *)*at;
+}
+
+static int ask(struct look *l)
+{
+	return np_os->move_pages(0, l->n, l->page, NULL, l->node, 0) ? errno
+								     : 0;
+}
+
+/* Leaves those that are in memory and not on the node. */
+static void keep_away(struct look *l, int node)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (l->node[i] >= 0 && l->node[i] != node)
+			l->page[n++] = l->page[i];
+	l->n = n;
+}
+
+static void add_pages(struct np_os_pages *pages, const struct look *l,
+		      int node)
+{
+	size_t size = np_os_page_size();
+
+	for (size_t i = 0; i < l->n; i++) {
+		pages->seen += l->node[i] >= 0 ? size : 0;
+		pages->away += l->node[i] >= 0 && l->node[i] != node ? size
+								      : 0;
+	}
+}
+
+int np_os_look(const void *addr, size_t size, size_t step, int node,
+	       struct np_os_pages *pages)
+{
+	uintptr_t at = (uintptr_t)addr, end = at + size;
+	struct look l;
+	int error = 0;
+
+	while (!error && at < end) {
+		pick(&l, &at, end, step);
+		error = ask(&l);
+		if (!error)
+			add_pages(pages, &l, node);
+	}
+	return error;
+}
+
+/* Moves the pages. What it returns and what it says of each page differs from
+ * kernel to kernel: whoever calls looks again. Returns why some may stay. */
+static int move_all(struct look *l, int node)
+{
+	int nodes[LOOK_AT_ONCE];
+	int why = ENOMEM;
+
+	for (size_t i = 0; i < l->n; i++) {
+		nodes[i] = node;
+		l->node[i] = -ENOMEM; /* it is said of what it cannot take */
+	}
+	if (np_os->move_pages(0, l->n, l->page, nodes, l->node,
+			      MPOL_MF_MOVE) < 0 && errno != ENOMEM)
+		return errno;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->node[i] == -EBUSY || l->node[i] == -EACCES)
+			why = EBUSY;
+	return why;
+}
+
+static int fetch_some(struct look *l, int node, struct np_os_pages *pages)
+{
+	struct np_os_pages left = { 0 };
+	size_t was_away;
+	int error = ask(l), why;
+
+	if (error)
+		return error;
+	add_pages(pages, l, node);
+	keep_away(l, node);
+	if (!l->n)
+		return 0;
+	was_away = l->n * np_os_page_size();
+	why = move_all(l, node);
+	error = ask(l);
+	if (error)
+		return error;
+	add_pages(&left, l, node);
+	pages->away -= was_away - left.away;
+	pages->moved += was_away - left.away;
+	return left.away ? why : 0;
+}
+
+int np_os_fetch(void *addr, size_t size, int node, struct np_os_pages *pages)
+{
+	uintptr_t at = (uintptr_t)addr, end = at + size;
+	int error = 0;
+
+	while (at < end) {
+		struct look l;
+		int now;
+
+		pick(&l, &at, end, np_os_page_size());
+		now = fetch_some(&l, node, pages);
+		if (now == EPERM || now == ENOSYS)
+			return now;
+		if (now)
+			error = now;
+	}
+	return error;
+}
+
+int np_os_place(void *addr, size_t size, int node)
+{
+	size_t page = np_os_page_size();
+	uintptr_t start = (uintptr_t)addr & ~(page - 1);
+	struct np_os_pages pages = { 0 };
+	int error = np_os_warm(addr, size);
+
+	if (error)
+		return error;
+	return np_os_fetch((void *)start, (uintptr_t)addr + size - start,
+			   node, &pages);
 }

@@ -133,6 +133,35 @@ void *np_os_map_file(int fd, size_t size);
  * are not whole system pages). */
 int np_os_populate(void *addr, size_t size);
 
+/* The same with kernels that cannot be told to: by writing to each page, which
+ * leaves what it holds. The range may begin and end within a page. */
+int np_os_warm(void *addr, size_t size);
+
+/* Where system pages are, in bytes. */
+struct np_os_pages {
+	size_t seen;  /* in memory */
+	size_t away;  /* of them on another node than they were asked about */
+	size_t moved; /* of them brought to that node by np_os_fetch */
+};
+
+/* Adds to *pages where those of [addr, addr + size) are: asks the kernel about
+ * one page every `step` bytes, which are whole pages.
+ * Returns 0 or a positive errno (EPERM, ENOSYS where containers deny it). */
+int np_os_look(const void *addr, size_t size, size_t step, int node,
+	       struct np_os_pages *pages);
+
+/* Brings pages of [addr, addr + size) that are elsewhere to the node. The
+ * kernel makes room there by dropping page cache, and ends no process for it.
+ * Adds to *pages what np_os_look would say afterwards.
+ * Returns 0, or a positive errno if some stay away: ENOMEM, there is no room;
+ * EBUSY, they are in use by the kernel or another process; or as np_os_look. */
+int np_os_fetch(void *addr, size_t size, int node, struct np_os_pages *pages);
+
+/* Brings all pages of the range into memory, on this node. The range may begin
+ * and end within a page. Returns 0, or as np_os_fetch: then some of them may be
+ * in memory, somewhere. */
+int np_os_place(void *addr, size_t size, int node);
+
 /* Keeps the pages in memory. Returns 0 or a positive errno. */
 int np_os_lock(const void *addr, size_t size);
 

@@ -175,17 +175,18 @@ static bool deal_cpus(struct np_topology *t, struct usable *u)
 	return served;
 }
 
-static bool mbind_works(const struct np_topology *t)
+/* Does the kernel let memory be bound, and tell where it lies? */
+static void probe(struct np_topology *t)
 {
 	size_t size = np_os_page_size();
 	void *p = np_os_reserve(size, size);
-	int error;
+	struct np_os_pages pages = { 0 };
 
 	if (!p)
-		return false;
-	error = np_os_bind(p, size, t->kernel_node[0]);
+		return;
+	t->binds = np_os_bind(p, size, t->kernel_node[0]) == 0;
+	t->sees = np_os_look(p, size, size, t->kernel_node[0], &pages) == 0;
 	np_os_release(p, size);
-	return !error;
 }
 
 /* Asks libnuma for the nodes among `bound` (NULL: all). */
@@ -198,16 +199,19 @@ static void ask_nodes(struct np_topology *t, const struct bitmask *bound)
 		one_node(t, "no node has both CPUs and memory near by");
 		return;
 	}
-	if (t->nnodes > 1) /* reads its table now, while it may call malloc */
-		numa_distance(0, 0);
-	t->binds = t->nnodes > 1 && mbind_works(t);
 	if (t->nnodes == 1) {
 		t->note = "one node; nothing needs to be bound";
-	} else if (!t->binds) {
-		one_node(t, "mbind is denied; one logical node");
-	} else {
-		t->note = "memory is bound to the node of its arena";
+		return;
 	}
+	numa_distance(0, 0); /* reads its table now, while it may call malloc */
+	probe(t);
+	if (!t->binds)
+		one_node(t, "mbind is denied; one logical node");
+	else if (!t->sees)
+		t->note = "memory is bound to the node of its arena; "
+			  "move_pages is denied: spills are not found";
+	else
+		t->note = "memory is bound to the node of its arena";
 }
 
 static void ask_machine(struct np_topology *t)

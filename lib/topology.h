@@ -15,6 +15,7 @@
  *	default, or bind to some nodes   those nodes, each bound by us
  *	interleave, preferred, others    one logical node, nothing is bound
  *	mbind denied (containers)        one logical node, nothing is bound
+ *	move_pages alone denied          those nodes; nobody sees what spills
  *	no libnuma, no NUMA              one node, nothing is bound
  *
  * An invented topology (option `nodes`) deals the CPUs out to n nodes that
@@ -35,6 +36,7 @@ struct np_topology {
 	unsigned nnodes;
 	unsigned ncpus;			 /* CPUs known: 0..ncpus-1 */
 	bool binds;			 /* memory is bound to nodes */
+	bool sees;			 /* the kernel tells where it lies */
 	const char *note;		 /* why it is as it is, a sentence */
 	int kernel_node[NP_MAX_NODES];	 /* by home; -1: unknown */
 	uint16_t cpus_of[NP_MAX_NODES];	 /* by home: how many CPUs */
@@ -77,6 +79,15 @@ static inline bool np_topology_named_only(const struct np_topology *topology,
 					  unsigned home)
 {
 	return !topology->cpus_of[home] && topology->kernel_node[home] >= 0;
+}
+
+/* Can it be promised that memory lies on its home? Bound memory may not, so it
+ * has to be looked at; of a single node it always does. */
+static inline bool np_topology_is_sure(const struct np_topology *topology)
+{
+	return topology->binds ? topology->sees
+			       : topology->nnodes == 1 &&
+				 topology->kernel_node[0] >= 0;
 }
 
 /* The home of memory for this CPU. */

@@ -131,6 +131,7 @@ check_LTLIBRARIES += %D%/libtap.la
 %C%_libtap_la_SOURCES = \
 	%D%/child.h \
 	%D%/conf.h \
+	%D%/fakenodes.h \
 	%D%/faultos.h \
 	%D%/fiber.h \
 	%D%/figures.h \

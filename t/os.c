@@ -5,6 +5,7 @@
  * it when the kernel says no.
  */
 #include "child.h"
+#include "fakenodes.h"
 #include "faultos.h"
 #include "os.h"
 #include "tap.h"
@@ -453,6 +454,148 @@ static void test_populate(void)
 	np_os_release(p, 8 * page);
 }
 
+/* --- where pages are -------------------------------------------------- */
+
+#define NLOOKED 600 /* more than are asked about at once */
+
+/* Pages of which each fifth is not in memory and each third is on node 1. */
+static char *scattered(size_t *npresent, size_t *naway)
+{
+	char *p = committed(NLOOKED * page);
+
+	fakenodes_begin(p, NLOOKED * page);
+	*npresent = *naway = 0;
+	for (size_t i = 0; i < NLOOKED; i++) {
+		if (i % 3 == 0)
+			fakenodes_spill(p + i * page, page, true);
+		if (i % 5 == 0)
+			continue;
+		memset(p + i * page, (int)i, page);
+		++*npresent;
+		*naway += i % 3 == 0;
+	}
+	return p;
+}
+
+static bool holds_what_it_did(const char *p)
+{
+	for (size_t i = 0; i < NLOOKED; i++)
+		if (i % 5 && !is_filled(p + i * page, page, (char)i))
+			return false;
+	return true;
+}
+
+static void end_scattered(char *p)
+{
+	fakenodes_end();
+	np_os_release(p, NLOOKED * page);
+}
+
+static void test_look(void)
+{
+	struct np_os_pages pages = { 0 };
+	size_t npresent, naway;
+	char *p = scattered(&npresent, &naway);
+
+	is_int(np_os_look(p, NLOOKED * page, page, 0, &pages), 0,
+	       "the kernel tells where pages are");
+	is_size(pages.seen, npresent * page, "so much is in memory");
+	is_size(pages.away, naway * page, "so much of it on the other node");
+	np_os_look(p, NLOOKED * page, page, 1, &pages);
+	is_size(pages.away, npresent * page,
+		"another look is added: now the others are away");
+	pages = (struct np_os_pages){ 0 };
+	np_os_look(p, NLOOKED * page, 30 * page, 0, &pages);
+	is_size(pages.seen, 0, "each thirtieth page is not in memory");
+	np_os_look(p + 3 * page, 9 * page, 3 * page, 0, &pages);
+	is_size(pages.away, 3 * page, "a look at each third page");
+	is_uint(fakenodes.moves, 0, "looking moves nothing");
+	faultos_fail(2, EPERM);
+	is_int(np_os_look(p, NLOOKED * page, page, 0, &pages), EPERM,
+	       "a refusal in between is returned");
+	end_scattered(p);
+}
+
+static void test_fetch(void)
+{
+	struct np_os_pages pages = { 0 };
+	size_t npresent, naway, size = NLOOKED * page;
+	char *p = scattered(&npresent, &naway);
+
+	fakenodes.room = naway - 5;
+	is_int(np_os_fetch(p, size, 0, &pages), ENOMEM,
+	       "there is room for all but 5 pages");
+	is_size(pages.moved, (naway - 5) * page, "the others were moved");
+	is_size(pages.away, 5 * page, "5 are away");
+	is_size(pages.seen, npresent * page, "of those in memory");
+	is_size(fakenodes_away(p, size), 5 * page, "which is true");
+	fakenodes.room = 5;
+	fakenodes.busy = true;
+	pages = (struct np_os_pages){ 0 };
+	is_int(np_os_fetch(p, size, 0, &pages), EBUSY,
+	       "pages that are in use stay");
+	is_size(pages.away, 5 * page, "and are counted");
+	fakenodes.busy = false;
+	pages = (struct np_os_pages){ 0 };
+	is_int(np_os_fetch(p, size, 0, &pages), 0, "then all are home");
+	ok(pages.moved == 5 * page && !pages.away, "the last 5 were moved");
+	fakenodes.moves = 0;
+	is_int(np_os_fetch(p, size, 0, &pages), 0, "and again");
+	is_uint(fakenodes.moves, 0, "nothing is moved then");
+	ok(holds_what_it_did(p), "the pages hold what they did");
+	end_scattered(p);
+}
+
+/* Whichever call is refused, what is said is true, or nothing is. */
+static void test_fetch_fails(void)
+{
+	bool good = true, done = false;
+
+	for (unsigned n = 1; good && !done; n++) {
+		struct np_os_pages pages = { 0 };
+		size_t npresent, naway, size = NLOOKED * page;
+		char *p = scattered(&npresent, &naway);
+		int error;
+
+		faultos_fail(n, EPERM);
+		error = np_os_fetch(p, size, 0, &pages);
+		done = !faultos_failed();
+		good = done ? !error && !pages.away
+			    : error == EPERM && pages.seen <= npresent * page &&
+			      pages.moved <= naway * page;
+		end_scattered(p);
+	}
+	ok(good, "move_pages is refused at each of its calls");
+}
+
+static void test_place(void)
+{
+	size_t size = 10 * page;
+	char *p = committed(size);
+
+	fakenodes_begin(p, size);
+	p[0] = 'a';
+	p[5 * page - 1] = 'b';
+	fakenodes_spill(p, size, true);
+	is_int(np_os_place(p + 100, 5 * page - 101, 0), 0,
+	       "a range that begins and ends within pages");
+	ok(p[0] == 'a' && p[5 * page - 1] == 'b',
+	   "what its pages hold beside it stays");
+	is_size(fakenodes_away(p, size), 0, "all that is in memory is home");
+	is_int(fakenodes_node(p + 4 * page), 0, "its last page is there");
+	is_int(fakenodes_node(p + 5 * page), -ENOENT, "the next one is not");
+	fakenodes.room = 2;
+	is_int(np_os_place(p, size, 0), ENOMEM, "there is room for two more");
+	faultos_fail(1, EINVAL);
+	is_int(np_os_warm(p, size), 0, "a kernel that knows no populating");
+	ok(p[0] == 'a' && fakenodes_node(p + size - page) >= 0,
+	   "has its pages touched, and they keep what they hold");
+	faultos_fail(1, ENOMEM);
+	is_int(np_os_place(p, size, 0), ENOMEM, "no memory for it");
+	fakenodes_end();
+	np_os_release(p, size);
+}
+
 /* Is the mapping that begins at p one of locked pages? */
 static bool is_locked(const void *p)
 {
@@ -735,7 +878,7 @@ static void test_table(void)
 int main(void)
 {
 	plan(1 + 8 + 7 + 6 + 11 + 5 + 16 + 9 + 4 + 2 + 4 + 2 + 3 + 1 + 5 + 2 +
-	     2 + 2 + 3 + 4 + 12 + 1);
+	     2 + 2 + 3 + 4 + 12 + 1 + 8 + 12 + 1 + 9);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	is_size(page, (size_t)sysconf(_SC_PAGESIZE), "the page size");
@@ -751,6 +894,10 @@ int main(void)
 	test_purge_locked();
 	test_purge_advice();
 	test_populate();
+	test_look();
+	test_fetch();
+	test_fetch_fails();
+	test_place();
 	test_lock();
 	test_lock_refused();
 	test_barrier();

@@ -146,7 +146,7 @@ static struct machine {
 	/* What the process was started with. */
 	int mode, policy_error;
 	bool bound[MOST_NODES];
-	int mbind_error;
+	int mbind_error, move_pages_error;
 } *machine;
 
 /* The next definition of the function that this one hides. */
@@ -241,6 +241,16 @@ static int machine_mbind(void *addr, size_t size, int mode,
 	return errno ? -1 : 0;
 }
 
+static int machine_move_pages(pid_t pid, unsigned long count, void **pages,
+			      const int *nodes, int *status, int flags)
+{
+	(void)pid, (void)pages, (void)nodes, (void)flags;
+	for (unsigned long i = 0; i < count; i++)
+		status[i] = -ENOENT;
+	errno = machine->move_pages_error;
+	return errno ? -1 : 0;
+}
+
 /* Asks the made-up machine. */
 static void ask(struct machine *m)
 {
@@ -248,6 +258,7 @@ static void ask(struct machine *m)
 
 	os.get_mempolicy = machine_policy;
 	os.mbind = machine_mbind;
+	os.move_pages = machine_move_pages;
 	machine = m;
 	np_os = &os;
 	memset(&topology, 0xa5, sizeof topology);
@@ -418,6 +429,16 @@ static void test_none(void)
 	m->mbind_error = ENOSYS;
 	ask(m);
 	ok(is_one_node() && notes("mbind"), "mbind unknown: one node");
+	ok(!np_topology_is_sure(&topology), "where nothing is sure");
+	m->mbind_error = 0;
+	ask(m);
+	ok(topology.sees && np_topology_is_sure(&topology),
+	   "where both work it is sure where memory lies");
+	m->move_pages_error = EPERM;
+	ask(m);
+	ok(is_two_nodes(0, 1) && !topology.sees && notes("move_pages") &&
+	   !np_topology_is_sure(&topology),
+	   "move_pages denied: bound, but nobody sees");
 }
 
 /* The administrator's policy counts, with flags in its upper bits or not. */
@@ -460,6 +481,7 @@ static void test_policies(void)
 	ask(m);
 	ok(topology.nnodes == 1 && topology.kernel_node[0] == 2,
 	   "bind to one node: that one");
+	ok(np_topology_is_sure(&topology), "which is sure");
 }
 
 /* --- random machines -------------------------------------------------- */
@@ -554,7 +576,7 @@ static void test_made_up(void)
 	np_topology_init(&topology, 0);
 	test_agreement();
 	if (topology.ncpus < 2) {
-		skip(30, "needs two CPUs");
+		skip(34, "needs two CPUs");
 	} else {
 		test_nodes();
 		test_distances();
@@ -569,14 +591,14 @@ static void test_made_up(void)
 
 static void test_made_up(void)
 {
-	skip(32, "needs libnuma");
+	skip(36, "needs libnuma");
 }
 
 #endif
 
 int main(void)
 {
-	plan(3 + 4 + 7 + 1 + 9 + 4 + 3 + 5 + 9 + 1);
+	plan(3 + 4 + 7 + 1 + 9 + 4 + 3 + 8 + 10 + 1);
 	test_invented();
 	test_invented_numbers();
 	test_machine();
