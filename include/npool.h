@@ -145,6 +145,10 @@ struct npool_figures {
 	uint64_t nodes;
 	uint64_t arenas;
 	uint64_t chunk_size;   /* of one chunk */
+	uint64_t spilled;      /* found on another node than its home, by the
+				  last looks (at each tick and trim) */
+	uint64_t spilled_ms;   /* how long the oldest of it is known */
+	uint64_t brought_home; /* by npool_migrate_home */
 };
 
 /* Fills in the first stats->size bytes of *stats with figures of the default
@@ -176,8 +180,9 @@ struct npool_pressure {
 	size_t wanted; /* bytes of the request; 0: none waits */
 	size_t used;   /* bytes that count against the limit */
 	size_t limit;  /* bytes: which one was passed; 0: the kernel has no
-			  more memory */
-	int node;      /* the node whose limit it is, or -1: the pool's */
+			  more memory, or a strict pool's node has none */
+	int node;      /* the node whose limit it is, or that has no memory;
+			  or -1: the pool's */
 	int hard;      /* 1: the request fails unless room is made */
 };
 
@@ -193,6 +198,9 @@ typedef int npool_pressure_fn(npool_t *pool,
 #define NPOOL_ZERO_ON_FREE 1u /* pieces are cleared when they are freed */
 #define NPOOL_PINNED 2u	      /* chunks are registered with a device: pages are
 				 not given back one by one, only whole chunks */
+#define NPOOL_STRICT 4u	      /* a piece that does not fit on its node is
+				 refused. Its pages are in memory, on that node,
+				 when it is handed out. Not if interleaved */
 
 /* What a pool shall be like. Start from NPOOL_ATTR_INIT and change fields. */
 struct npool_attr {
@@ -221,7 +229,8 @@ struct npool_attr {
 	size_t node_soft_limit; /* bytes of each node; 0: none. Not of an
 				   interleaved pool */
 	size_t node_hard_limit;
-	unsigned flags;		/* NPOOL_ZERO_ON_FREE, NPOOL_PINNED */
+	unsigned flags;		/* NPOOL_ZERO_ON_FREE, NPOOL_PINNED,
+				   NPOOL_STRICT */
 	npool_pressure_fn *pressure; /* NULL: none */
 	void *pressure_arg;
 };
@@ -237,7 +246,8 @@ struct npool_attr {
  * Returns: 0 and the pool in *pool; EINVAL: a field is out of its range (one
  * line on standard error names it); E2BIG: an unknown field is not zero;
  * EAGAIN: there are 63 pools already, or the program is still being loaded;
- * ENOMEM.
+ * ENOTSUP: NPOOL_STRICT cannot be promised (one line on standard error says
+ * why); ENOMEM.
  * Threads: any. */
 NPOOL_API int npool_create(npool_t **pool, const struct npool_attr *attr);
 
@@ -299,6 +309,19 @@ NPOOL_API int npool_reserve(npool_t *pool, int node, size_t bytes,
 
 /* Gives back what nobody uses in one pool: see npool_trim. */
 NPOOL_API size_t npool_pool_trim(npool_t *pool);
+
+/* Brings memory of the pool that lies on another node than its home to that
+ * node, as far as there is room: the kernel copies it. A full node spills into
+ * the next one, and does not take back what others have by itself when it has
+ * room again. *moved and *left, either may be NULL: the bytes that were
+ * brought home, and those that are still elsewhere.
+ * Returns: 0: nothing is left elsewhere, or the pool is bound to no node;
+ * ENOMEM: some is, its node has no room; EBUSY: some is, since its pages are
+ * pinned or another process has them too (a forked child); EPERM: the kernel
+ * denies move_pages(2), and nobody knows.
+ * Threads: any; holds an arena's lock while it brings home one of its chunks,
+ * so that others may wait for milliseconds. */
+NPOOL_API int npool_migrate_home(npool_t *pool, size_t *moved, size_t *left);
 
 /* Fills in *stats for one pool: see npool_stats. */
 NPOOL_API int npool_pool_stats(npool_t *pool, struct npool_figures *stats);

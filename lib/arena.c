@@ -7,6 +7,7 @@
 #include "decay.h"
 #include "meta.h"
 #include "os.h"
+#include "spill.h"
 
 #include <errno.h>
 #include <limits.h> /* UINT_MAX */
@@ -234,6 +235,7 @@ static void kill_chunk(struct np_arena *a, struct np_chunk *c)
 	size_t i = ((uintptr_t)c->base - r->base) >> r->chunk_shift;
 
 	count_chunks(a, -1);
+	np_spill_note_chunk(a, c, 0);
 	refund(a, c, np_chunk_ndirty(c));
 	atomic_store_explicit(&r->chunks[i], NULL, memory_order_relaxed);
 	c->next = a->dead_chunks;
@@ -296,7 +298,54 @@ static void settle_chunk(struct np_arena *a, struct np_chunk *c)
 	}
 }
 
+/* --- all regions ------------------------------------------------------ */
+
+/* A region that this pass has not seen. */
+static struct np_region *next_region(const struct np_arena *a,
+				     struct np_region *r)
+{
+	while (r && r->pass == a->pass)
+		r = r->next;
+	return r;
+}
+
+size_t np_arena_pass(struct np_arena *a, np_arena_visit *visit, void *arg)
+{
+	struct np_region *r;
+	size_t sum = 0, n;
+
+	np_lock(&a->lock);
+	a->pass++;
+	r = a->regions;
+	while ((r = next_region(a, r))) {
+		r->pass = a->pass;
+		n = visit(a, r, arg);
+		sum += n;
+		if (!n)
+			continue;
+		np_unlock(&a->lock);
+		np_lock(&a->lock);
+		r = a->regions;
+	}
+	np_unlock(&a->lock);
+	return sum;
+}
+
 /* --- taking ----------------------------------------------------------- */
+
+/* From a chunk that is in a list: if it can be, from one without a spill. */
+static struct np_chunk *take_listed(struct np_arena *a,
+				    struct np_run_request *run)
+{
+	struct np_chunk *c;
+
+	run->not_spilled = a->spilled && a->policies & NP_SPILLED_LAST;
+	c = np_chunklists_take(a->lists, run);
+	if (c || !run->not_spilled)
+		return c;
+	run->not_spilled = false;
+	return np_chunklists_take(a->lists, run);
+}
 
 /* A chunk that is there and empty, in no list any more: a spare one, the last
  * that came first, or one of qInit that was reserved or reset. Netty has the
@@ -328,7 +377,7 @@ static struct np_chunk *run_from_new(struct np_arena *a,
 			return NULL;
 		c = new_chunk(a);
 		/* The lock was dropped: somebody may have been quicker. */
-		other = np_chunklists_take(a->lists, run);
+		other = take_listed(a, run);
 		if (other && c)
 			retire_chunk(a, c);
 		if (other)
@@ -361,22 +410,54 @@ static void take_back(struct np_arena *a, struct np_chunk *c,
 	settle_chunk(a, c);
 }
 
-static struct np_chunk *take_run(struct np_arena *a,
-				 struct np_run_request *run)
-{
-	struct np_chunk *c = np_chunklists_take(a->lists, run);
-
-	if (!c)
-		c = run_from_new(a, run);
-	if (!c || charge_run(a, c, run->nclean))
-		return c;
-	take_back(a, c, run);
-	return NULL;
-}
-
 static void *address_of(const struct np_chunk *c, uint32_t first)
 {
 	return c->base + ((size_t)first << c->classes->page_shift);
+}
+
+/* Of a strict pool: brings the run into memory. What is dirty lies on its node
+ * already. A subpage stays in memory whole until its run is given back, as if
+ * each of its pages had an element that is taken. Returns false if its node
+ * has no room. */
+static bool place_run(struct np_arena *a, struct np_chunk *c,
+		      const struct np_run_request *run)
+{
+	if (run->nclean && np_os_place(address_of(c, run->first),
+				       bytes_of(a, run->npages),
+				       a->owner.bind_node) != 0)
+		return false;
+	if (run->entry & NP_PAGE_SUBPAGE)
+		np_chunk_mark_clean(c, run->first, run->npages);
+	return true;
+}
+
+/* The node has no room for a run that was charged: back with it, and with what
+ * came into memory. */
+static void roll_back(struct np_arena *a, struct np_chunk *c,
+		      const struct np_run_request *run)
+{
+	np_chunk_give_run(c, run->first, run->npages);
+	np_chunk_mark_dirty(c, run->first, run->npages);
+	np_decay_run(a, c, run->first, run->npages);
+	settle_chunk(a, c);
+}
+
+static struct np_chunk *take_run(struct np_arena *a,
+				 struct np_run_request *run)
+{
+	struct np_chunk *c = take_listed(a, run);
+
+	if (!c)
+		c = run_from_new(a, run);
+	if (!c)
+		return NULL;
+	if (!charge_run(a, c, run->nclean))
+		take_back(a, c, run);
+	else if (a->owner.strict && !place_run(a, c, run))
+		roll_back(a, c, run);
+	else
+		return c;
+	return NULL;
 }
 
 /* The first subpage of the pool, or a new one. */
@@ -514,6 +595,8 @@ void *np_arena_take_run_held(struct np_arena *a, unsigned class, size_t align,
 static void give_run(struct np_arena *a, struct np_chunk *c, uint32_t first,
 		     uint32_t npages)
 {
+	if (a->owner.strict && c->pages[first] & NP_PAGE_SUBPAGE)
+		np_chunk_touch(c, first, npages); /* see place_run */
 	refund(a, c, np_chunk_give_run(c, first, npages));
 	if (!a->decay_ms && a->policies & NP_DECAY)
 		np_decay_run(a, c, first, npages);
@@ -529,10 +612,14 @@ static enum np_put put_element(struct np_arena *a,
 	size_t start = (size_t)place->slot * sp->elem_size;
 	uint32_t page = (uint32_t)(start >> shift);
 	uint32_t last = (uint32_t)((start + sp->elem_size - 1) >> shift);
+	enum np_put put;
 
-	if (sp->elem_size)
+	if (sp->elem_size && !a->owner.strict)
 		np_chunk_touch(c, place->first + page, last - page + 1);
-	return np_subpage_put(sp, &a->pools[place->class], place->slot);
+	put = np_subpage_put(sp, &a->pools[place->class], place->slot);
+	if (c->spill.bytes && put == NP_PUT_KEPT)
+		np_spill_defer(a, sp);
+	return put;
 }
 
 static void put_piece(struct np_arena *a, void *p)
@@ -670,23 +757,15 @@ void np_arena_set_decay(struct np_arena *a, int64_t decay_ms)
 
 /* --- reserving -------------------------------------------------------- */
 
-/* A kernel that cannot be told to populate: a byte in each page. */
-static void touch_pages(char *p, size_t size)
-{
-	for (size_t i = 0; i < size; i += np_os_page_size())
-		*(volatile char *)(p + i) = 0;
-}
-
 /* Brings the new chunk's pages into memory. */
-static int warm_up(const struct np_chunk *c, bool lock)
+static int warm_up(const struct np_arena *a, const struct np_chunk *c,
+		   bool lock)
 {
 	size_t size = c->classes->chunk_size;
-	int error = np_os_populate(c->base, size);
+	int error = a->owner.strict
+		? np_os_place(c->base, size, a->owner.bind_node)
+		: np_os_warm(c->base, size);
 
-	if (error == EINVAL) {
-		touch_pages(c->base, size);
-		error = 0;
-	}
 	return error || !lock ? error : np_os_lock(c->base, size);
 }
 
@@ -704,7 +783,7 @@ int np_arena_reserve(struct np_arena *a, bool populate, bool lock)
 	np_unlock(&a->lock);
 	/* It is in no list yet: nobody gets a piece of it. */
 	if (c && populate)
-		error = warm_up(c, lock);
+		error = warm_up(a, c, lock);
 	np_lock(&a->lock);
 	if (c && !error) {
 		if (populate) /* its dirty pages have been charged already */
@@ -721,7 +800,8 @@ int np_arena_reserve(struct np_arena *a, bool populate, bool lock)
 		error = ENOMEM;
 	if (error && populate)
 		np_limits_refund(&a->owner.limits, size);
-	return error == EFAULT || error == EAGAIN ? ENOMEM : error;
+	return error == EFAULT || error == EAGAIN || error == EBUSY ? ENOMEM
+								    : error;
 }
 
 /* --- the end ---------------------------------------------------------- */

@@ -19,6 +19,8 @@
  *	NP_KEEP_SPARE     empty chunks are kept until they decay
  *	NP_RELEASE_QINIT  a chunk that empties in qInit leaves too
  *	NP_DECAY          free pages return to the kernel (decay.c)
+ *	NP_SPILLED_LAST   chunks and subpages of which something lies on another
+ *	                  node (spill.h) serve when no others can
  *
  * And what a pool may be told changes no decision of theirs: limits refuse a
  * run that has been found, and take it back; chunks that were reserved
@@ -46,7 +48,8 @@ enum np_arena_policy {
 	NP_KEEP_SPARE = 1,
 	NP_RELEASE_QINIT = 2,
 	NP_DECAY = 4,
-	NP_ALL_POLICIES = 7,
+	NP_SPILLED_LAST = 8,
+	NP_ALL_POLICIES = 15,
 };
 
 struct np_arena {
@@ -68,7 +71,8 @@ struct np_arena {
 	struct np_region *dead_regions; /* dropped; linked by `next` */
 	uint64_t nchunks_made;
 	int64_t decay_ms;	/* -1 = never */
-	uint64_t pass;		/* counts those of decay.c */
+	uint64_t pass;		/* counts those of np_arena_pass */
+	size_t spilled;		/* bytes, of all its chunks */
 	struct np_segment_arena *count;	/* where it counts; never NULL */
 	struct np_segment_node *node;	/* its node's; NULL: not yet */
 	struct np_segment_arena early;	/* counts until there is a segment */
@@ -126,6 +130,14 @@ void np_arena_clear(struct np_arena *arena);
 
 /* Unmaps everything: no piece may be used any more. */
 void np_arena_fini(struct np_arena *arena);
+
+/* Calls visit(arena, region, arg) once for each region, with the lock held.
+ * Where it returns something, the lock is dropped behind it: who waited for the
+ * kernel's sake gets in. Regions that come meanwhile are left out. Returns the
+ * sum of what it returns. The pool's lock keeps two apart. */
+typedef size_t np_arena_visit(struct np_arena *arena, struct np_region *region,
+			      void *arg);
+size_t np_arena_pass(struct np_arena *arena, np_arena_visit *visit, void *arg);
 
 /* Releases subpages that are empty and were kept as the last of their pool;
  * looks at the first `most` of each pool. Takes the lock. */

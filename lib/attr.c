@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define KNOWN_FLAGS (NPOOL_ZERO_ON_FREE | NPOOL_PINNED)
+#define KNOWN_FLAGS (NPOOL_ZERO_ON_FREE | NPOOL_PINNED | NPOOL_STRICT)
 
 /* The struct of the first release ends here. */
 #define FIRST_SIZE (offsetof(struct npool_attr, pressure_arg) + sizeof(void *))
@@ -62,6 +62,7 @@ static int read_numbers(const struct npool_attr *a, struct np_config *config)
 		{ "node_hard_limit", a->node_hard_limit },
 		{ "zero_on_free", !!(a->flags & NPOOL_ZERO_ON_FREE) },
 		{ "pinned", !!(a->flags & NPOOL_PINNED) },
+		{ "strict", !!(a->flags & NPOOL_STRICT) },
 	};
 
 	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

@@ -68,6 +68,12 @@
 struct np_chunklist;
 struct np_region;
 
+/* What of a chunk or a huge block was found on other nodes (spill.h). */
+struct np_spill {
+	size_t bytes;	   /* by the last look; 0: none */
+	uint64_t since_ms; /* when it was first found */
+};
+
 struct np_chunk {
 	/* Written once, at creation. */
 	const struct np_classes *classes;
@@ -101,6 +107,7 @@ struct np_chunk {
 	uint8_t *sight;		  /* a class a page, for other processes;
 				     NULL: nobody is shown this chunk */
 	int sight_entry;	  /* of the segment, or -1 */
+	struct np_spill spill;
 #ifdef NP_DEBUG
 	unsigned changes;	  /* paces np_chunk_valid */
 #endif

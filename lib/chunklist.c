@@ -133,6 +133,8 @@ struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 		return NULL;
 	for (c = first_to_try(list, list->head, run); c;
 	     c = first_to_try(list, c->next, run)) {
+		if (run->not_spilled && c->spill.bytes)
+			continue;
 		run->first = np_chunk_take_run(c, run->npages,
 					       run->align_order, run->entry,
 					       &run->nclean);

@@ -74,6 +74,7 @@ struct np_run_request {
 	unsigned align_order; /* log2 of the alignment in pages */
 	uint32_t entry;	      /* for the page table */
 	bool held;	      /* no chunk is mapped for it */
+	bool not_spilled;     /* from chunks without a spill only */
 	uint32_t first;	      /* out: its first page */
 	uint32_t nclean;      /* out: pages of it that hold nothing */
 };
@@ -92,7 +93,7 @@ np_run_request_for(const struct np_classes *classes, unsigned class)
 	};
 }
 
-/* Takes a run from the first chunk of the list that can serve it, and moves
+/* Takes a run from the first chunk of the list that can serve it and may, and moves
  * that chunk up if it is due. Returns the chunk, or NULL. */
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 				   struct np_run_request *run);

@@ -208,7 +208,7 @@ struct np_region *np_region_create_huge(const struct np_owner *owner,
 	r->is_huge = true;
 	r->owner = owner;
 	r->size = np_round_up(size, NP_SLOT_SIZE);
-	r->block_size = size;
+	r->block_size = r->sure_size = size;
 	error = map_region(r, owner->bind_node, align, size);
 	if (error) {
 		free_region(r);

@@ -53,6 +53,9 @@ struct np_region {
 	/* Huge blocks: whoever holds the block owns them. */
 	const struct np_owner *owner; /* outlives the block */
 	size_t block_size;	  /* bytes that may be used */
+	size_t sure_size;	  /* of those, bytes that stay while the lock of
+				     huge.c is held, which guards it */
+	struct np_spill spill;	  /* guarded by that lock too */
 	int sight_entry;	  /* of the segment, or -1 */
 	bool kept;		  /* freed, for the next one; guarded by the
 				     lock of huge.c, as are its links */
@@ -60,7 +63,7 @@ struct np_region {
 	struct np_region *prev, *next; /* all of an arena's, or of the huge
 				     blocks of a pool */
 	/* Regions of chunks: guarded by the arena's lock. */
-	uint64_t pass;		  /* the last of decay.c that looked at it */
+	uint64_t pass;		  /* the last of its arena that saw it */
 	uint32_t nchunks;	  /* places for chunks */
 	uint32_t used;		  /* places taken */
 	bool unclean;		  /* an empty place may hold old contents */

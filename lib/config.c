@@ -41,6 +41,8 @@ const struct np_option np_options[] = {
 	  NP_INTERLEAVE, NP_LOCAL, "", policies,
 	  "Memory is local to the thread that asks, or interleaved over "
 	  "the nodes." },
+	{ "strict", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(strict), 0, 1, 0, "",
+	  NULL, "1 refuses a request that does not fit on its node." },
 	{ "cache_pieces", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(cache_pieces), 0,
 	  512, 512, "pieces", NULL,
 	  "Pieces in one magazine of a thread cache at most; 0 = no thread "

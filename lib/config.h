@@ -38,6 +38,7 @@ struct np_config {
 	int64_t node_soft_limit, node_hard_limit; /* of each node */
 	int64_t zero_on_free; /* bool */
 	int64_t pinned;	     /* bool */
+	int64_t strict;	     /* bool */
 	char node_set[NP_CONFIG_PATH_MAX]; /* "0-3+8"; "" = all */
 	/* Of the process. */
 	int64_t check;	     /* bool */

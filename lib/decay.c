@@ -76,7 +76,12 @@ static size_t purge_chunk(struct np_arena *a, struct np_chunk *c, bool all)
 	return purged;
 }
 
-static size_t purge_region(struct np_arena *a, struct np_region *r, bool all)
+size_t np_decay_chunk(struct np_arena *a, struct np_chunk *c)
+{
+	return purge_chunk(a, c, true);
+}
+
+static size_t purge_region(struct np_arena *a, struct np_region *r, void *all)
 {
 	size_t purged = 0;
 
@@ -85,57 +90,26 @@ static size_t purge_region(struct np_arena *a, struct np_region *r, bool all)
 			&r->chunks[i], memory_order_relaxed);
 
 		if (c)
-			purged += purge_chunk(a, c, all);
+			purged += purge_chunk(a, c, *(bool *)all);
 	}
-	return purged;
-}
-
-/* A region that this pass has not looked at. Those that came since it began
- * are not its business. */
-static struct np_region *next_region(const struct np_arena *a,
-				     struct np_region *r)
-{
-	while (r && r->pass == a->pass)
-		r = r->next;
-	return r;
-}
-
-/* One pass over the arena; the pool's lock keeps two apart (pool.c). */
-static size_t purge_arena(struct np_arena *a, bool all)
-{
-	struct np_region *r;
-	size_t purged = 0, n;
-
-	np_lock(&a->lock);
-	a->pass++;
-	r = a->regions;
-	while ((r = next_region(a, r))) {
-		r->pass = a->pass;
-		n = purge_region(a, r, all);
-		purged += n;
-		if (!n)
-			continue;
-		/* Others waited for the kernel: let them in. */
-		np_unlock(&a->lock);
-		np_lock(&a->lock);
-		r = a->regions;
-	}
-	np_unlock(&a->lock);
 	return purged;
 }
 
 size_t np_decay_tick(struct np_arena *a)
 {
+	bool all = false;
 	size_t bytes;
 
 	if (!(a->policies & NP_DECAY) || a->decay_ms < 0)
 		return 0;
 	np_arena_release_empty(a, LOOKED_AT);
 	bytes = np_arena_release_chunks(a, false);
-	return bytes + purge_arena(a, false);
+	return bytes + np_arena_pass(a, purge_region, &all);
 }
 
 size_t np_decay_all(struct np_arena *a)
 {
-	return purge_arena(a, true);
+	bool all = true;
+
+	return np_arena_pass(a, purge_region, &all);
 }

@@ -34,6 +34,9 @@ size_t np_decay_tick(struct np_arena *arena);
  * bytes given back. */
 size_t np_decay_all(struct np_arena *arena);
 
+/* The same of one chunk, with the lock held. */
+size_t np_decay_chunk(struct np_arena *arena, struct np_chunk *chunk);
+
 /* Purges n free pages that have just come back; where the system's are larger,
  * with the free ones beside them. The lock must be held. */
 void np_decay_run(struct np_arena *arena, struct np_chunk *chunk,

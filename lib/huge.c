@@ -189,6 +189,14 @@ bool np_huge_is_kept(struct np_huge *h, const struct np_region *r)
 
 /* --- blocks ----------------------------------------------------------- */
 
+/* Of a strict pool: brings [at, at + size) of a block into memory. Returns
+ * false if its node has no room. */
+static bool place(const struct np_owner *owner, void *at, size_t size)
+{
+	return !owner->strict ||
+	       np_os_place(at, size, owner->bind_node) == 0;
+}
+
 static struct np_region *map_block(const struct np_owner *owner, size_t size,
 				   size_t align)
 {
@@ -199,6 +207,10 @@ static struct np_region *map_block(const struct np_owner *owner, size_t size,
 	if (align < NP_SLOT_SIZE)
 		align = NP_SLOT_SIZE;
 	r = np_region_create_huge(owner, size, align);
+	if (r && !place(owner, (void *)r->base, size)) {
+		np_region_destroy(r);
+		r = NULL;
+	}
 	if (!r)
 		np_limits_refund(&owner->limits, size);
 	return r;
@@ -209,6 +221,7 @@ static size_t unmap_block(struct np_region *r)
 {
 	size_t size = r->size;
 
+	np_spill_note_block(r, 0);
 	count_out(r);
 	np_limits_refund(&r->owner->limits, r->block_size);
 	np_region_destroy(r);
@@ -225,6 +238,12 @@ void *np_huge_alloc(struct np_huge *h, const struct np_owner *owner,
 	size = np_round_up(size, np_os_page_size());
 	r = take_kept(h, np_owner_home(owner), size, align);
 	*zero = !r;
+	/* It may have been cleared by being given back. */
+	if (r && !place(owner, (void *)r->base, r->block_size)) {
+		unlink_block(h, r);
+		unmap_block(r);
+		return errno = ENOMEM, NULL;
+	}
 	if (!r) {
 		r = map_block(owner, size, align);
 		if (!r)
@@ -279,6 +298,120 @@ size_t np_huge_trim(struct np_huge *h, bool all)
 	np_unlock(&h->lock);
 	return bytes;
 }
+
+/* --- spills ------------------------------------------------------------ */
+
+#define SLICE (4 * NP_MIB) /* for which others are kept waiting */
+
+/* A way through all blocks, by their addresses: between two slices they come,
+ * go and change their sizes. */
+struct walk {
+	uintptr_t base; /* of the block that is next */
+	size_t done;	/* bytes of it */
+	size_t away;	/* of those */
+	struct np_brought *brought; /* NULL: only looks */
+};
+
+static void walk_on(struct walk *w)
+{
+	w->base++;
+	w->done = w->away = 0;
+}
+
+/* The block that is next. */
+static struct np_region *next_block(const struct np_huge *h, struct walk *w)
+{
+	struct np_region *next = NULL;
+
+	for (struct np_region *r = h->list; r; r = r->next)
+		if (r->base >= w->base && (!next || r->base < next->base))
+			next = r;
+	if (next && next->base != w->base) {
+		w->base = next->base;
+		w->done = w->away = 0;
+	}
+	return next;
+}
+
+static void visit_slice(struct np_region *r, struct walk *w)
+{
+	char *at = (char *)r->base + w->done;
+	size_t size = r->sure_size - w->done;
+	struct np_brought b = { .pages = { 0 } };
+
+	size = size < SLICE ? size : SLICE;
+	if (w->brought) {
+		b = *w->brought;
+		np_spill_fetch(r->owner, at, size, &b);
+		w->away += b.pages.away - w->brought->pages.away;
+		*w->brought = b;
+	} else if (np_os_look(at, size, np_os_page_size(),
+			      r->owner->bind_node, &b.pages) == 0) {
+		w->away += b.pages.away;
+	} else {
+		w->away = r->spill.bytes; /* as it is known */
+		size = r->sure_size - w->done;
+	}
+	w->done += size;
+}
+
+/* Is the block to be looked at page by page? See spill.c. */
+static bool is_due(const struct np_huge *h, const struct np_region *r)
+{
+	if (r->spill.bytes)
+		return r->kept ||
+		       np_spill_is_turn(r->spill.bytes, h->looks);
+	return np_spill_is_likely(r->owner, (void *)r->base, r->sure_size,
+				  h->looks);
+}
+
+/* The next slice. Returns false if there is none. */
+static bool visit_next(const struct np_huge *h, struct walk *w)
+{
+	struct np_region *r = next_block(h, w);
+	bool wanted = false;
+
+	if (!r)
+		return false;
+	if (r->owner->sees)
+		wanted = w->done || w->brought || is_due(h, r);
+	if (wanted && r->kept)
+		np_os_purge((void *)r->base, r->sure_size);
+	if (wanted && !r->kept && w->done < r->sure_size)
+		visit_slice(r, w);
+	if (wanted && (r->kept || w->done >= r->sure_size))
+		np_spill_note_block(r, w->away);
+	if (!wanted || r->kept || w->done >= r->sure_size)
+		walk_on(w);
+	return true;
+}
+
+static void walk_all(struct np_huge *h, struct np_brought *brought)
+{
+	struct walk w = { .brought = brought };
+	bool more;
+
+	do {
+		np_lock(&h->lock);
+		more = visit_next(h, &w);
+		np_unlock(&h->lock);
+	} while (more);
+}
+
+void np_huge_look(struct np_huge *h)
+{
+	np_lock(&h->lock);
+	h->looks++;
+	np_unlock(&h->lock);
+	walk_all(h, NULL);
+}
+
+void np_huge_fetch(struct np_huge *h, struct np_brought *brought)
+{
+	walk_all(h, brought);
+}
+
+/* --- the end ----------------------------------------------------------- */
 
 void np_huge_fini(struct np_huge *h)
 {
@@ -363,6 +496,13 @@ static void *move_block(struct np_huge *h, struct np_region *r, size_t size)
 	return (void *)to->base;
 }
 
+static void set_sure(struct np_huge *h, struct np_region *r, size_t size)
+{
+	np_lock(&h->lock);
+	r->sure_size = size;
+	np_unlock(&h->lock);
+}
+
 void *np_huge_resize(struct np_huge *h, struct np_region *r, size_t size)
 {
 	const struct np_owner *owner = r->owner;
@@ -374,12 +514,20 @@ void *np_huge_resize(struct np_huge *h, struct np_region *r, size_t size)
 	more = size > old_size ? size - old_size : 0;
 	if (!np_limits_charge(&owner->limits, more))
 		return NULL;
+	if (size < old_size)
+		set_sure(h, r, size);
 	if (np_region_resize_huge(r, owner->bind_node, size) != 0) {
 		np_limits_refund(&owner->limits, more);
 		return move_block(h, r, size);
 	}
+	if (!place(owner, (char *)r->base + old_size, more)) {
+		np_region_resize_huge(r, owner->bind_node, old_size);
+		np_limits_refund(&owner->limits, more);
+		return errno = ENOMEM, NULL;
+	}
 	if (size < old_size)
 		np_limits_refund(&owner->limits, old_size - size);
+	set_sure(h, r, size);
 	count_taken(owner, 0, size - old_size);
 	count_reserved(owner, r->size - old_slots);
 	np_segment_resize(owner->segment, r->sight_entry, size);

@@ -15,8 +15,12 @@
  *	list   every block of the pool: handed out, or kept
  *	kept   a block that nobody holds; charged like the others
  *
+ * A block of a strict pool is brought into memory before it is handed out. One
+ * that has to move is, for a moment, there twice.
+ *
  * Owner: whoever holds a block owns its size; the list, and which blocks are
- * kept, is guarded by the lock. The kernel is called outside of it.
+ * kept, is guarded by the lock. The kernel is called outside of it, but to look
+ * for spills: slice by slice, so that nobody waits for long.
  *
  * Source: mremap(2), MREMAP_DONTUNMAP.
  */
@@ -26,12 +30,14 @@
 #include "base.h"
 #include "chunkmap.h"
 #include "lock.h"
+#include "spill.h"
 
 struct np_huge {
 	struct np_lock lock;
 	struct np_region *list; /* guarded by lock, like the rest */
 	size_t keep_bytes;	/* of kept blocks, each home */
 	bool decays;		/* kept blocks are unmapped in time */
+	uint64_t looks;		/* for spills: which sample it is */
 };
 
 void np_huge_init(struct np_huge *huge, size_t keep_bytes, bool decays);
@@ -58,6 +64,12 @@ bool np_huge_is_kept(struct np_huge *huge, const struct np_region *region);
 /* Unmaps blocks that are kept: those kept for a whole tick, or all. Returns
  * the bytes given back. */
 size_t np_huge_trim(struct np_huge *huge, bool all);
+
+/* Looks at a sample of all blocks for what lies on another node (spill.h). */
+void np_huge_look(struct np_huge *huge);
+
+/* Brings home what it can, and adds to *brought what it did. */
+void np_huge_fetch(struct np_huge *huge, struct np_brought *brought);
 
 /* Unmaps every block, whoever holds it. */
 void np_huge_fini(struct np_huge *huge);

@@ -29,6 +29,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/place.c %D%/place.h \
 	%D%/arena.c %D%/arena.h \
 	%D%/decay.c %D%/decay.h \
+	%D%/spill.c %D%/spill.h \
 	%D%/huge.c %D%/huge.h \
 	%D%/magazine.c %D%/magazine.h \
 	%D%/depot.c %D%/depot.h \

@@ -85,6 +85,9 @@ static void make_owner(struct np_node *node, const struct np_nodes_plan *plan)
 		.tag = np_tag(plan->slot, node->home),
 		.bind_node = np_topology_bind_to(plan->topology, node->home),
 		.pinned = plan->pinned,
+		.sees = plan->topology->binds && plan->topology->sees &&
+			!plan->interleaved,
+		.strict = plan->strict && plan->topology->binds,
 		.pool = plan->name,
 		.limits = { &node->limit, plan->limit },
 		.segment = plan->segment,

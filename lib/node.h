@@ -72,6 +72,7 @@ struct np_nodes_plan {
 	unsigned policies;	/* of arenas */
 	int64_t decay_ms;
 	bool pinned;
+	bool strict;
 	bool interleaved;	/* NP_INTERLEAVED(slot) is set */
 	const bool *in_set;	/* by home; NULL: all */
 	struct np_arena *first;	/* arena 0 of home first_home; or NULL */

@@ -435,6 +435,20 @@ size_t npool_pool_trim(npool_t *pool)
 	return np_pool_trim(pool);
 }
 
+int npool_migrate_home(npool_t *pool, size_t *moved, size_t *left)
+{
+	struct np_brought b = { .error = 0 };
+
+	if (np_pool_stage(pool) == NP_AWAKE)
+		np_pool_migrate_home(pool, &b);
+	if (moved)
+		*moved = b.pages.moved;
+	if (left)
+		*left = b.pages.away;
+	return np_topology.binds && !np_topology.sees && !pool->interleaved
+		? EPERM : b.error;
+}
+
 /* --- options and figures ------------------------------------------------ */
 
 int npool_option_set(npool_t *pool, const char *name, const char *value)
@@ -449,8 +463,8 @@ int npool_option_get(npool_t *pool, const char *name, char *text, size_t size)
 
 int npool_pool_stats(npool_t *pool, struct npool_figures *stats)
 {
-	size_t first_release = offsetof(struct npool_figures, chunk_size) +
-			       sizeof stats->chunk_size;
+	size_t first_release = offsetof(struct npool_figures, brought_home) +
+			       sizeof stats->brought_home;
 	struct npool_figures all;
 
 	if (stats->size < first_release)

@@ -21,6 +21,8 @@ struct np_owner {
 	np_tag_t tag;
 	int bind_node;		    /* as np_os_bind */
 	bool pinned;		    /* its chunks are */
+	bool sees;		    /* the kernel tells what lies elsewhere */
+	bool strict;		    /* what is handed out lies on bind_node */
 	const char *pool;	    /* the pool's name, for messages */
 	struct np_limits limits;
 	struct np_segment *segment; /* NULL: nothing is counted yet */

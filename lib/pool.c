@@ -230,6 +230,7 @@ static int make_nodes(struct np_pool *pool, struct np_arena *first,
 		.policies = NP_ALL_POLICIES,
 		.decay_ms = k->decay_ms,
 		.pinned = k->pinned,
+		.strict = pool->strict,
 		.interleaved = pool->interleaved,
 		.in_set = in_set,
 		.first = first,
@@ -250,6 +251,23 @@ static int make_nodes(struct np_pool *pool, struct np_arena *first,
 	return error ? error : np_nodes_create(&pool->nodes, &plan);
 }
 
+/* Can the pool keep what the option strict promises? */
+static int check_strict(const struct np_pool *pool)
+{
+	if (!pool->config.strict)
+		return 0;
+	if (pool->interleaved) {
+		np_warn("pool %s: strict: an interleaved pool is on no node",
+			pool->name);
+		return EINVAL;
+	}
+	if (np_topology_is_sure(&np_topology))
+		return 0;
+	np_warn("pool %s: strict: where memory lies cannot be promised: %s",
+		pool->name, np_topology.note);
+	return ENOTSUP;
+}
+
 int np_pool_wake_up(struct np_pool *pool, struct np_arena *first)
 {
 	const struct np_config *k = &pool->config;
@@ -265,6 +283,10 @@ int np_pool_wake_up(struct np_pool *pool, struct np_arena *first)
 		in_set = NULL;
 	}
 	pool->interleaved = k->policy == NP_INTERLEAVE;
+	error = check_strict(pool);
+	if (error && !first)
+		return error;
+	pool->strict = k->strict && !error;
 	pool->zero_on_free = k->zero_on_free;
 	pool->check = np_pool.config.check;
 	pool->caching = k->cache_pieces && !pool->check;
@@ -431,8 +453,43 @@ size_t np_pool_trim(struct np_pool *pool)
 	}
 	bytes = np_huge_trim(&pool->huge, true);
 	np_nodes_each_arena(&pool->nodes, trim_arena, &bytes);
+	np_pool_look(pool);
 	np_unlock(&pool->lock);
 	return bytes;
+}
+
+/* --- spills ----------------------------------------------------------- */
+
+static void look_at_arena(struct np_arena *arena, void *unused)
+{
+	(void)unused;
+	np_spill_look_arena(arena);
+}
+
+static void note_look(struct np_pool *pool)
+{
+	np_count_set(&pool->segment.header->looked_ms, np_os_now_ms());
+}
+
+void np_pool_look(struct np_pool *pool)
+{
+	np_huge_look(&pool->huge);
+	np_nodes_each_arena(&pool->nodes, look_at_arena, NULL);
+	note_look(pool);
+}
+
+static void fetch_arena(struct np_arena *arena, void *brought)
+{
+	np_spill_fetch_arena(arena, brought);
+}
+
+void np_pool_migrate_home(struct np_pool *pool, struct np_brought *brought)
+{
+	np_lock(&pool->lock);
+	np_huge_fetch(&pool->huge, brought);
+	np_nodes_each_arena(&pool->nodes, fetch_arena, brought);
+	note_look(pool);
+	np_unlock(&pool->lock);
 }
 
 /* --- reserving -------------------------------------------------------- */

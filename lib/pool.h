@@ -48,6 +48,7 @@ struct np_pool {
 	bool check;		/* every free is checked at the call */
 	bool zero_on_free;
 	bool interleaved;
+	bool strict;		/* no request is served by another node */
 	struct np_classes classes;
 	struct np_nodes nodes;
 	struct np_huge huge;
@@ -120,6 +121,13 @@ void np_pool_reset(struct np_pool *pool);
  * inboxes, unmaps kept huge blocks and trims the arenas.
  * Returns the bytes given back to the kernel. */
 size_t np_pool_trim(struct np_pool *pool);
+
+/* Looks for what lies on other nodes than its home (spill.h). The pool's lock
+ * must be held. */
+void np_pool_look(struct np_pool *pool);
+
+/* Brings it home: npool_migrate_home. *brought: what was done. */
+void np_pool_migrate_home(struct np_pool *pool, struct np_brought *brought);
 
 /* The pieces that other homes sent go on to their arenas. The pool's lock must
  * be held. */

@@ -38,7 +38,9 @@ bool np_pressure_ask(struct np_pool *pool, const struct np_limits *limits,
 		     size_t wanted, size_t charged)
 {
 	const struct np_limit *node = limits->node;
-	const struct np_limit *hit = node && np_limit_is_hit(node, charged)
+	bool is_full = pool->strict && !np_limit_is_hit(&pool->limit, charged);
+	const struct np_limit *hit = node && (is_full ||
+					      np_limit_is_hit(node, charged))
 					     ? node : &pool->limit;
 	struct npool_pressure p = {
 		.wanted = wanted,

@@ -168,12 +168,13 @@ static void *from_node(const struct np_request *r, struct need *n,
 }
 
 /* From every arena that may serve it: those of this home, then, unless the
- * home was asked for, of the nearest ones. */
+ * home was asked for or the pool is strict, of the nearest ones. */
 static void *from_anywhere(const struct np_request *r, struct need *n,
 			   np_home_t home)
 {
 	struct np_node *node = r->pool->nodes.node;
-	unsigned nhomes = r->home == NP_ANY_HOME ? r->pool->nodes.n : 1;
+	bool is_bound = r->home != NP_ANY_HOME || r->pool->strict;
+	unsigned nhomes = is_bound ? 1 : r->pool->nodes.n;
 	void *p = NULL;
 
 	if (np_pool_stage(r->pool) != NP_AWAKE)

@@ -4,6 +4,7 @@
  * segment: see segment.h.
  */
 #include "segment.h"
+#include "chunk.h"
 #include "config.h"
 #include "meta.h"
 #include "os.h"
@@ -511,6 +512,7 @@ int np_segment_enter(struct np_segment *s, const void *base, size_t size,
 	*map = entry_of(s, &s->layout.maps, (unsigned)i);
 	memset(*map, 0, s->layout.maps.stride);
 	np_count_set(&c->size, size);
+	np_count_set(&c->spilled, 0);
 	atomic_store_explicit(&c->home, home, memory_order_relaxed);
 	atomic_store_explicit(&c->arena, arena, memory_order_relaxed);
 	np_count_set(&c->base, (uintptr_t)base);
@@ -525,6 +527,34 @@ void np_segment_resize(struct np_segment *s, int i, size_t size)
 		return;
 	c = entry_of(s, &s->layout.chunks, (unsigned)i);
 	np_count_set(&c->size, size);
+}
+
+void np_segment_spilled(struct np_segment *s, int i,
+			const struct np_spill *spill)
+{
+	struct np_segment_chunk *c;
+
+	if (i < 0)
+		return;
+	c = entry_of(s, &s->layout.chunks, (unsigned)i);
+	np_count_set(&c->spilled_ms, spill->since_ms);
+	np_count_set(&c->spilled, spill->bytes);
+}
+
+uint64_t np_segment_spill_age(const struct np_segment *s)
+{
+	uint64_t now = np_count_get(&s->header->looked_ms), oldest = now;
+
+	for (unsigned i = 0; i < s->chunks_used; i++) {
+		const struct np_segment_chunk *c =
+			entry_of(s, &s->layout.chunks, i);
+		uint64_t ms = np_count_get(&c->spilled_ms);
+
+		if (np_count_get(&c->base) && np_count_get(&c->spilled) &&
+		    ms < oldest)
+			oldest = ms;
+	}
+	return now - oldest;
 }
 
 void np_segment_leave(struct np_segment *s, int i)
@@ -707,6 +737,8 @@ static void forget_events(struct np_segment *s)
 
 	for (size_t i = 0; i < sizeof events / sizeof *events; i++)
 		np_count_set(events[i], 0);
+	for (unsigned i = 0; i < s->layout.nodes.n; i++)
+		np_count_set(&np_segment_node(s, i)->brought_home, 0);
 	for (unsigned i = 0; i < s->layout.arenas.n; i++) {
 		struct np_segment_arena *a = np_segment_arena(s, i);
 

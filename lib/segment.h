@@ -90,6 +90,7 @@ struct np_segment_header {
 	/* Filled in by the process at its exit(): pages looked at by
 	 * move_pages, those in memory, and those on their node. */
 	np_count_t pages_asked, pages_resident, pages_local;
+	np_count_t looked_ms;	/* the last look for spills; CLOCK_MONOTONIC */
 };
 
 /* Entry c of `classes` describes class c; entry 0 stands for huge blocks. */
@@ -108,6 +109,9 @@ struct np_segment_node {
 					       of huge blocks */
 	np_count_t depot_bytes;	/* in depots and inboxes */
 	np_count_t huge_blocks, huge_bytes;
+	np_count_t spilled;	/* bytes found on other nodes, by the last
+				   look at each chunk and block */
+	np_count_t brought_home; /* bytes, by npool_migrate_home */
 };
 
 /* Guarded by the arena's lock. */
@@ -155,6 +159,9 @@ struct np_segment_chunk {
 	np_count_t size;     /* bytes */
 	_Atomic uint32_t home;
 	_Atomic uint32_t arena; /* NP_SEGMENT_HUGE: a huge block */
+	np_count_t spilled;	/* bytes found on other nodes by the last look */
+	np_count_t spilled_ms;	/* when they were first found, on the clock
+				   CLOCK_MONOTONIC; of no account without */
 };
 
 #define NP_SEGMENT_HUGE UINT32_MAX
@@ -204,6 +211,7 @@ static inline void np_count_add_shared(np_count_t *count, uint64_t n)
 struct np_config;
 struct np_classes;
 struct np_topology;
+struct np_spill;
 
 #define NP_NBLOCKS 4096 /* threads that can be told apart */
 #define NP_NCHUNKS 2048 /* 32 GiB of 16 MiB chunks */
@@ -285,6 +293,13 @@ void np_segment_leave(struct np_segment *segment, int entry);
 
 /* The block of this entry has another size now. */
 void np_segment_resize(struct np_segment *segment, int entry, size_t size);
+
+/* Of the memory of this entry so many bytes are on other nodes, since then. */
+void np_segment_spilled(struct np_segment *segment, int entry,
+			const struct np_spill *spill);
+
+/* The oldest spill, in ms until the last look; 0: there is none. */
+uint64_t np_segment_spill_age(const struct np_segment *segment);
 
 /* Before a fork, with all locks held, and behind it, in parent and child:
  * keeps what the child shall begin with. */

@@ -42,6 +42,8 @@ static void add_node(struct npool_figures *s,
 	s->reserved += np_count_get(&node->reserved);
 	s->peak_taken += np_count_get(&node->peak_taken);
 	s->huge_blocks += np_count_get(&node->huge_blocks);
+	s->spilled += np_count_get(&node->spilled);
+	s->brought_home += np_count_get(&node->brought_home);
 }
 
 static void add_arena(struct npool_figures *s,
@@ -74,6 +76,7 @@ void np_stats_collect(struct np_pool *pool, struct npool_figures *s)
 	s->nodes = seg->layout.nodes.n;
 	s->arenas = seg->layout.arenas.n;
 	s->chunk_size = pool->classes.chunk_size;
+	s->spilled_ms = np_segment_spill_age(seg);
 }
 
 /* --- for people -------------------------------------------------------- */
@@ -153,6 +156,8 @@ static void print_pool(struct print *out, const struct shown *s)
 	print_line(out, "cache hits", f->hits, "");
 	print_line(out, "depot exchanges", f->depot_gets + f->depot_puts, "");
 	print_line(out, "freed to other nodes", f->foreign_frees, "");
+	print_line(out, "on another node", f->spilled, "bytes");
+	print_line(out, "brought home", f->brought_home, "bytes");
 	print_line(out, "threads", f->threads, "");
 	print_line(out, "nodes", f->nodes, "");
 	print_line(out, "arenas", f->arenas, "");

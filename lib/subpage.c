@@ -33,6 +33,16 @@ void np_subpage_unlink(struct np_subpage *sp)
 	sp->linked = false;
 }
 
+void np_subpage_defer(struct np_subpage *sp, struct np_ring *head)
+{
+	np_subpage_unlink(sp);
+	sp->ring.prev = head->prev;
+	sp->ring.next = head;
+	head->prev->next = &sp->ring;
+	head->prev = &sp->ring;
+	sp->linked = true;
+}
+
 void np_subpage_move(struct np_subpage *sp, struct np_ring *head)
 {
 	np_subpage_unlink(sp);

@@ -103,6 +103,9 @@ enum np_put np_subpage_put(struct np_subpage *sp, struct np_ring *head,
 /* Takes an empty subpage out of its ring, the last one too. */
 void np_subpage_unlink(struct np_subpage *sp);
 
+/* Puts a subpage that is in this ring to its end. */
+void np_subpage_defer(struct np_subpage *sp, struct np_ring *head);
+
 /* Puts a subpage that is in a ring to the front of another one. */
 void np_subpage_move(struct np_subpage *sp, struct np_ring *head);
 

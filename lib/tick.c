@@ -52,6 +52,7 @@ size_t np_tick(struct np_pool *pool)
 			tick_depot(pool, pool->nodes.node[i].depot);
 	bytes = np_huge_trim(&pool->huge, false);
 	np_nodes_each_arena(&pool->nodes, tick_arena, &bytes);
+	np_pool_look(pool);
 	np_count_set(&h->charged, np_limit_charged(&pool->limit));
 	np_unlock(&pool->lock);
 	return bytes;

@@ -8,6 +8,7 @@
  *	depots        what was not needed since the last tick, likewise
  *	huge blocks   kept since the last tick: unmapped
  *	arenas        pages not used since the last tick: purged (decay.c)
+ *	spills        what lies on another node than its home is found (spill.c)
  *
  * Visits to the slow path of any pool drive it: every so often one looks at
  * the clock, and the one that finds a tick due does it. With the option

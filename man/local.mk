@@ -52,6 +52,7 @@ dist_man_MANS = \
 	%D%/npool_free_sized.3 \
 	%D%/npool_good_size.3 \
 	%D%/npool_malloc.3 \
+	%D%/npool_migrate_home.3 \
 	%D%/npool_node_of.3 \
 	%D%/npool_option_get.3 \
 	%D%/npool_option_set.3 \

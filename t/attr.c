@@ -55,7 +55,7 @@ static void test_wrong(void)
 	WRONG(hard_limit, SIZE_MAX);
 	WRONG(node_soft_limit, SIZE_MAX);
 	WRONG(node_hard_limit, SIZE_MAX);
-	WRONG(flags, 4);
+	WRONG(flags, 8);
 }
 
 static void test_wrong_together(void)

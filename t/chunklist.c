@@ -240,6 +240,30 @@ static void test_order(void)
 	free_chunk(c);
 }
 
+/* Chunks that have spilled serve only who does not mind. */
+static void test_spilled(void)
+{
+	struct np_run_request run = { .piece = 8192, .npages = 1, .entry = 1 };
+	struct np_chunk *a, *b;
+
+	begin(13, 6);
+	a = make_used(20);
+	b = make_used(20);
+	np_chunklist_add(&lists[NP_Q000], a);
+	np_chunklist_add(&lists[NP_Q000], b);
+	b->spill.bytes = 4096;
+	ok(np_chunklists_take(lists, &run) == b, "a chunk that has spilled");
+	run.not_spilled = true;
+	ok(np_chunklists_take(lists, &run) == a,
+	   "is passed over by who wants none");
+	a->spill.bytes = 4096;
+	ok(!np_chunklists_take(lists, &run), "who gets nothing of two such");
+	run.not_spilled = false;
+	ok(np_chunklists_take(lists, &run) == b, "that still serve others");
+	free_chunk(a);
+	free_chunk(b);
+}
+
 /* --- damage ----------------------------------------------------------- */
 
 /* Which of six lists, each with a chunk that could serve, comes first. */
@@ -535,12 +559,13 @@ static void test_random(void)
 
 int main(void)
 {
-	plan(7 + 19 + 7 + 12 + 5 + 6 + 8 + 6 + 8);
+	plan(7 + 19 + 7 + 12 + 5 + 6 + 8 + 6 + 8 + 4);
 	test_bounds();
 	test_thresholds();
 	test_cascade();
 	test_qinit();
 	test_order();
+	test_spilled();
 	test_lists();
 	test_damage();
 	test_random();

@@ -27,6 +27,7 @@ unit_tests = \
 	%D%/node.t \
 	%D%/arena.t \
 	%D%/decay.t \
+	%D%/spill.t \
 	%D%/huge.t \
 	%D%/magazine.t \
 	%D%/depot.t \

@@ -180,6 +180,24 @@ static void test_zero_on_free(void)
 	npool_destroy(pool);
 }
 
+/* On invented nodes, which the kernel does not know. */
+static void test_no_promise(void)
+{
+	struct npool_attr a = NPOOL_ATTR_INIT;
+	size_t moved = 1, left = 1;
+	npool_t *pool;
+
+	a.flags = NPOOL_STRICT;
+	is_int(npool_create(&pool, &a), ENOTSUP, "no promise where memory lies");
+	a.policy = NPOOL_INTERLEAVE;
+	is_int(npool_create(&pool, &a), EINVAL, "nor on which of all nodes");
+	pool = create(0);
+	ok(npool_migrate_home(pool, &moved, &left) == 0 && !moved && !left,
+	   "what is bound to no node is at home");
+	ok(npool_migrate_home(pool, NULL, NULL) == 0, "who need not be told");
+	npool_destroy(pool);
+}
+
 static void test_pinned(void)
 {
 	npool_t *pool = create(NPOOL_PINNED);
@@ -238,7 +256,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, "nodes:2");
-	plan(35);
+	plan(39);
 	test_flags();
 	test_bad_flags();
 	test_nocache();
@@ -247,6 +265,7 @@ int main(int argc, char **argv)
 	test_many(8192);
 	test_reserve();
 	test_zero_on_free();
+	test_no_promise();
 	test_pinned();
 	test_interleaved();
 	test_realloc();

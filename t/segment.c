@@ -941,8 +941,8 @@ static void test_create(void)
 	       "a pool's name is cut");
 	is_uint(unit.header->pool_slot, 7, "its slot is told");
 	is_uint(unit.layout.maps.stride, 64, "a map has a byte a page");
-	is_ptr(np_segment_node(&unit, 2) + 1,
-	       (char *)np_segment_node(&unit, 0) + 3 * unit.layout.nodes.stride,
+	is_ptr(np_segment_node(&unit, 2),
+	       (char *)np_segment_node(&unit, 0) + 2 * unit.layout.nodes.stride,
 	       "three nodes lie side by side");
 	is_ptr(np_segment_arena(&unit, 5),
 	       (char *)np_segment_arena(&unit, 0) +

@@ -398,6 +398,16 @@ static void test_ring(void)
 	is_int(np_subpage_put(a, &ring, slots[0]), NP_PUT_KEPT,
 	       "the only subpage of a ring stays although empty");
 	ok(np_ring_first(&ring) == a && a->avail == 2, "in the ring");
+	free(b);
+	b = make(&ring, 2);
+	np_subpage_defer(b, &ring);
+	ok(np_ring_first(&ring) == a && ring.prev == &b->ring &&
+	   a->ring.next == &b->ring && b->ring.prev == &a->ring && b->linked,
+	   "one that is deferred is the last");
+	np_subpage_defer(b, &ring);
+	ok(np_ring_first(&ring) == a && ring.prev == &b->ring,
+	   "and stays so");
+	np_subpage_unlink(b);
 	np_subpage_unlink(a);
 	ok(!np_ring_first(&ring), "unless it is taken out by hand");
 	free(a);
@@ -500,7 +510,7 @@ static void test_misuse(void)
 
 int main(void)
 {
-	plan(13 + 8 + 3 + 9 + 6 + 6 + 10 + 11 + 7 + 1);
+	plan(13 + 8 + 3 + 9 + 6 + 6 + 12 + 11 + 7 + 1);
 	test_batches();
 	test_fresh();
 	test_last_freed();

@@ -6,6 +6,9 @@
  * outside, in the numa_maps of the process that must not ask: what a thread
  * writes to first is on its node, as the kernel does by itself.
  *
+ * Where move_pages alone is denied memory is bound all the same, but nobody sees
+ * what spills, and nothing can be promised.
+ *
  *	denied.t			the test
  *	denied.t --run CMD ...		runs a command like that
  *
@@ -44,6 +47,39 @@ static void *free_what_is_not_mine(void *p)
 	return NULL;
 }
 
+static void no_promise(int migrates)
+{
+	struct npool_attr attr = NPOOL_ATTR_INIT;
+	size_t moved, left;
+	npool_t *pool;
+
+	attr.flags = NPOOL_STRICT;
+	must(npool_create(&pool, &attr) == ENOTSUP);
+	must(npool_migrate_home(npool_default(), &moved, &left) == migrates);
+	must(!moved && !left);
+}
+
+/* Without move_pages alone. */
+static int run_blind(const char *node)
+{
+	static struct lies by_policy[NODES_MAX];
+	struct lies *l = &by_policy[atoi(node)];
+
+	must(syscall(SYS_move_pages, 0, 0, NULL, NULL, NULL, 0) == -1 &&
+	     errno == EPERM);
+	nodes_look();
+	nodes_run(atoi(node), fill, NULL);
+	must(np_topology.binds && !np_topology.sees);
+	fprintf(stderr, "note: %s\n", np_topology.note);
+	must(strstr(np_topology.note, "move_pages is denied"));
+	no_promise(EPERM);
+	npool_trim();
+	lies_by_policy(by_policy);
+	must(l->pages >= BYTES / (size_t)sysconf(_SC_PAGESIZE));
+	must(l->on[atoi(node)] == l->pages);
+	return 0;
+}
+
 /* All goes on; then it waits to be looked at. */
 static int run_denied(const char *node)
 {
@@ -58,6 +94,7 @@ static int run_denied(const char *node)
 	must(!np_topology.binds && np_topology.nnodes == 1);
 	fprintf(stderr, "note: %s\n", np_topology.note);
 	must(strstr(np_topology.note, "denied"));
+	no_promise(0);
 	nodes_run(numa.id[0], free_what_is_not_mine, npool_malloc(100));
 	must(npool_create(&pool, &attr) == 0);
 	npool_free(npool_alloc(pool, 100, 0));
@@ -142,8 +179,33 @@ static void test_node(int node)
 	diag("%s", lies_text(&lies, text, sizeof text));
 }
 
+static void be_blind(void *node)
+{
+	static const int calls[] = { SYS_move_pages };
+
+	if (!deny_calls(calls, 1, DENY_ERROR))
+		_exit(77);
+	execl("/proc/self/exe", "denied", "--blind", (char *)node,
+	      (char *)NULL);
+	_exit(127);
+}
+
+static void test_blind(int node)
+{
+	char text[16];
+	struct child c;
+
+	snprintf(text, sizeof text, "%d", node);
+	c = child_run(be_blind, text);
+	ok(child_exited(&c, 0), "node %d: without move_pages memory is bound",
+	   node);
+	diag("status 0x%x; %s", (unsigned)c.status, c.text);
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 2 && !strcmp(argv[1], "--blind"))
+		return run_blind(argv[2]);
 	if (argc > 2 && !strcmp(argv[1], "--denied"))
 		return run_denied(argv[2]);
 	if (argc > 2 && !strcmp(argv[1], "--run")) {
@@ -154,8 +216,9 @@ int main(int argc, char **argv)
 	}
 	conf_restart(argv, "");
 	nodes_need(2);
-	plan(2 * numa.n);
+	plan(2 * numa.n + 1);
 	for (unsigned i = 0; i < numa.n; i++)
 		test_node(numa.id[i]);
+	test_blind(numa.id[numa.n - 1]);
 	return done();
 }

@@ -18,8 +18,6 @@
 #include "npool.h"
 #include "os.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
 
 #define PIECE (1 << 20)
 #define MOST 8192 /* pieces */
@@ -30,31 +28,6 @@ static void *pieces[MOST];
 
 /* The node to be filled, and the nearest to it of those that are left. */
 static int full, near;
-
-static bool choose(void)
-{
-	full = near = -1;
-	for (unsigned i = 0; i < numa.n; i++) {
-		int d = nodes_distance(numa.id[0], numa.id[i]);
-
-		if (i && (near < 0 || d < nodes_distance(numa.id[0], near)))
-			near = numa.id[i];
-	}
-	full = numa.id[0];
-	return near >= 0;
-}
-
-/* Bytes that nobody uses. */
-static size_t free_on(int node)
-{
-	char path[64], key[64], line[128];
-
-	snprintf(path, sizeof path, "/sys/devices/system/node/node%d/meminfo",
-		 node);
-	snprintf(key, sizeof key, "Node %d MemFree:", node);
-	return nodes_line(path, key, line, sizeof line)
-		? strtoul(line, NULL, 10) * 1024 : 0;
-}
 
 /* --- more than there is ----------------------------------------------- */
 
@@ -91,7 +64,7 @@ static void tell(const char *what, const struct lies *l)
 /* Half as much again as is free, by a thread of `sits`. */
 static void overflow(int sits, unsigned flags)
 {
-	size_t room = free_on(full), page = np_os_page_size();
+	size_t room = nodes_free(full), page = np_os_page_size();
 	struct greed g = { .bytes = room / 2 / PIECE * PIECE * 3, .flags = flags };
 
 	nodes_run(sits, take, &g);
@@ -129,22 +102,10 @@ static void part_named(void)
 
 static void *fill_with_cache(void *path)
 {
-	static char buffer[1 << 20];
-	size_t hog = free_on(full) - HEADROOM, read_bytes = 0;
-	void *p = mmap(NULL, hog, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = 1;
-
-	must(p != MAP_FAILED && fd >= 0);
-	touch(p, hog);
-	while (n > 0 && free_on(full) > SCARCE) {
-		n = read(fd, buffer, sizeof buffer);
-		read_bytes += n > 0 ? (size_t)n : 0;
-	}
-	fprintf(stderr, "%zu MiB of page cache, %zu MiB are free\n",
-		read_bytes >> 20, free_on(full) >> 20);
-	must(free_on(full) <= SCARCE);
+	nodes_hog(full, nodes_free(full) - HEADROOM);
+	nodes_fill_cache(full, path, SCARCE);
+	fprintf(stderr, "%zu MiB are free\n", nodes_free(full) >> 20);
+	must(nodes_free(full) <= SCARCE);
 	return NULL;
 }
 
@@ -275,7 +236,7 @@ static const struct part {
 static int run_part(const char *name)
 {
 	nodes_look();
-	must(choose());
+	must(nodes_nearest(&full, &near));
 	for (size_t i = 0; i < NPARTS; i++)
 		if (!strcmp(parts[i].name, name))
 			parts[i].run();
@@ -288,9 +249,9 @@ int main(int argc, char **argv)
 		return run_part(argv[1]);
 	conf_restart(argv, "");
 	nodes_need(2);
-	choose();
-	if (free_on(full) < LEAST_FREE || free_on(full) > MOST_FREE ||
-	    free_on(near) < free_on(full) / 3 * 2)
+	nodes_nearest(&full, &near);
+	if (nodes_free(full) < LEAST_FREE || nodes_free(full) > MOST_FREE ||
+	    nodes_free(near) < nodes_free(full) / 3 * 2)
 		skip_all("needs a node of %zu to %zu MiB of free memory, and "
 			 "as much on the nearest", LEAST_FREE >> 20,
 			 MOST_FREE >> 20);

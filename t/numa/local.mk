@@ -21,7 +21,9 @@ numa_tests = \
 	%D%/odd.t \
 	%D%/rehome.t \
 	%D%/resize.t \
+	%D%/spill.t \
 	%D%/steady.t \
+	%D%/strict.t \
 	%D%/tight.t \
 	%D%/wish.t
 
@@ -31,6 +33,7 @@ numa_machines = \
 	%D%/on-many.t \
 	%D%/on-large.t \
 	%D%/on-frail.t \
+	%D%/on-small.t \
 	%D%/on-eight.t \
 	%D%/on-four.t \
 	%D%/on-gaps.t \

@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -321,6 +322,73 @@ static inline void touch(void *p, size_t size)
 		((volatile char *)p)[at] = 1;
 	if (size)
 		((volatile char *)p)[size - 1] = 1;
+}
+
+/* --- full nodes ------------------------------------------------------- */
+
+/* Bytes of the node that nobody uses. */
+static inline size_t nodes_free(int node)
+{
+	char path[64], key[64], line[128];
+
+	snprintf(path, sizeof path, "/sys/devices/system/node/node%d/meminfo",
+		 node);
+	snprintf(key, sizeof key, "Node %d MemFree:", node);
+	return nodes_line(path, key, line, sizeof line)
+		? strtoul(line, NULL, 10) * 1024 : 0;
+}
+
+/* The first node, to be filled, and the nearest to it of the others. Returns
+ * false if there is none. */
+static inline bool nodes_nearest(int *first, int *near)
+{
+	*first = numa.id[0];
+	*near = -1;
+	for (unsigned i = 1; i < numa.n; i++)
+		if (*near < 0 || nodes_distance(*first, numa.id[i]) <
+				 nodes_distance(*first, *near))
+			*near = numa.id[i];
+	return *near >= 0;
+}
+
+struct nodes_hog {
+	void *p;
+	size_t size;
+};
+
+static inline void *nodes_touch_hog(void *arg)
+{
+	struct nodes_hog *hog = arg;
+
+	touch(hog->p, hog->size);
+	return NULL;
+}
+
+/* Takes bytes of the node away, until they are unmapped. */
+static inline struct nodes_hog nodes_hog(int node, size_t bytes)
+{
+	struct nodes_hog hog = { .size = bytes };
+
+	hog.p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (hog.p == MAP_FAILED)
+		bail_out("no %zu bytes", bytes);
+	nodes_run(node, nodes_touch_hog, &hog);
+	return hog;
+}
+
+/* Reads the file until less than `scarce` bytes of the node are free. The
+ * caller sits there. */
+static inline void nodes_fill_cache(int node, const char *path, size_t scarce)
+{
+	static char buffer[1 << 20];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	while (nodes_free(node) > scarce &&
+	       read(fd, buffer, sizeof buffer) > 0)
+		;
+	if (fd >= 0)
+		close(fd);
 }
 
 #endif
