@@ -41,7 +41,7 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 				    nodes->n * sizeof *c->outgoing);
 	if (!c->count || !c->outgoing) {
 		if (c->count)
-			np_block_put(nodes->segment, c->count);
+			np_block_put(nodes->segment, c->count, c->home);
 		return ENOMEM;
 	}
 	for (unsigned i = 0; i < nodes->n; i++)
@@ -616,8 +616,10 @@ static void keep(struct np_cache *c, void *p, unsigned class)
 
 /* --- other homes ------------------------------------------------------ */
 
-static void count_sent(struct np_cache *c, uint32_t n, size_t bytes)
+static void count_sent(struct np_cache *c, np_home_t home, uint32_t n,
+		       size_t bytes)
 {
+	np_segment_sent(c->nodes->segment, c->home, home, n, bytes);
 	np_count_add(&c->count->foreign_frees, n);
 	np_count_add(&c->count->foreign_bytes, bytes);
 }
@@ -630,7 +632,7 @@ static void send(struct np_cache *c, np_home_t home)
 
 	if (!mag->n)
 		return;
-	count_sent(c, mag->n, bytes);
+	count_sent(c, home, mag->n, bytes);
 	*out = (struct np_outgoing){ .mag = &np_mag_none };
 	if (np_depot_send(c->nodes->node[home].depot, mag, bytes))
 		return;
@@ -663,7 +665,7 @@ static void give_foreign(struct np_cache *c, void *p, unsigned class,
 		mag = np_mag_create(home, NP_OUTGOING_PIECES);
 	if (!mag) {
 		np_count_add(&c->count->flushes, 1);
-		count_sent(c, 1, size);
+		count_sent(c, home, 1, size);
 		np_arenas_put(&p, 1);
 		return;
 	}
@@ -756,7 +758,7 @@ static void free_parts(struct np_cache *c)
 		np_mag_destroy(c->outgoing[i].mag);
 	np_meta_free(c->home, c->outgoing,
 		     c->nodes->n * sizeof *c->outgoing);
-	np_block_put(c->nodes->segment, c->count);
+	np_block_put(c->nodes->segment, c->count, c->home);
 }
 
 void np_cache_fini(struct np_cache *c)

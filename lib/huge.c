@@ -82,8 +82,11 @@ void np_huge_settle(struct np_huge *h)
 		np_limits_force(&(struct np_limits){ .node =
 				r->owner->limits.node }, r->block_size);
 		count_in(r);
-		if (!r->kept)
-			count_taken(r->owner, 1, r->block_size);
+		if (r->kept)
+			continue;
+		count_taken(r->owner, 1, r->block_size);
+		np_segment_flow(r->owner->segment, np_region_home(r),
+				np_region_home(r), r->block_size);
 	}
 	np_unlock(&h->lock);
 }

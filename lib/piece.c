@@ -18,12 +18,11 @@
 /* --- freeing: one ------------------------------------------------------ */
 
 static void count_given(struct np_pool *pool, struct np_cache *c,
-			unsigned class)
+			const struct np_region *r, unsigned class)
 {
-	if (c)
-		np_cache_count_given(c, class, 1);
-	else
-		np_pool_count_given(pool, class, 1);
+	np_pool_count_given(pool, c, np_region_home(r), class, 1,
+			    class ? pool->classes.row[class].size
+				  : r->block_size);
 }
 
 static void clear_huge(const struct np_region *r)
@@ -42,7 +41,7 @@ static void free_huge(struct np_pool *pool, struct np_region *r,
 		np_place_die(p, &place, "free");
 	if (pool->zero_on_free)
 		clear_huge(r);
-	count_given(pool, np_pool_cache(pool), 0);
+	count_given(pool, np_pool_cache(pool), r, 0);
 	if (!np_huge_free(&pool->huge, r))
 		np_place_die(p, &place, "free");
 }
@@ -84,7 +83,7 @@ static void free_one(struct np_pool *pool, struct np_region *r, void *p,
 		np_cache_give(c, p, class, r);
 		return;
 	}
-	count_given(pool, NULL, class);
+	count_given(pool, NULL, r, class);
 	np_arena_put(r->arena, &p, 1);
 }
 
@@ -130,7 +129,7 @@ static unsigned add(void **batch, void *p, struct np_pool **of)
 		return 0;
 	}
 	clear(pool, p, class);
-	count_given(pool, np_pool_cache(pool), class);
+	count_given(pool, np_pool_cache(pool), r, class);
 	*batch = p;
 	return 1;
 }
@@ -179,10 +178,18 @@ size_t np_piece_usable(const void *p, const char *what)
 static bool resize_huge(struct np_region *r, size_t size, void **moved)
 {
 	struct np_pool *pool = np_pool_of(r);
+	np_home_t home;
+	size_t before;
 
 	if (np_class_of(&pool->classes, size ? size : 1))
 		return false;
+	home = np_region_home(r);
+	before = r->block_size;
 	*moved = np_huge_resize(&pool->huge, r, size);
+	if (*moved)
+		np_pool_count_resized(pool, home,
+				      np_map_find(*moved)->block_size -
+				      before);
 	return *moved != NULL;
 }
 

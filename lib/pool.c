@@ -39,13 +39,8 @@ static void count_pieces(struct np_pool *pool, unsigned class, bool is_free,
 			 unsigned n)
 {
 	uint64_t bytes = n * (uint64_t)pool->classes.row[class].size;
-	struct np_block *b;
+	struct np_block *b = np_block_shared(&pool->segment);
 
-	if (np_pool_stage(pool) != NP_AWAKE) {
-		np_start_count(class, is_free, n);
-		return;
-	}
-	b = np_block_shared(&pool->segment);
 	np_count_add_shared(is_free ? &b->class[class].frees
 				    : &b->class[class].allocs, n);
 	if (class) /* huge blocks are in no cache */
@@ -55,14 +50,52 @@ static void count_pieces(struct np_pool *pool, unsigned class, bool is_free,
 		np_count_add_shared(&b->misses, n);
 }
 
-void np_pool_count_taken(struct np_pool *pool, unsigned class, unsigned n)
+/* Whose memory the caller's node has got; bytes wrap round below 0. */
+static void count_flow(struct np_pool *pool, const struct np_cache *c,
+		       np_home_t home, unsigned class, uint64_t bytes)
 {
-	count_pieces(pool, class, false, n);
+	if (c && class)
+		np_segment_flow_cross(&pool->segment, c->home, home, bytes);
+	else
+		np_segment_flow(&pool->segment,
+				c ? c->home : np_thread_home(&pool->nodes),
+				home, bytes);
 }
 
-void np_pool_count_given(struct np_pool *pool, unsigned class, unsigned n)
+void np_pool_count_taken(struct np_pool *pool, struct np_cache *c,
+			 np_home_t home, unsigned class, unsigned n,
+			 size_t bytes)
 {
-	count_pieces(pool, class, true, n);
+	if (np_pool_stage(pool) != NP_AWAKE) {
+		np_start_count(class, false, n);
+		return;
+	}
+	if (c)
+		np_cache_count_taken(c, class, n);
+	else
+		count_pieces(pool, class, false, n);
+	count_flow(pool, c, home, class, bytes);
+}
+
+void np_pool_count_given(struct np_pool *pool, struct np_cache *c,
+			 np_home_t home, unsigned class, unsigned n,
+			 size_t bytes)
+{
+	if (np_pool_stage(pool) != NP_AWAKE) {
+		np_start_count(class, true, n);
+		return;
+	}
+	if (c)
+		np_cache_count_given(c, class, n);
+	else
+		count_pieces(pool, class, true, n);
+	count_flow(pool, c, home, class, -(uint64_t)bytes);
+}
+
+void np_pool_count_resized(struct np_pool *pool, np_home_t home, size_t bytes)
+{
+	if (np_pool_stage(pool) == NP_AWAKE)
+		count_flow(pool, np_pool_cache(pool), home, 0, bytes);
 }
 
 void np_pool_count_refused(struct np_pool *pool)

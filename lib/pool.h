@@ -97,10 +97,20 @@ static inline struct np_pool *np_pool_of(const struct np_region *region)
  * default pool if it can. */
 struct np_cache *np_pool_cache(struct np_pool *pool);
 
-/* Counts pieces of a class that were handed out, or came back, to somebody
- * without a cache; and a request that was refused. */
-void np_pool_count_taken(struct np_pool *pool, unsigned class, unsigned n);
-void np_pool_count_given(struct np_pool *pool, unsigned class, unsigned n);
+/* Counts n pieces of a class (0: a huge block), of so many bytes and of this
+ * home, that were handed out to the caller, or that he gave back, past his
+ * cache; NULL: he has none. And a request that was refused. */
+void np_pool_count_taken(struct np_pool *pool, struct np_cache *cache,
+			 np_home_t home, unsigned class, unsigned n,
+			 size_t bytes);
+void np_pool_count_given(struct np_pool *pool, struct np_cache *cache,
+			 np_home_t home, unsigned class, unsigned n,
+			 size_t bytes);
+
+/* A huge block of this home, which the caller has resized, has so many bytes
+ * more (or, wrapping round, less). */
+void np_pool_count_resized(struct np_pool *pool, np_home_t home,
+			   size_t bytes);
 void np_pool_count_refused(struct np_pool *pool);
 
 /* Makes pool->nodes and what goes with it, of pool->config, ->name, ->slot,

@@ -111,13 +111,11 @@ static struct source find_source(const struct np_request *r)
 	return s;
 }
 
-static void count_taken(struct np_pool *pool, struct np_cache *c,
-			unsigned class, unsigned n)
+static void count_taken(const struct np_request *r, const struct source *s,
+			unsigned class, unsigned n, size_t bytes)
 {
-	if (c)
-		np_cache_count_taken(c, class, n);
-	else
-		np_pool_count_taken(pool, class, n);
+	np_pool_count_taken(r->pool, s->cache, np_owner_home(&s->arena->owner),
+			    class, n, bytes);
 }
 
 /* --- one piece --------------------------------------------------------- */
@@ -130,6 +128,13 @@ static void *from_arena(const struct source *s, struct need *n)
 		return np_node_take_run(s->node, s->arena, n->class,
 					n->align, &n->zero);
 	return np_node_take(s->node, s->arena, n->class, 1, &p) ? p : NULL;
+}
+
+static size_t piece_size(const struct np_pool *pool, const struct need *n,
+			 const void *p)
+{
+	return n->class ? pool->classes.row[n->class].size
+			: np_map_find(p)->block_size;
 }
 
 static void *from_source(const struct np_request *r, struct need *n,
@@ -149,7 +154,7 @@ static void *from_source(const struct np_request *r, struct need *n,
 	else
 		p = from_arena(s, n);
 	if (p)
-		count_taken(r->pool, s->cache, n->class, 1);
+		count_taken(r, s, n->class, 1, piece_size(r->pool, n, p));
 	return p;
 }
 
@@ -251,7 +256,8 @@ static size_t take_many(const struct np_request *r, unsigned class,
 	unsigned got = np_node_take(s.node, s.arena, class, most, pieces);
 
 	if (got)
-		count_taken(r->pool, s.cache, class, got);
+		count_taken(r, &s, class, got, got *
+			    (size_t)r->pool->classes.row[class].size);
 	for (unsigned i = 0; r->zero && i < got; i++)
 		memset(pieces[i], 0, r->size);
 	return got;

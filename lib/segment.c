@@ -85,6 +85,9 @@ static void lay_out(struct np_segment_header *h, const struct np_classes *t,
 	add_part(h, &h->nodes, sizeof(struct np_segment_node),
 		 topology->nnodes);
 	add_part(h, &h->arenas, sizeof(struct np_segment_arena), narenas);
+	add_part(h, &h->flows, sizeof(struct np_segment_flow),
+		 topology->nnodes > NP_FLOWS_NODES ? 0
+		 : topology->nnodes * topology->nnodes);
 	add_part(h, &h->before, block_stride(t), 1);
 	add_part(h, &h->blocks, block_stride(t), few ? FEW : NP_NBLOCKS);
 	add_part(h, &h->chunks, sizeof(struct np_segment_chunk), nchunks);
@@ -268,6 +271,26 @@ static void describe_pool(struct np_segment_header *h,
 			      memory_order_relaxed);
 }
 
+static struct np_segment_flow *flow_of(const struct np_segment *s,
+				       unsigned by, unsigned home)
+{
+	return s->layout.flows.n
+		? entry_of(s, &s->layout.flows, by * s->layout.nodes.n + home)
+		: NULL;
+}
+
+static void describe_distances(const struct np_segment *s,
+			       const struct np_topology *topology, unsigned by)
+{
+	for (unsigned i = 0; i < topology->nnodes; i++) {
+		struct np_segment_flow *flow = flow_of(s, by, i);
+
+		if (flow)
+			flow->distance = (uint32_t)np_topology_distance(
+				topology, by, i);
+	}
+}
+
 static void describe_nodes(struct np_segment *s,
 			   const struct np_topology *topology)
 {
@@ -276,6 +299,7 @@ static void describe_nodes(struct np_segment *s,
 
 		node->kernel_node = topology->kernel_node[i];
 		node->cpus = topology->cpus_of[i];
+		describe_distances(s, topology, i);
 	}
 }
 
@@ -334,6 +358,38 @@ void np_segment_destroy(struct np_segment *s)
 		remove_file(s);
 	np_os_release(s->base, s->layout.size);
 	s->header = NULL;
+}
+
+/* --- flows ------------------------------------------------------------ */
+
+void np_segment_flow(const struct np_segment *s, unsigned by, unsigned home,
+		     uint64_t bytes)
+{
+	struct np_segment_flow *flow = flow_of(s, by, home);
+
+	if (flow)
+		np_count_add_shared(&flow->taken, bytes);
+}
+
+void np_segment_flow_cross(const struct np_segment *s, unsigned by,
+			   unsigned home, uint64_t bytes)
+{
+	if (by == home)
+		return;
+	np_segment_flow(s, by, home, bytes);
+	np_segment_flow(s, by, by, -bytes);
+}
+
+void np_segment_sent(const struct np_segment *s, unsigned by, unsigned home,
+		     uint64_t n, uint64_t bytes)
+{
+	struct np_segment_flow *flow = flow_of(s, by, home);
+
+	np_segment_flow_cross(s, by, home, -bytes);
+	if (!flow)
+		return;
+	np_count_add_shared(&flow->sent, n);
+	np_count_add_shared(&flow->sent_bytes, bytes);
 }
 
 /* --- blocks ----------------------------------------------------------- */
@@ -438,14 +494,30 @@ static void add_counts(const struct np_segment *s, struct np_block *to,
 	}
 }
 
-void np_block_put(struct np_segment *s, struct np_block *b)
+/* Bytes that a thread took, less those it gave back. */
+static uint64_t held_by(const struct np_segment *s, const struct np_block *b)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned c = 1; c < s->layout.classes.n; c++) {
+		const struct np_segment_class *class =
+			entry_of(s, &s->layout.classes, c);
+
+		bytes += class->size * (np_count_get(&b->class[c].allocs) -
+					np_count_get(&b->class[c].frees));
+	}
+	return bytes;
+}
+
+void np_block_put(struct np_segment *s, struct np_block *b, unsigned home)
 {
 	const struct np_segment_part *part = &s->layout.blocks;
 	uintptr_t first = (uintptr_t)s->base + part->offset;
 
 	add_counts(s, np_block_shared(s), b);
+	np_segment_flow(s, home, home, held_by(s, b));
 	if (!in_segment(s, b)) {
-		np_meta_free((np_home_t)b->home, b, part->stride);
+		np_meta_free((np_home_t)home, b, part->stride);
 		return;
 	}
 	clear_block(s, b);
@@ -478,6 +550,12 @@ void np_segment_forget(struct np_segment *s, const struct np_classes *t)
 		np_count_set(&b->class[c].frees,
 			     np_count_get(&b->class[c].allocs));
 	np_count_add(&b->out_bytes, (uint64_t)np_block_cached(s, t, b));
+	for (unsigned i = 0; i < s->layout.flows.n; i++) {
+		struct np_segment_flow *flow =
+			entry_of(s, &s->layout.flows, i);
+
+		np_count_set(&flow->taken, 0);
+	}
 }
 
 /* --- chunks ----------------------------------------------------------- */
@@ -739,6 +817,13 @@ static void forget_events(struct np_segment *s)
 		np_count_set(events[i], 0);
 	for (unsigned i = 0; i < s->layout.nodes.n; i++)
 		np_count_set(&np_segment_node(s, i)->brought_home, 0);
+	for (unsigned i = 0; i < s->layout.flows.n; i++) {
+		struct np_segment_flow *flow =
+			entry_of(s, &s->layout.flows, i);
+
+		np_count_set(&flow->sent, 0);
+		np_count_set(&flow->sent_bytes, 0);
+	}
 	for (unsigned i = 0; i < s->layout.arenas.n; i++) {
 		struct np_segment_arena *a = np_segment_arena(s, i);
 

@@ -10,7 +10,7 @@
  * when the process is killed. A forked child goes on in files of its own; the
  * file of a pool that is destroyed is removed.
  *
- *	header | classes | nodes | arenas | blocks | chunks | page maps
+ *	header | classes | nodes | arenas | flows | blocks | chunks | page maps
  *
  * The header says where each part begins, how many entries it has and how
  * large one is, so a reader steps over fields that it does not know. Every
@@ -91,6 +91,8 @@ struct np_segment_header {
 	 * move_pages, those in memory, and those on their node. */
 	np_count_t pages_asked, pages_resident, pages_local;
 	np_count_t looked_ms;	/* the last look for spills; CLOCK_MONOTONIC */
+	struct np_segment_part flows; /* nodes * nodes of them; none if there
+				   are more than NP_FLOWS_NODES */
 };
 
 /* Entry c of `classes` describes class c; entry 0 stands for huge blocks. */
@@ -124,6 +126,23 @@ struct np_segment_arena {
 	np_count_t taken, peak_taken; /* bytes */
 	np_count_t allocs[4], frees[4]; /* pieces, by enum np_kind */
 	np_count_t purged;	/* bytes given back by decay and trim */
+};
+
+#define NP_FLOWS_NODES 64
+
+/* Between the threads of home j and the memory of home i: entry j * nodes + i.
+ * Written by anybody, by atomic addition.
+ *
+ *	in use = taken + of live blocks of home j, if i is j: bytes of allocs
+ *	                 - bytes of frees, but for huge blocks
+ *
+ * summed over j that is what `used` is of node i; pieces that await being sent
+ * home count as those of node j. */
+struct np_segment_flow {
+	np_count_t taken;	/* bytes handed out less those that came back;
+				   wraps round below 0 */
+	np_count_t sent, sent_bytes; /* pieces that j freed and sent home */
+	uint32_t distance;	/* as the firmware has it; 10: the same node */
 };
 
 struct np_class_count {
@@ -261,12 +280,26 @@ struct np_segment_node *np_segment_node(const struct np_segment *segment,
 struct np_segment_arena *np_segment_arena(const struct np_segment *segment,
 					  unsigned index);
 
+/* Threads of one home were handed bytes of another one's memory (or the same
+ * home's; of class 0 then, or by no block), or gave them back: bytes wrap round
+ * below 0. _cross: they are in a block of the threads' home already. */
+void np_segment_flow(const struct np_segment *segment, unsigned by,
+		     unsigned home, uint64_t bytes);
+void np_segment_flow_cross(const struct np_segment *segment, unsigned by,
+			   unsigned home, uint64_t bytes);
+
+/* Pieces in a block of theirs, as frees, were sent to another home. */
+void np_segment_sent(const struct np_segment *segment, unsigned by,
+		     unsigned home, uint64_t n, uint64_t bytes);
+
 /* A block for a thread cache; never NULL but without memory. */
 struct np_block *np_block_get(struct np_segment *segment, unsigned home,
 			      unsigned arena);
 
-/* Adds the block's counts to block 0 and lets it be used again. */
-void np_block_put(struct np_segment *segment, struct np_block *block);
+/* Adds the block's counts to block 0, and to the flow of its home, and lets it
+ * be used again. */
+void np_block_put(struct np_segment *segment, struct np_block *block,
+		  unsigned home);
 
 struct np_block *np_segment_block(const struct np_segment *segment,
 				  unsigned i);

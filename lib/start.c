@@ -31,7 +31,9 @@ void np_start_count(unsigned class, bool is_free, unsigned n)
 
 static void count_early(void)
 {
+	np_home_t home = np_owner_home(&np_pool.first.owner);
 	struct np_block *b = np_block_shared(&np_pool.segment);
+	uint64_t bytes = 0;
 
 	for (unsigned class = 0; class <= np_pool.classes.n; class++) {
 		uint64_t size = class ? np_pool.classes.row[class].size : 0;
@@ -43,7 +45,9 @@ static void count_early(void)
 		np_count_add_shared(&b->misses, allocs);
 		np_count_add_shared(&b->in_bytes, allocs * size);
 		np_count_add_shared(&b->out_bytes, frees * size);
+		bytes += (allocs - frees) * size;
 	}
+	np_segment_flow(&np_pool.segment, home, home, bytes);
 }
 
 /* --- the first step ---------------------------------------------------- */

@@ -990,6 +990,44 @@ static bool has_counts(const struct np_block *b, unsigned n)
 	       np_count_get(&b->class[0].allocs) == 2 * n;
 }
 
+/* What threads of home `by` have of home `of`. */
+static int64_t flow(unsigned by, unsigned of)
+{
+	const struct np_segment_flow *f = (const void *)
+		(unit.base + unit.layout.flows.offset +
+		 (by * 3 + of) * unit.layout.flows.stride);
+
+	return (int64_t)np_count_get(&f->taken);
+}
+
+static void test_flows(void)
+{
+	const struct np_segment_flow *sent;
+	struct np_block *b;
+
+	create(&unit, "");
+	is_uint(unit.layout.flows.n, 9, "flows between three nodes");
+	sent = (const void *)(unit.base + unit.layout.flows.offset +
+			      5 * unit.layout.flows.stride);
+	is_uint(sent->distance, 20, "with their distances");
+	b = np_block_get(&unit, 1, 0);
+	count(b);
+	np_segment_flow(&unit, 1, 2, 5000);
+	np_segment_flow_cross(&unit, 1, 2, 100);
+	np_segment_flow_cross(&unit, 1, 1, 100);
+	np_segment_sent(&unit, 1, 2, 3, 40);
+	is_int(flow(1, 2), 5000 + 100 - 40, "taken, less what was sent home");
+	is_int(flow(1, 1), -100 + 40, "which was in the own block");
+	ok(np_count_get(&sent->sent) == 3 && np_count_get(&sent->sent_bytes) ==
+	   40, "pieces and bytes that were sent");
+	np_block_put(&unit, b, 1);
+	is_int(flow(1, 1), -100 + 40 + 4 * 64, "a thread's end keeps what it "
+	       "has");
+	np_segment_forget(&unit, &unit_classes);
+	ok(!flow(1, 1) && !flow(1, 2), "until the pool is reset");
+	np_segment_destroy(&unit);
+}
+
 static void test_blocks(void)
 {
 	struct np_block *b, *shared, *c;
@@ -1005,13 +1043,13 @@ static void test_blocks(void)
 	is_int(np_block_cached(&unit, &unit_classes, b),
 	       60000 - 700 - 900 - 1100 - 4 * 64,
 	       "what came, less what went, is cached");
-	np_block_put(&unit, b);
+	np_block_put(&unit, b, 0);
 	ok(has_counts(shared, 1), "what it counted is kept in block 0");
 	ok(!b->live && has_counts(b, 0), "it is cleared");
 	c = np_block_get(&unit, 0, 0);
 	is_ptr(c, b, "the next cache gets it");
 	count(c);
-	np_block_put(&unit, c);
+	np_block_put(&unit, c, 0);
 	ok(has_counts(shared, 2), "and its counts are added");
 	np_segment_forget(&unit, &unit_classes);
 	is_int(np_block_cached(&unit, &unit_classes, shared), 0,
@@ -1040,7 +1078,7 @@ static void test_many_blocks(void)
 	is_uint(np_count_get(&unit.header->caches_unseen), 3,
 		"the others cannot be seen, and are counted");
 	for (unsigned i = 0; i < NP_NBLOCKS + 2; i++)
-		np_block_put(&unit, b[i]);
+		np_block_put(&unit, b[i], 0);
 	ok(has_counts(np_block_shared(&unit), NP_NBLOCKS + 2),
 	   "what they counted is kept");
 	is_uint(unit.nfree_blocks, NP_NBLOCKS - 1, "all blocks are free");
@@ -1201,6 +1239,7 @@ static void test_units(void)
 	static char none[] = "";
 
 	test_create();
+	test_flows();
 	test_blocks();
 	test_many_blocks();
 	test_chunks();
@@ -1217,7 +1256,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(70 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 7 + 3);
+	plan(70 + 7 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 7 + 3);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))

@@ -616,6 +616,9 @@ static void test_header(void)
 	SPOIL(chunks.n, big, "chunks", "too many chunks are refused");
 	SPOIL(chunks.stride, 0, "chunks", "chunks of no size are refused");
 	SPOIL(maps.stride, big, "page maps", "maps beyond the end");
+	SPOIL(flows.n, 8, "flows", "other than one flow each two nodes");
+	SPOIL(flows.stride, 8, "flows", "flows too small are refused");
+	SPOIL(flows.offset, big, "flows", "flows beyond the end");
 	test_names_in_header();
 }
 
@@ -792,7 +795,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	begin(argv);
-	plan(13 + 12 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 28 + 5 + 3 + 4 + 2 +
+	plan(13 + 12 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 31 + 5 + 3 + 4 + 2 +
 	     3);
 	open_dirs();
 	test_figures();

@@ -271,6 +271,8 @@ sub test_table
 	    '1');
 	like($run->{err}, qr/^ +1 +- .* -$/m,
 	    'an invented node has no number, and no share on it');
+	like($run->{err}, qr{^distances\n  by\\of +0 +1\n +0 +10 +20\n +1 +20 +10\n}m,
+	    'between two nodes there are matrices');
 	my ($libc) = slurp('/proc/self/maps') =~ m{(/\S*libc[.-]\S*)};
 	ends(stat_run({}, '-L', $libc, $perl, '-e', 'exit 3'), 3,
 	    qr/no process used the malloc face/,
@@ -296,6 +298,26 @@ sub test_no_json
 	}
 	ends(stat_run({}, '-j', 'touch', "$tmp/was-run"), 2, qr/without JSON/,
 	    '-j of a build without JSON says so');
+}
+
+# Whoever has the memory of a node: all of it is what is used there.
+sub test_flows
+{
+	return if !need_json(4);
+	my $json = json_of({ env => { NPOOL_CONF => 'nodes:2' } }, $perl, '-e',
+	    hold(20000))->{json};
+
+	is(join(' ', map { "$_->{by_node}$_->{of_node}:$_->{distance}" }
+	    @{ $json->{flows} }), '00:10 01:20 10:20 11:10',
+	    'flows between each two nodes, with distances');
+	for my $node (0, 1) {
+		number_is(sum([ grep { $_->{of_node} == $node }
+		    @{ $json->{flows} } ], 'in_use'),
+		    $json->{nodes}[$node]{used},
+		    "what all threads have of node $node is used");
+	}
+	number_is(sum($json->{flows}, 'sent'), $json->{totals}{foreign_frees},
+	    'what was sent home are the foreign frees');
 }
 
 sub sum
@@ -536,7 +558,7 @@ sub test_read
 	    'the other is counted');
 }
 
-plan(109);
+plan(114);
 $tmp = tmpdir();
 mkdir "$tmp/rt";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/rt";
@@ -549,6 +571,7 @@ test_signals();
 test_table();
 test_no_json();
 test_json();
+test_flows();
 test_keys();
 test_children();
 test_killed();

@@ -64,8 +64,12 @@ static void append(json_t *array, json_t *value)
 static void put_figures(json_t *object, const void *row,
 			const struct figure *f)
 {
-	for (; f->key; f++)
-		put(object, f->key, number(*figure_in(row, f)));
+	for (; f->key; f++) {
+		uint64_t value = *figure_in(row, f);
+
+		put(object, f->key, f->fold == FOLD_NET
+		    ? json_integer((json_int_t)value) : number(value));
+	}
 }
 
 static json_t *node_number(int64_t kernel_node)
@@ -85,6 +89,24 @@ static json_t *nodes(const struct report *r)
 		put(one, "node", number(r->nodes[i].home));
 		put(one, "kernel_node", node_number(r->nodes[i].kernel_node));
 		put_figures(one, &r->nodes[i], node_figures);
+		append(all, one);
+	}
+	return all;
+}
+
+static json_t *flows(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->nflows; i++) {
+		const struct flow_row *f = &r->flows[i];
+		json_t *one = json_object();
+
+		put(one, "by_node", number(f->by));
+		put(one, "by_kernel_node", node_number(f->by_kernel));
+		put(one, "of_node", number(f->of));
+		put(one, "of_kernel_node", node_number(f->of_kernel));
+		put_figures(one, f, flow_figures);
 		append(all, one);
 	}
 	return all;
@@ -243,6 +265,7 @@ int json_print(FILE *out, const struct report *r)
 	    ? string(strerror(r->sample_error)) : json_null());
 	put(root, "totals", totals(r));
 	put(root, "nodes", nodes(r));
+	put(root, "flows", flows(r));
 	put(root, "arenas", arenas(r));
 	put(root, "classes", classes(r));
 	put(root, "processes", processes(r));

@@ -168,6 +168,21 @@ static size_t block_size(const struct np_segment_header *h)
 	       h->classes.n * sizeof(struct np_class_count);
 }
 
+/* There may be none. */
+static bool check_flows(const struct reader *r)
+{
+	const struct np_segment_header *h = &r->view->head;
+	uint64_t most = (uint64_t)h->nodes.n * h->nodes.n;
+
+	if (!h->flows.n)
+		return true;
+	if (h->flows.n != most)
+		return refuse(r, "%u flows between %u nodes", h->flows.n,
+			      h->nodes.n);
+	return check_part(r, "flows", &h->flows,
+			  sizeof(struct np_segment_flow), ENTRIES_MAX);
+}
+
 static bool check_parts(const struct reader *r)
 {
 	const struct np_segment_header *h = &r->view->head;
@@ -184,7 +199,8 @@ static bool check_parts(const struct reader *r)
 			  ENTRIES_MAX) &&
 	       check_part(r, "chunks", &h->chunks,
 			  sizeof(struct np_segment_chunk), ENTRIES_MAX) &&
-	       check_part(r, "page maps", &h->maps, 0, ENTRIES_MAX);
+	       check_part(r, "page maps", &h->maps, 0, ENTRIES_MAX) &&
+	       check_flows(r);
 }
 
 static bool read_header(const struct reader *r)
@@ -272,10 +288,13 @@ static bool copy_parts(const struct reader *r)
 	v->nodes = copy_part(v, &h->nodes, sizeof *v->nodes, v->nnodes);
 	v->arenas = copy_part(v, &h->arenas, sizeof *v->arenas, v->narenas);
 	v->chunks = copy_part(v, &h->chunks, sizeof *v->chunks, v->nchunks);
+	if (h->flows.n)
+		v->flows = copy_part(v, &h->flows, sizeof *v->flows,
+				     h->flows.n);
 	v->blocks = copy_blocks(v, &h->blocks, v->nblocks);
 	v->before = copy_blocks(v, &h->before, h->before.n);
 	if (!v->classes || !v->nodes || !v->arenas || !v->chunks ||
-	    !v->blocks || !v->before)
+	    !v->blocks || !v->before || (h->flows.n && !v->flows))
 		return refuse(r, "cut off while it was read");
 	return true;
 }
@@ -344,6 +363,7 @@ void view_close(struct view *view)
 	free(view->nodes);
 	free(view->arenas);
 	free(view->chunks);
+	free(view->flows);
 	free(view->blocks);
 	free(view->before);
 	free(view);

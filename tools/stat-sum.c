@@ -30,6 +30,7 @@
 
 #define ADD(type, field) { #field, offsetof(struct type, field), FOLD_ADD }
 #define MOST(type, field) { #field, offsetof(struct type, field), FOLD_MOST }
+#define NET(type, field) { #field, offsetof(struct type, field), FOLD_NET }
 #define NAMED(type, key, field) { key, offsetof(struct type, field), FOLD_ADD }
 
 #define PAGES(type)                                         \
@@ -53,6 +54,8 @@ const struct figure total_figures[] = {
 	ADD(total, charged), ADD(total, refused),
 	ADD(total, pressures), ADD(total, reclaims),
 	ADD(total, chunks_unseen), ADD(total, caches_unseen),
+	ADD(total, spilled), MOST(total, spilled_ms),
+	ADD(total, brought_home),
 	PAGES(total),
 	{ NULL, 0, FOLD_ADD },
 };
@@ -65,7 +68,16 @@ const struct figure node_figures[] = {
 	ADD(node_row, used), ADD(node_row, cached),
 	ADD(node_row, depot_bytes),
 	ADD(node_row, huge_blocks), ADD(node_row, huge_bytes),
+	ADD(node_row, spilled), MOST(node_row, spilled_ms),
+	ADD(node_row, brought_home),
 	PAGES(node_row),
+	{ NULL, 0, FOLD_ADD },
+};
+
+const struct figure flow_figures[] = {
+	NET(flow_row, in_use),
+	ADD(flow_row, sent), ADD(flow_row, sent_bytes),
+	MOST(flow_row, distance),
 	{ NULL, 0, FOLD_ADD },
 };
 
@@ -104,6 +116,8 @@ static void fold_row(void *into, const void *row, const struct figure *f)
 
 		if (f->fold == FOLD_ADD)
 			*to = add_u64(*to, value);
+		else if (f->fold == FOLD_NET)
+			*to += value; /* wraps round below 0 */
 		else if (value > *to)
 			*to = value;
 	}
@@ -137,14 +151,31 @@ static int order(uint64_t a, uint64_t b)
 	return (a > b) - (a < b);
 }
 
+static int order_nodes(int64_t a, int64_t b)
+{
+	return (a > b) - (a < b);
+}
+
 static int compare_nodes(const void *a, const void *b)
 {
 	const struct node_row *x = a, *y = b;
 
 	if (x->home != y->home)
 		return order(x->home, y->home);
-	return (x->kernel_node > y->kernel_node) -
-	       (x->kernel_node < y->kernel_node);
+	return order_nodes(x->kernel_node, y->kernel_node);
+}
+
+static int compare_flows(const void *a, const void *b)
+{
+	const struct flow_row *x = a, *y = b;
+
+	if (x->by != y->by)
+		return order(x->by, y->by);
+	if (x->of != y->of)
+		return order(x->of, y->of);
+	if (x->by_kernel != y->by_kernel)
+		return order_nodes(x->by_kernel, y->by_kernel);
+	return order_nodes(x->of_kernel, y->of_kernel);
 }
 
 static int compare_arenas(const void *a, const void *b)
@@ -155,8 +186,7 @@ static int compare_arenas(const void *a, const void *b)
 		return order(x->arena, y->arena);
 	if (x->home != y->home)
 		return order(x->home, y->home);
-	return (x->kernel_node > y->kernel_node) -
-	       (x->kernel_node < y->kernel_node);
+	return order_nodes(x->kernel_node, y->kernel_node);
 }
 
 /* By size; the huge ones, whose size is 0, last. */
@@ -213,10 +243,29 @@ static void begin_nodes(struct addition *a)
 		to->huge_blocks = np_count_get(&from->huge_blocks);
 		to->huge_bytes = np_count_get(&from->huge_bytes);
 		to->cached = to->depot_bytes;
+		to->spilled = np_count_get(&from->spilled);
+		to->brought_home = np_count_get(&from->brought_home);
 		a->total.huge_blocks = add_u64(a->total.huge_blocks,
 					       to->huge_blocks);
 		a->total.huge_bytes = add_u64(a->total.huge_bytes,
 					      to->huge_bytes);
+	}
+}
+
+/* How long the oldest spill of each node was known, when it was looked for
+ * last. */
+static void add_spills(struct addition *a)
+{
+	const struct view *v = a->view;
+	uint64_t looked_ms = np_count_get(&v->head.looked_ms);
+
+	for (unsigned i = 0; i < v->nchunks; i++) {
+		const struct np_segment_chunk *c = &v->chunks[i];
+		uint64_t ms = sub_u64(looked_ms, np_count_get(&c->spilled_ms));
+
+		if (np_count_get(&c->base) && np_count_get(&c->spilled) &&
+		    ms > a->nodes[c->home].spilled_ms)
+			a->nodes[c->home].spilled_ms = ms;
 	}
 }
 
@@ -250,20 +299,62 @@ static void add_arena(struct addition *a, unsigned i)
 	r->arenas[r->narenas++] = to;
 }
 
+/* Bytes that the block's thread took, less those that it gave back; wraps
+ * round. */
+static uint64_t held_by(const struct view *v, const struct np_block *b)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned c = 0; c < v->nclasses; c++)
+		bytes += v->classes[c].size *
+			 (np_count_get(&b->class[c].allocs) -
+			  np_count_get(&b->class[c].frees));
+	return bytes;
+}
+
 /* What the block's cache holds; wraps round where a killed owner was between
  * two counts. */
 static uint64_t cached_by(const struct view *v, const struct np_block *b)
 {
-	uint64_t bytes = np_count_get(&b->in_bytes) -
-			 np_count_get(&b->out_bytes) -
-			 np_count_get(&b->foreign_bytes) -
-			 np_count_get(&b->reclaimed_bytes);
+	return np_count_get(&b->in_bytes) - np_count_get(&b->out_bytes) -
+	       np_count_get(&b->foreign_bytes) -
+	       np_count_get(&b->reclaimed_bytes) - held_by(v, b);
+}
 
-	for (unsigned c = 0; c < v->nclasses; c++)
-		bytes += v->classes[c].size *
-			 (np_count_get(&b->class[c].frees) -
-			  np_count_get(&b->class[c].allocs));
+/* Block 0 has what is in the flows already. */
+static uint64_t held_on(const struct view *v, unsigned home)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 1; i < v->nblocks; i++)
+		if (view_block(v, i)->home == home)
+			bytes += held_by(v, view_block(v, i));
 	return bytes;
+}
+
+static void add_flows(struct addition *a)
+{
+	const struct view *v = a->view;
+	struct report *r = a->report;
+
+	for (unsigned i = 0; v->flows && i < v->nnodes * v->nnodes; i++) {
+		unsigned by = i / v->nnodes, of = i % v->nnodes;
+		struct flow_row row = {
+			.by_kernel = v->nodes[by].kernel_node,
+			.of_kernel = v->nodes[of].kernel_node,
+			.by = by,
+			.of = of,
+			.in_use = np_count_get(&v->flows[i].taken),
+			.sent = np_count_get(&v->flows[i].sent),
+			.sent_bytes = np_count_get(&v->flows[i].sent_bytes),
+			.distance = v->flows[i].distance,
+		};
+
+		if (by == of)
+			row.in_use += held_on(v, by);
+		r->flows = grow(r->flows, r->nflows, sizeof row);
+		r->flows[r->nflows++] = row;
+	}
 }
 
 /* Counts of all blocks, or of what a forked child has inherited. */
@@ -419,6 +510,10 @@ static void add_node(struct addition *a, struct node_row *node)
 	t->peak_taken = add_u64(t->peak_taken, node->peak_taken);
 	t->used = add_u64(t->used, node->used);
 	t->cached = add_u64(t->cached, node->cached);
+	t->spilled = add_u64(t->spilled, node->spilled);
+	t->brought_home = add_u64(t->brought_home, node->brought_home);
+	if (node->spilled_ms > t->spilled_ms)
+		t->spilled_ms = node->spilled_ms;
 	r->nodes = grow(r->nodes, r->nnodes, sizeof *node);
 	r->nodes[r->nnodes++] = *node;
 }
@@ -490,6 +585,8 @@ static void add_view(struct report *r, const struct view *view,
 	for (unsigned i = 0; i < view->narenas; i++)
 		add_arena(&a, i);
 	add_blocks(&a);
+	add_flows(&a);
+	add_spills(&a);
 	add_pages(&a);
 	for (unsigned i = 0; i < view->nnodes; i++)
 		add_node(&a, &a.nodes[i]);
@@ -499,6 +596,8 @@ static void add_view(struct report *r, const struct view *view,
 		pictures_add(r, view);
 	r->nnodes = fold_rows(r->nodes, r->nnodes, sizeof *r->nodes,
 			      compare_nodes, node_figures);
+	r->nflows = fold_rows(r->flows, r->nflows, sizeof *r->flows,
+			      compare_flows, flow_figures);
 	r->narenas = fold_rows(r->arenas, r->narenas, sizeof *r->arenas,
 			       compare_arenas, arena_figures);
 	r->nclasses = fold_rows(r->classes, r->nclasses, sizeof *r->classes,
@@ -577,6 +676,7 @@ void report_free(struct report *r)
 	}
 	free(r->processes);
 	free(r->nodes);
+	free(r->flows);
 	free(r->arenas);
 	free(r->classes);
 	free(r->pictures);

@@ -194,6 +194,121 @@ static void print_nodes(FILE *out, const struct report *r)
 	}
 }
 
+/* --- between nodes ---------------------------------------------------- */
+
+#define MATRIX_MOST 6 /* nodes that have room beside each other */
+
+static const char *seconds(cell to, uint64_t ms)
+{
+	snprintf(to, sizeof(cell), "%" PRIu64 ".%u s", ms / 1000,
+		 (unsigned)(ms % 1000 / 100));
+	return to;
+}
+
+static const char *net_bytes(cell to, uint64_t n)
+{
+	cell amount;
+
+	if ((int64_t)n >= 0)
+		return bytes(to, n);
+	snprintf(to, sizeof(cell), "-%s", bytes(amount, -n));
+	return to;
+}
+
+static void print_places(FILE *out, const struct report *r)
+{
+	fputs("\nnode  pages asked  in memory  on node    spilled  known for"
+	      "  brought home\n", out);
+	for (size_t i = 0; i < r->nnodes; i++) {
+		const struct node_row *n = &r->nodes[i];
+		const struct pages *p = &n->pages;
+		cell asked, resident, local, spilled, known, brought;
+
+		fprintf(out, "%4" PRIu64 " %12s %10s %8s %10s %10s %13s\n",
+			n->home, count(asked, p->asked),
+			percent(resident, p->resident, p->asked),
+			percent(local, p->local, p->resident),
+			bytes(spilled, n->spilled),
+			n->spilled ? seconds(known, n->spilled_ms) : "-",
+			bytes(brought, n->brought_home));
+	}
+}
+
+static const char *in_use(cell to, const struct flow_row *f)
+{
+	return net_bytes(to, f->in_use);
+}
+
+static const char *sent(cell to, const struct flow_row *f)
+{
+	return f->by == f->of ? "-" : count(to, f->sent);
+}
+
+static const char *distance(cell to, const struct flow_row *f)
+{
+	return count(to, f->distance);
+}
+
+typedef const char *flow_cell(cell to, const struct flow_row *f);
+
+/* Rows of flows are sorted: a line of the matrix for each `by`. */
+static void print_matrix(FILE *out, const struct report *r, const char *title,
+			 flow_cell *show)
+{
+	cell text;
+
+	fprintf(out, "\n%s\n  by\\of", title);
+	for (size_t i = 0; i < r->nflows && r->flows[i].by == r->flows[0].by;
+	     i++)
+		fprintf(out, " %10" PRIu64, r->flows[i].of);
+	for (size_t i = 0; i < r->nflows; i++) {
+		const struct flow_row *f = &r->flows[i];
+
+		if (!i || f->by != f[-1].by)
+			fprintf(out, "\n%7" PRIu64, f->by);
+		fprintf(out, " %10s", show(text, f));
+	}
+	fputs("\n", out);
+}
+
+/* Where there are too many for a matrix: those that are not zero. */
+static void print_flow_list(FILE *out, const struct report *r)
+{
+	fputs("\n   by   of      in use   sent home             distance\n",
+	      out);
+	for (size_t i = 0; i < r->nflows; i++) {
+		const struct flow_row *f = &r->flows[i];
+		cell use, pieces, size;
+
+		if (f->in_use || f->sent)
+			fprintf(out, "%5" PRIu64 "%5" PRIu64
+				" %11s %11s %9s %9" PRIu64 "\n", f->by, f->of,
+				net_bytes(use, f->in_use),
+				count(pieces, f->sent),
+				bytes(size, f->sent_bytes), f->distance);
+	}
+}
+
+static void print_between_nodes(FILE *out, const struct report *r)
+{
+	if (r->nnodes < 2)
+		return;
+	print_places(out, r);
+	if (r->nflows > MATRIX_MOST * MATRIX_MOST) {
+		print_flow_list(out, r);
+		return;
+	}
+	if (!r->nflows)
+		return;
+	print_matrix(out, r, "memory in use: by threads of a node, of a node "
+		     "(below 0: freed for others)", in_use);
+	print_matrix(out, r, "pieces freed by threads of a node that went home "
+		     "to another", sent);
+	print_matrix(out, r, "distances", distance);
+}
+
+/* --- arenas ----------------------------------------------------------- */
+
 /* Machines with many CPUs have many arenas, most of them unused. */
 static bool is_shown(const struct report *r, const struct arena_row *a)
 {
@@ -437,6 +552,7 @@ void table_print(FILE *out, const struct report *r)
 	print_lives(out, r);
 	print_setting(out, r);
 	print_nodes(out, r);
+	print_between_nodes(out, r);
 	print_arena_memory(out, r);
 	print_arena_pieces(out, r);
 	print_calls(out, &r->total);

@@ -55,6 +55,7 @@ struct options {
 enum fold {
 	FOLD_ADD,  /* of all processes */
 	FOLD_MOST, /* of the process with the most */
+	FOLD_NET,  /* of all processes; it may be below 0, as an int64_t is */
 };
 
 struct figure {
@@ -85,6 +86,7 @@ struct total {
 	uint64_t huge_blocks, huge_bytes;
 	uint64_t chunks_unseen, caches_unseen;
 	uint64_t charged, refused, pressures, reclaims;
+	uint64_t spilled, spilled_ms, brought_home;
 	struct pages pages;
 };
 
@@ -94,7 +96,16 @@ struct node_row {
 	uint64_t cpus, threads, chunks;
 	uint64_t reserved, peak_reserved, taken, peak_taken;
 	uint64_t used, cached, depot_bytes, huge_blocks, huge_bytes;
+	uint64_t spilled, spilled_ms, brought_home;
 	struct pages pages;
+};
+
+/* Between threads of the node `by` and memory of the node `of`. */
+struct flow_row {
+	int64_t by_kernel, of_kernel; /* -1: unknown */
+	uint64_t by, of;	      /* homes */
+	uint64_t in_use;	      /* bytes: FOLD_NET */
+	uint64_t sent, sent_bytes, distance;
 };
 
 struct arena_row {
@@ -148,8 +159,8 @@ struct skipped {
 	char *name, *why;
 };
 
-extern const struct figure total_figures[], node_figures[], arena_figures[],
-	class_figures[]; /* each ends with a key of NULL */
+extern const struct figure total_figures[], node_figures[], flow_figures[],
+	arena_figures[], class_figures[]; /* each ends with a key of NULL */
 extern const char *const life_names[];
 extern const char *const kind_names[];
 
@@ -177,6 +188,7 @@ struct view {
 	struct np_segment_node *nodes;
 	struct np_segment_arena *arenas;
 	struct np_segment_chunk *chunks;
+	struct np_segment_flow *flows; /* nnodes * nnodes, or NULL */
 	char *blocks;
 	struct np_block *before; /* head.before.n of them */
 	size_t block_size;
@@ -272,11 +284,12 @@ struct report {
 	const struct run *run; /* NULL: --read */
 	struct process *processes;
 	struct node_row *nodes;
+	struct flow_row *flows;
 	struct arena_row *arenas;
 	struct class_row *classes;
 	struct picture *pictures;
 	struct skipped *skipped;
-	size_t nprocesses, nnodes, narenas, nclasses, npictures, nskipped;
+	size_t nprocesses, nnodes, nflows, narenas, nclasses, npictures, nskipped;
 	size_t nprograms;  /* of the processes: default pools */
 	size_t by_life[3]; /* programs, by enum life */
 	struct total total;
