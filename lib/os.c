@@ -7,7 +7,7 @@
 
 #include <errno.h>
 #include <linux/membarrier.h>
-#include <sched.h>	    /* sched_getcpu: the vDSO's getcpu */
+#include <sched.h>	    /* getcpu: the vDSO's */
 #include <stdio.h>	    /* snprintf */
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -108,14 +108,9 @@ static int linux_move_pages(pid_t pid, unsigned long count, void **pages,
 			    flags);
 }
 
-static int linux_getcpu(unsigned *cpu)
+static int linux_getcpu(unsigned *cpu, unsigned *node)
 {
-	int n = sched_getcpu();
-
-	if (n < 0)
-		return -1;
-	*cpu = (unsigned)n;
-	return 0;
+	return getcpu(cpu, node);
 }
 
 static int linux_name(void *addr, size_t size, const char *name)
@@ -328,7 +323,14 @@ unsigned np_os_cpu(void)
 {
 	unsigned cpu = 0;
 
-	return np_os->getcpu(&cpu) ? 0 : cpu;
+	return np_os->getcpu(&cpu, NULL) ? 0 : cpu;
+}
+
+int np_os_node(void)
+{
+	unsigned node = 0;
+
+	return np_os->getcpu(NULL, &node) ? -1 : (int)node;
 }
 
 #ifdef HAVE_RSEQ

@@ -41,7 +41,7 @@ struct np_os {
 			     unsigned long flags);
 	int (*move_pages)(pid_t pid, unsigned long count, void **pages,
 			  const int *nodes, int *status, int flags);
-	int (*getcpu)(unsigned *cpu);
+	int (*getcpu)(unsigned *cpu, unsigned *node);
 	int (*name)(void *addr, size_t size, const char *name);
 	int (*mlock)(const void *addr, size_t size);
 	int (*membarrier)(int command, unsigned flags);
@@ -116,6 +116,9 @@ size_t np_os_page_size(void);
 
 /* The CPU that this thread runs on, or 0 if nobody tells. */
 unsigned np_os_cpu(void);
+
+/* The kernel's number of the node of that CPU, or -1. */
+int np_os_node(void);
 
 /* The word in which the kernel keeps this thread's CPU number (rseq(2)), or
  * NULL if it keeps none. Valid until the thread ends. */

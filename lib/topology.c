@@ -157,8 +157,10 @@ static bool deal_cpus(struct np_topology *t, struct usable *u)
 	int max = numa_max_node();
 	bool served;
 
-	for (unsigned cpu = 0; cpu < t->ncpus; cpu++)
+	for (unsigned cpu = 0; cpu < t->ncpus; cpu++) {
 		near[cpu] = nearest(u, node_of_cpu(cpu));
+		t->home_of_cpu[cpu] = NP_NO_NODE;
+	}
 	memset(t->cpus_of, 0, sizeof t->cpus_of);
 	t->nnodes = 0;
 	for (int n = 0; n <= max && n < NP_MAX_NODES; n++) {
@@ -282,4 +284,20 @@ int np_topology_distance(const struct np_topology *t, unsigned a, unsigned b)
 	if (t->kernel_node[a] < 0 || t->kernel_node[b] < 0)
 		return FAR;
 	return kernel_distance(t->kernel_node[a], t->kernel_node[b]);
+}
+
+np_home_t np_topology_home_late(const struct np_topology *t)
+{
+	int node = t->binds ? np_os_node() : -1;
+	unsigned best = 0;
+
+	for (unsigned i = 0; node >= 0 && i < t->nnodes; i++) {
+		if (t->kernel_node[i] == node)
+			return (np_home_t)i;
+		if (t->cpus_of[i] &&
+		    kernel_distance(node, t->kernel_node[i]) <
+		    kernel_distance(node, t->kernel_node[best]))
+			best = i;
+	}
+	return (np_home_t)best;
 }

@@ -8,7 +8,8 @@
  * may have gaps, are in `kernel_node`. Counted are the nodes with memory that
  * the process may use. A CPU of a node without memory belongs to the nearest
  * one. A node of memory alone (CXL) has no CPUs, stands behind the others, and
- * serves only who names it.
+ * serves only who names it. A CPU that was not there at the start, if it comes,
+ * is of the node that the kernel then says.
  *
  * The administrator's policy at the start counts:
  *
@@ -40,7 +41,7 @@ struct np_topology {
 	const char *note;		 /* why it is as it is, a sentence */
 	int kernel_node[NP_MAX_NODES];	 /* by home; -1: unknown */
 	uint16_t cpus_of[NP_MAX_NODES];	 /* by home: how many CPUs */
-	np_home_t home_of_cpu[NP_MAX_CPUS];
+	np_home_t home_of_cpu[NP_MAX_CPUS]; /* NP_NO_NODE: not known */
 };
 
 /* Can the machine be asked yet? Not before libnuma's constructor has run. */
@@ -90,11 +91,18 @@ static inline bool np_topology_is_sure(const struct np_topology *topology)
 				 topology->kernel_node[0] >= 0;
 }
 
-/* The home of memory for this CPU. */
+/* The home of a CPU that nobody knew of at the start, and that the caller runs
+ * on: as its node says. */
+np_home_t np_topology_home_late(const struct np_topology *topology);
+
+/* The home of memory for this CPU, which the caller runs on. */
 static inline np_home_t np_topology_home(const struct np_topology *topology,
 					 unsigned cpu)
 {
-	return cpu < topology->ncpus ? topology->home_of_cpu[cpu] : 0;
+	np_home_t home = cpu < topology->ncpus ? topology->home_of_cpu[cpu]
+					       : NP_NO_NODE;
+
+	return home == NP_NO_NODE ? np_topology_home_late(topology) : home;
 }
 
 /* The node to bind this home's memory to; -1: nothing is bound. */

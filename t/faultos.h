@@ -146,9 +146,10 @@ static inline int faultos_move_pages(pid_t pid, unsigned long count,
 					      status, flags);
 }
 
-static inline int faultos_getcpu(unsigned *cpu)
+static inline int faultos_getcpu(unsigned *cpu, unsigned *node)
 {
-	return faultos_hit(FAULTOS_GETCPU) ? -1 : np_os_linux.getcpu(cpu);
+	return faultos_hit(FAULTOS_GETCPU) ? -1
+					   : np_os_linux.getcpu(cpu, node);
 }
 
 static inline int faultos_name(void *addr, size_t size, const char *name)

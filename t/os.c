@@ -221,6 +221,8 @@ static void test_errors(void)
 	ok(!np_os_barrier_init(), "a refused membarrier is told");
 	faultos_fail(1, ENOSYS);
 	is_uint(np_os_cpu(), 0, "without getcpu the CPU is 0");
+	faultos_fail(1, ENOSYS);
+	is_int(np_os_node(), -1, "and its node is not known");
 	faultos_fail(1, ENODEV);
 	ok(!np_os_map_file(scratch, page) && errno == ENODEV,
 	   "a file that cannot be mapped is NULL with its errno");
@@ -877,7 +879,7 @@ static void test_table(void)
 
 int main(void)
 {
-	plan(1 + 8 + 7 + 6 + 11 + 5 + 16 + 9 + 4 + 2 + 4 + 2 + 3 + 1 + 5 + 2 +
+	plan(1 + 8 + 7 + 6 + 12 + 5 + 16 + 9 + 4 + 2 + 4 + 2 + 3 + 1 + 5 + 2 +
 	     2 + 2 + 3 + 4 + 12 + 1 + 8 + 12 + 1 + 9);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);

@@ -273,8 +273,9 @@ static void test_one_home(void)
 
 static unsigned nlooks; /* calls of getcpu */
 
-static int getcpu_counted(unsigned *on)
+static int getcpu_counted(unsigned *on, unsigned *node)
 {
+	(void)node;
 	nlooks++;
 	*on = cpu;
 	return 0;

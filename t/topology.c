@@ -147,6 +147,7 @@ static struct machine {
 	int mode, policy_error;
 	bool bound[MOST_NODES];
 	int mbind_error, move_pages_error;
+	int node_now; /* of the CPU that the caller runs on; -1: no word */
 } *machine;
 
 /* The next definition of the function that this one hides. */
@@ -249,6 +250,31 @@ static int machine_move_pages(pid_t pid, unsigned long count, void **pages,
 		status[i] = -ENOENT;
 	errno = machine->move_pages_error;
 	return errno ? -1 : 0;
+}
+
+static int machine_getcpu(unsigned *on, unsigned *node)
+{
+	if (on)
+		*on = 0;
+	if (node)
+		*node = (unsigned)machine->node_now;
+	return machine->node_now < 0 ? -1 : 0;
+}
+
+/* The home of a CPU that is plugged in later, on this node. */
+static unsigned home_of_late(struct machine *m, int node)
+{
+	struct np_os os = np_os_linux;
+	unsigned home;
+
+	os.getcpu = machine_getcpu;
+	machine = m;
+	m->node_now = node;
+	np_os = &os;
+	home = np_topology_home(&topology, topology.ncpus);
+	np_os = &np_os_linux;
+	machine = NULL;
+	return home;
 }
 
 /* Asks the made-up machine. */
@@ -441,6 +467,22 @@ static void test_none(void)
 	   "move_pages denied: bound, but nobody sees");
 }
 
+static void test_late(void)
+{
+	struct machine *m = two_nodes(3, 7);
+
+	m->distance[5][3] = 30;
+	m->distance[5][7] = 20;
+	ask(m);
+	is_uint(home_of_late(m, 3), 0, "a CPU that comes later, on node 3");
+	is_uint(home_of_late(m, 7), 1, "on node 7");
+	is_uint(home_of_late(m, 5), 1, "on one without memory: the nearest");
+	is_uint(home_of_late(m, -1), 0, "on one that the kernel does not say");
+	m->mbind_error = EPERM;
+	ask(m);
+	is_uint(home_of_late(m, 7), 0, "where nothing is bound there is one");
+}
+
 /* The administrator's policy counts, with flags in its upper bits or not. */
 static void test_policies(void)
 {
@@ -576,13 +618,14 @@ static void test_made_up(void)
 	np_topology_init(&topology, 0);
 	test_agreement();
 	if (topology.ncpus < 2) {
-		skip(34, "needs two CPUs");
+		skip(39, "needs two CPUs");
 	} else {
 		test_nodes();
 		test_distances();
 		test_numbers();
 		test_none();
 		test_policies();
+		test_late();
 	}
 	test_random_machines();
 }
@@ -591,14 +634,14 @@ static void test_made_up(void)
 
 static void test_made_up(void)
 {
-	skip(36, "needs libnuma");
+	skip(41, "needs libnuma");
 }
 
 #endif
 
 int main(void)
 {
-	plan(3 + 4 + 7 + 1 + 9 + 4 + 3 + 8 + 10 + 1);
+	plan(3 + 4 + 7 + 1 + 9 + 4 + 3 + 8 + 10 + 5 + 1);
 	test_invented();
 	test_invented_numbers();
 	test_machine();

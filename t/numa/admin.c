@@ -11,6 +11,7 @@
  *	cpuset		only its nodes, also when it is made smaller while the
  *			program runs
  *	a CPU goes offline and comes back: nobody is lost
+ *	CPUs that nobody knew of are of their nodes
  *
  * Source: numactl(8), cpuset(7), the kernel's cgroup-v2.rst and
  * cpu_hotplug.rst; HACKING: NUMA rule 8.
@@ -18,6 +19,7 @@
 #include "../conf.h"
 #include "nodes.h"
 #include "npool.h"
+#include "pool.h" /* np_topology */
 
 #include <linux/mempolicy.h>
 #include <stdatomic.h>
@@ -330,6 +332,22 @@ static void test_cpus(void)
 	diag("%s", c.text);
 }
 
+/* CPUs that nobody knew of at the start, as those that are plugged in later;
+ * here the pool is made to forget all. */
+static void part_unknown(void)
+{
+	npool_free(npool_malloc(1));
+	np_topology.ncpus = 0;
+	for (unsigned i = 0; i < numa.n; i++) {
+		static struct got got;
+
+		memset(&got, 0, sizeof got);
+		nodes_run(numa.id[i], get, &got);
+		must(got.lies.pages && !got.lies.unknown);
+		must(got.lies.on[numa.id[i]] == got.lies.pages);
+	}
+}
+
 /* The first node may not be used, but its CPUs may. */
 static void part_cpuset_others(void)
 {
@@ -356,6 +374,7 @@ static const struct {
 	{ "shrink", part_shrink },
 	{ "hotplug", part_hotplug },
 	{ "late-cpu", part_late_cpu },
+	{ "unknown", part_unknown },
 };
 
 int main(int argc, char **argv)
@@ -369,9 +388,10 @@ int main(int argc, char **argv)
 	}
 	conf_restart(argv, "");
 	nodes_need(2);
-	plan(4 + 3 + 2);
+	plan(4 + 3 + 2 + 1);
 	test_policies();
 	test_cpusets();
 	test_cpus();
+	conf_ok("", "unknown", "a CPU that nobody knew of is of its node");
 	return done();
 }
