@@ -422,7 +422,7 @@ static void test_strict_run(void)
 
 static void test_strict_elements(void)
 {
-	unsigned class = np_class_of(&classes, 1000);
+	unsigned class = np_class_of(&classes, 3500); /* on several pages */
 	size_t run = (size_t)classes.row[class].npages << classes.page_shift;
 	uint32_t n = classes.row[class].nelems;
 	void *pieces[600];
