@@ -175,6 +175,15 @@ enum npool_policy {
 			     nor foreign to anyone */
 };
 
+/* The kernel's huge pages, of 2 MiB. */
+enum npool_huge_pages {
+	NPOOL_HUGE_DEFAULT, /* as the kernel is set */
+	NPOOL_HUGE_OFF,	    /* none */
+	NPOOL_HUGE_THP,	    /* transparent ones, where the kernel has them */
+	NPOOL_HUGE_HUGETLB, /* those that each node keeps in reserve; chunks
+			       that get none of them: as NPOOL_HUGE_THP */
+};
+
 /* What a pool is asked for when memory runs out. */
 struct npool_pressure {
 	size_t wanted; /* bytes of the request; 0: none waits */
@@ -233,12 +242,13 @@ struct npool_attr {
 				   NPOOL_STRICT */
 	npool_pressure_fn *pressure; /* NULL: none */
 	void *pressure_arg;
+	unsigned huge_pages;	/* enum npool_huge_pages */
 };
 
 #define NPOOL_ATTR_INIT                                                   \
 	{ sizeof(struct npool_attr), NULL, NULL, NPOOL_LOCAL, NPOOL_FINE, \
 	  8192, 11, 0, 512, (size_t)4 << 20, (size_t)64 << 20, 10000, 0,  \
-	  0, 0, 0, 0, NULL, NULL }
+	  0, 0, 0, 0, NULL, NULL, NPOOL_HUGE_DEFAULT }
 
 /* Makes a pool. attr NULL: as NPOOL_ATTR_INIT. A program that was built
  * against a newer header may hand in a larger struct if what this library

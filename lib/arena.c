@@ -82,6 +82,16 @@ static void count_chunks(struct np_arena *a, int n)
 			   bytes);
 }
 
+/* Whether a region got the huge pages that it was to have: with its first
+ * chunk. */
+static void count_hugetlb(struct np_arena *a, const struct np_region *r)
+{
+	if (a->owner.pages != NP_PAGES_HUGETLB || r->used != 1 || !a->node)
+		return;
+	np_count_add_shared(r->hugetlb ? &a->node->hugetlb_got
+				       : &a->node->hugetlb_missed, 1);
+}
+
 /* --- limits ------------------------------------------------------------ */
 
 static size_t bytes_of(const struct np_arena *a, uint32_t npages)
@@ -177,15 +187,16 @@ static struct np_chunk *place_chunk(struct np_arena *a, struct np_region *r,
 	while (atomic_load_explicit(&r->chunks[i], memory_order_relaxed))
 		i++;
 	c = np_chunk_init(meta, a->classes, r->pages + (size_t)i * npages);
-	if (r->unclean) {
+	if (r->unclean || r->hugetlb)
 		np_chunk_mark_dirty(c, 0, npages);
+	if (r->unclean)
 		np_limits_force(&a->owner.limits, a->classes->chunk_size);
-	}
 	c->pinned = a->owner.pinned;
 	c->region = r;
 	c->base = (char *)r->base + ((size_t)i << r->chunk_shift);
 	r->used++;
 	count_chunks(a, 1);
+	count_hugetlb(a, r);
 	show_chunk(a, c);
 	/* Release: pairs with the acquire in np_region_chunk. */
 	atomic_store_explicit(&r->chunks[i], c, memory_order_release);
@@ -215,8 +226,11 @@ static struct np_chunk *new_chunk(struct np_arena *a)
 	np_unlock(&a->lock);
 	r = np_region_create(a, a->index, &owner, a->classes);
 	meta = r ? np_meta_alloc(home, size) : NULL;
-	if (r && !meta)
+	if (r && !meta) {
+		if (r->hugetlb) /* it was charged */
+			np_limits_refund(&owner.limits, r->size);
 		np_region_destroy(r);
+	}
 	np_lock(&a->lock);
 	if (!meta)
 		return NULL;

@@ -48,6 +48,7 @@ static int read_numbers(const struct npool_attr *a, struct np_config *config)
 		uint64_t value;
 	} fields[] = {
 		{ "policy", a->policy },
+		{ "huge_pages", a->huge_pages },
 		{ "classes", a->classes },
 		{ "page_size", a->page_size },
 		{ "max_order", a->max_order },

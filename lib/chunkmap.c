@@ -141,28 +141,69 @@ static void free_region(struct np_region *r)
 		     region_meta_size(pages_of(r), r->nchunks));
 }
 
-/* Reserves, binds, commits and enters: all or nothing. */
-static int map_region(struct np_region *r, int bind_node, size_t align,
-		      size_t usable)
+/* Reserves, binds and commits: all or nothing. */
+static char *map_memory(size_t size, size_t align, size_t usable,
+			const struct np_owner *owner)
 {
-	char *p = np_os_reserve(r->size, align);
+	char *p = np_os_reserve(size, align);
+
+	if (!p)
+		return NULL;
+	/* A denied mbind leaves first touch: placed worse, not wrong. */
+	np_os_bind(p, size, owner->bind_node);
+	np_os_advise(p, size, owner->pages);
+	if (np_os_commit(p, usable) == 0)
+		return p;
+	np_os_release(p, size);
+	return NULL;
+}
+
+/* The same with huge pages of the node's reserve. Bound to that node alone and
+ * taken at once: so a lack of them is known here, and is no fault of who
+ * touches one later. */
+static char *map_hugetlb(size_t size, size_t align,
+			 const struct np_owner *owner)
+{
+	char *p;
+
+	if (!np_limits_charge(&owner->limits, size))
+		return NULL;
+	p = np_os_reserve_hugetlb(size, align);
+	if (p && np_os_bind_only(p, size, owner->bind_node) == 0 &&
+	    np_os_commit(p, size) == 0 && np_os_populate(p, size) == 0)
+		return p;
+	if (p)
+		np_os_release(p, size);
+	np_limits_refund(&owner->limits, size);
+	return NULL;
+}
+
+/* Maps it and enters it: all or nothing. */
+static int map_region(struct np_region *r, const struct np_owner *owner,
+		      size_t align, size_t usable)
+{
+	char *p = NULL;
 	int error;
 
+	if (owner->pages == NP_PAGES_HUGETLB && r->nchunks == 1)
+		p = map_hugetlb(r->size, align, owner);
+	r->hugetlb = p != NULL;
+	if (!p)
+		p = map_memory(r->size, align, usable, owner);
 	if (!p)
 		return ENOMEM;
 	r->base = (uintptr_t)p;
 	r->entries = (uintptr_t)r->pages -
 		     (r->base >> r->page_shift) * sizeof *r->pages;
-	/* A denied mbind leaves first touch: placed worse, not wrong. */
-	np_os_bind(p, r->size, bind_node);
-	error = np_os_commit(p, usable);
-	if (!error)
-		error = set_slots(r->base, r->size, r);
+	error = set_slots(r->base, r->size, r);
 	if (error)
 		np_os_release(p, r->size);
 	else
-		np_os_label(p, r->size, bind_node < 0 ? "memory" : "node",
-			    bind_node);
+		np_os_label(p, r->size,
+			    owner->bind_node < 0 ? "memory" : "node",
+			    owner->bind_node);
+	if (error && r->hugetlb)
+		np_limits_refund(&owner->limits, r->size);
 	return error;
 }
 
@@ -185,7 +226,7 @@ struct np_region *np_region_create(struct np_arena *arena,
 	r->size = size;
 	r->arena = arena;
 	r->arena_index = (uint16_t)arena_index;
-	error = map_region(r, owner->bind_node, size, size);
+	error = map_region(r, owner, size, size);
 	if (error) {
 		free_region(r);
 		return errno = error, NULL;
@@ -209,7 +250,7 @@ struct np_region *np_region_create_huge(const struct np_owner *owner,
 	r->owner = owner;
 	r->size = np_round_up(size, NP_SLOT_SIZE);
 	r->block_size = r->sure_size = size;
-	error = map_region(r, owner->bind_node, align, size);
+	error = map_region(r, owner, align, size);
 	if (error) {
 		free_region(r);
 		return errno = error, NULL;
@@ -231,7 +272,7 @@ int np_region_destroy(struct np_region *r)
 }
 
 /* Takes the slots behind a huge block too, if they are free. */
-static int extend_huge(struct np_region *r, int bind_node, size_t size)
+static int extend_huge(struct np_region *r, size_t size)
 {
 	char *end = (char *)r->base + r->size;
 	size_t more = size - r->size;
@@ -239,7 +280,8 @@ static int extend_huge(struct np_region *r, int bind_node, size_t size)
 
 	if (!np_os_reserve_at(end, more))
 		return ENOMEM;
-	np_os_bind(end, more, bind_node);
+	np_os_bind(end, more, r->owner->bind_node);
+	np_os_advise(end, more, r->owner->pages);
 	error = set_slots((uintptr_t)end, more, r);
 	if (error)
 		np_os_release(end, more);
@@ -261,13 +303,12 @@ static void cut_huge(struct np_region *r, size_t size)
 		r->block_size = size;
 }
 
-int np_region_resize_huge(struct np_region *r, int bind_node,
-			  size_t new_size)
+int np_region_resize_huge(struct np_region *r, size_t new_size)
 {
 	size_t slots = np_round_up(new_size, NP_SLOT_SIZE);
 	char *p = (char *)r->base;
 
-	if (slots > r->size && extend_huge(r, bind_node, slots) != 0)
+	if (slots > r->size && extend_huge(r, slots) != 0)
 		return ENOMEM;
 	if (new_size > r->block_size &&
 	    np_os_commit(p + r->block_size, new_size - r->block_size) != 0) {

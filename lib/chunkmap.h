@@ -66,6 +66,8 @@ struct np_region {
 	uint64_t pass;		  /* the last of its arena that saw it */
 	uint32_t nchunks;	  /* places for chunks */
 	uint32_t used;		  /* places taken */
+	bool hugetlb;		  /* huge pages of its node's reserve; those
+				     that have decayed are not any more */
 	bool unclean;		  /* an empty place may hold old contents */
 	_Atomic(struct np_chunk *) *chunks; /* [nchunks]; atomic, release:
 				     a reader finds the chunk made */
@@ -127,7 +129,10 @@ static inline np_home_t np_region_home(const struct np_region *r)
 }
 
 /* Maps and binds a region for chunks of this geometry, all places empty, and
- * enters it. Returns NULL with errno. */
+ * enters it. If its owner wants huge pages of a reserve, it holds one chunk,
+ * the limits allow it and the node has them, then it is a `hugetlb` one: all of
+ * it is in memory, and charged.
+ * Returns NULL with errno. */
 struct np_region *np_region_create(struct np_arena *arena,
 				   unsigned arena_index,
 				   const struct np_owner *owner,
@@ -139,15 +144,15 @@ struct np_region *np_region_create(struct np_arena *arena,
 struct np_region *np_region_create_huge(const struct np_owner *owner,
 					size_t size, size_t align);
 
-/* Leaves the map and unmaps. Returns 0, or a positive errno if the kernel
+/* Leaves the map and unmaps; what is charged is the caller's business. Returns
+ * 0, or a positive errno if the kernel
  * would not unmap: the address space is then lost, its memory given back. */
 int np_region_destroy(struct np_region *region);
 
 /* Lets a huge block use new_size bytes (whole system pages, at least one) in
  * place: takes slots behind it if they are free, gives back those it needs no
  * more. Returns 0, or ENOMEM: nothing has changed. */
-int np_region_resize_huge(struct np_region *region, int bind_node,
-			  size_t new_size);
+int np_region_resize_huge(struct np_region *region, size_t new_size);
 
 /* Fork: the map's lock. */
 void np_map_lock(void);

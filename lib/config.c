@@ -4,6 +4,7 @@
  * config: see config.h.
  */
 #include "config.h"
+#include "os.h"	     /* enum np_huge_pages */
 #include "sizeclass.h"
 
 #include <errno.h>
@@ -16,6 +17,8 @@
 
 static const char *const class_tables[] = { "netty", "fine", NULL };
 static const char *const policies[] = { "local", "interleave", NULL };
+static const char *const huge_pages[] = { "default", "off", "thp", "hugetlb",
+					  NULL };
 
 #define FIELD(f) offsetof(struct np_config, f)
 #define MOST_BYTES ((int64_t)1 << 46) /* half of a process's addresses */
@@ -43,6 +46,10 @@ const struct np_option np_options[] = {
 	  "the nodes." },
 	{ "strict", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(strict), 0, 1, 0, "",
 	  NULL, "1 refuses a request that does not fit on its node." },
+	{ "huge_pages", NP_OPT_WORD, NP_OPT_FIXED, FIELD(huge_pages),
+	  NP_PAGES_DEFAULT, NP_PAGES_HUGETLB, NP_PAGES_DEFAULT, "", huge_pages,
+	  "Huge pages of the kernel: default (as it is set), off, thp "
+	  "(transparent) or hugetlb (of each node's reserve)." },
 	{ "cache_pieces", NP_OPT_NUMBER, NP_OPT_FIXED, FIELD(cache_pieces), 0,
 	  512, 512, "pieces", NULL,
 	  "Pieces in one magazine of a thread cache at most; 0 = no thread "
@@ -186,13 +193,24 @@ const struct np_option *np_config_find(const char *name)
 	return NULL;
 }
 
+/* "a or b", "a, b or c" */
+static void describe_words(const struct np_option *o, char *text, size_t size)
+{
+	size_t used = 0;
+
+	for (const char *const *w = o->words; *w && used < size; w++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s",
+					 w == o->words ? "" : w[1] ? ", "
+					 : " or ", *w);
+}
+
 void np_config_describe(const struct np_option *o, char *text, size_t size)
 {
 	if (o->type == NP_OPT_TEXT)
 		snprintf(text, size, "a %s below %d bytes", o->unit,
 			 NP_CONFIG_PATH_MAX);
 	else if (o->type == NP_OPT_WORD)
-		snprintf(text, size, "%s or %s", o->words[0], o->words[1]);
+		describe_words(o, text, size);
 	else
 		snprintf(text, size, "%s%" PRId64 "..%" PRId64 "%s%s",
 			 o->type == NP_OPT_SIZE ? "a power of two, " : "",

@@ -30,6 +30,7 @@ struct np_config {
 	int64_t page_size;   /* bytes */
 	int64_t max_order;
 	int64_t policy;	     /* enum np_policy */
+	int64_t huge_pages;  /* enum np_huge_pages */
 	int64_t cache_pieces; /* of a class in a magazine; 0 = no caches */
 	int64_t cache_bytes; /* in the shared part of a thread's cache */
 	int64_t huge_bytes;  /* of huge blocks that are kept, a node */

@@ -10,18 +10,32 @@
 #define LOOKED_AT 256 /* subpages of a class in a tick: nobody shall wait long
 			 for those that are empty, which are few */
 
-/* Purging works on whole system pages, which may be larger than ours. */
-static uint32_t pages_in_unit(const struct np_chunk *c)
+/* Purging works on whole system pages, which may be larger than ours; where
+ * huge pages are wanted, on those: a part of one would break it up, and be
+ * filled again by khugepaged(8). */
+static uint32_t pages_in_unit(const struct np_arena *a)
 {
-	size_t unit = np_os_page_size() >> c->classes->page_shift;
+	size_t unit = np_os_page_size();
 
+	if (a->owner.pages >= NP_PAGES_THP)
+		unit = NP_HUGE_PAGE < a->classes->chunk_size
+			? NP_HUGE_PAGE : a->classes->chunk_size;
+	unit >>= a->classes->page_shift;
 	return unit > 1 ? (uint32_t)unit : 1;
 }
 
-static bool may_purge(const struct np_chunk *c)
+static bool may_purge(const struct np_arena *a, const struct np_chunk *c)
 {
 	return !c->pinned && !c->populated &&
-	       pages_in_unit(c) <= np_chunk_npages(c);
+	       pages_in_unit(a) <= np_chunk_npages(c);
+}
+
+static int give_back(const struct np_arena *a, const struct np_chunk *c,
+		     char *p, size_t size)
+{
+	return c->region->hugetlb
+		? np_os_replace_hugetlb(p, size, a->owner.bind_node)
+		: np_os_purge(p, size);
 }
 
 /* Purges a stretch of dirty units; returns the bytes given back. What a taken
@@ -32,8 +46,8 @@ static size_t purge(struct np_arena *a, struct np_chunk *c, uint32_t first,
 	unsigned shift = c->classes->page_shift;
 	uint32_t nfree = 0;
 
-	if (np_os_purge(c->base + ((size_t)first << shift),
-			(size_t)n << shift) != 0)
+	if (give_back(a, c, c->base + ((size_t)first << shift),
+		      (size_t)n << shift) != 0)
 		return 0;
 	for (uint32_t i = first; i < first + n; i++)
 		nfree += !c->pages[i] && np_chunk_is_dirty(c, i);
@@ -46,10 +60,10 @@ static size_t purge(struct np_arena *a, struct np_chunk *c, uint32_t first,
 void np_decay_run(struct np_arena *a, struct np_chunk *c, uint32_t first,
 		  uint32_t n)
 {
-	uint32_t unit = pages_in_unit(c);
+	uint32_t unit = pages_in_unit(a);
 	uint32_t end = (first + n + unit - 1) / unit * unit;
 
-	if (!may_purge(c))
+	if (!may_purge(a, c))
 		return;
 	first = first / unit * unit; /* its neighbours may be free too */
 	while (first + unit <= end) {
@@ -64,10 +78,10 @@ void np_decay_run(struct np_arena *a, struct np_chunk *c, uint32_t first,
 
 static size_t purge_chunk(struct np_arena *a, struct np_chunk *c, bool all)
 {
-	uint32_t unit = pages_in_unit(c), first = 0, n;
+	uint32_t unit = pages_in_unit(a), first = 0, n;
 	size_t purged = 0;
 
-	while (may_purge(c) &&
+	while (may_purge(a, c) &&
 	       (n = np_chunk_next_dirty(c, all, unit, &first)) > 0) {
 		purged += purge(a, c, first, n);
 		first += n;

@@ -444,23 +444,10 @@ static bool is_one_mapping(const struct np_region *r, size_t size)
 	return true;
 }
 
-/* A mremap that failed may have unmapped its target, the block's first size
- * bytes (before Linux 6.17): maps them again. Returns false if there is no
- * memory for that. */
-static bool have_target(const struct np_region *r, size_t size, int bind_node)
-{
-	void *p = (void *)r->base;
-
-	if (!np_os_reserve_at(p, size))
-		return true; /* it is still there */
-	np_os_bind(p, size, bind_node);
-	return np_os_commit(p, size) == 0;
-}
-
 /* Moves the pages, or copies them where the kernel cannot. */
-static bool move_pages_to(struct np_region *to, const struct np_region *from,
-			  int bind_node)
+static bool move_pages_to(struct np_region *to, const struct np_region *from)
 {
+	const struct np_owner *owner = to->owner;
 	size_t size = from->block_size < to->block_size ? from->block_size
 							: to->block_size;
 	int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
@@ -469,7 +456,8 @@ static bool move_pages_to(struct np_region *to, const struct np_region *from,
 		if (np_os->mremap((void *)from->base, size, size, flags,
 				  (void *)to->base) != MAP_FAILED)
 			return true;
-		if (!have_target(to, size, bind_node))
+		if (!np_os_restore((void *)to->base, size, owner->bind_node,
+				   owner->pages))
 			return false;
 	}
 	memcpy((void *)to->base, (void *)from->base, size);
@@ -484,7 +472,7 @@ static void *move_block(struct np_huge *h, struct np_region *r, size_t size)
 
 	if (!to)
 		return NULL;
-	if (!move_pages_to(to, r, owner->bind_node)) {
+	if (!move_pages_to(to, r)) {
 		np_limits_refund(&owner->limits, to->block_size);
 		np_region_destroy(to);
 		return errno = ENOMEM, NULL;
@@ -519,12 +507,12 @@ void *np_huge_resize(struct np_huge *h, struct np_region *r, size_t size)
 		return NULL;
 	if (size < old_size)
 		set_sure(h, r, size);
-	if (np_region_resize_huge(r, owner->bind_node, size) != 0) {
+	if (np_region_resize_huge(r, size) != 0) {
 		np_limits_refund(&owner->limits, more);
 		return move_block(h, r, size);
 	}
 	if (!place(owner, (char *)r->base + old_size, more)) {
-		np_region_resize_huge(r, owner->bind_node, old_size);
+		np_region_resize_huge(r, old_size);
 		np_limits_refund(&owner->limits, more);
 		return errno = ENOMEM, NULL;
 	}

@@ -84,6 +84,7 @@ static void make_owner(struct np_node *node, const struct np_nodes_plan *plan)
 	node->owner = (struct np_owner){
 		.tag = np_tag(plan->slot, node->home),
 		.bind_node = np_topology_bind_to(plan->topology, node->home),
+		.pages = plan->pages,
 		.pinned = plan->pinned,
 		.sees = plan->topology->binds && plan->topology->sees &&
 			!plan->interleaved,

@@ -71,6 +71,7 @@ struct np_nodes_plan {
 	unsigned arenas;	/* of each node, as np_node_narenas */
 	unsigned policies;	/* of arenas */
 	int64_t decay_ms;
+	enum np_huge_pages pages;
 	bool pinned;
 	bool strict;
 	bool interleaved;	/* NP_INTERLEAVED(slot) is set */

@@ -33,7 +33,13 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 #define MPOL_PREFERRED 1 /* linux/mempolicy.h; here without libnuma */
+#define MPOL_BIND 2
 #define MPOL_INTERLEAVE 3
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+/* This size, whichever the machine presets. */
+#define HUGETLB_FLAGS (MAP_HUGETLB | 21 << MAP_HUGE_SHIFT)
 
 /* The thread sanitizer does not see raw system calls: it is told that what
  * comes from the kernel was given to it before. */
@@ -223,6 +229,22 @@ void *np_os_reserve(size_t size, size_t align)
 	return p;
 }
 
+void *np_os_reserve_hugetlb(size_t size, size_t align)
+{
+	void *at = np_os_reserve(size, align), *p;
+
+	/* Not over the reserved range: a mmap that fails may have unmapped
+	 * what was there (before Linux 6.13), and others could map into it. */
+	if (!at || np_os_release(at, size) != 0)
+		return NULL;
+	p = reserve_at(at, size, HUGETLB_FLAGS | MAP_FIXED_NOREPLACE);
+	if (p && p != at) {
+		np_os_release(p, size);
+		return NULL;
+	}
+	return p;
+}
+
 int np_os_commit(void *addr, size_t size)
 {
 	return np_os->mprotect(addr, size, PROT_READ | PROT_WRITE) ? errno : 0;
@@ -236,11 +258,11 @@ void np_os_interleave(unsigned set, const struct np_os_nodes *nodes)
 	interleaved[set] = *nodes;
 }
 
-int np_os_bind(void *addr, size_t size, int where)
+/* mode: of one node. */
+static int bind(void *addr, size_t size, int where, int mode)
 {
 	struct np_os_nodes one = { { 0 } };
 	const struct np_os_nodes *nodes = &one;
-	int mode = MPOL_PREFERRED;
 
 	if (where == NP_ANYWHERE)
 		return 0;
@@ -255,6 +277,59 @@ int np_os_bind(void *addr, size_t size, int where)
 	/* The kernel looks at maxnode - 1 bits (get_nodes in mempolicy.c). */
 	return np_os->mbind(addr, size, mode, nodes->word, NP_MAX_NODES + 1,
 			    0) ? errno : 0;
+}
+
+int np_os_bind(void *addr, size_t size, int where)
+{
+	return bind(addr, size, where, MPOL_PREFERRED);
+}
+
+int np_os_bind_only(void *addr, size_t size, int where)
+{
+	return bind(addr, size, where, MPOL_BIND);
+}
+
+int np_os_advise(void *addr, size_t size, enum np_huge_pages pages)
+{
+	int advice = pages == NP_PAGES_OFF ? MADV_NOHUGEPAGE : MADV_HUGEPAGE;
+
+	if (pages == NP_PAGES_DEFAULT)
+		return 0;
+	return np_os->madvise(addr, size, advice) ? errno : 0;
+}
+
+static int make_ready(void *addr, size_t size, int where,
+		      enum np_huge_pages pages)
+{
+	np_os_bind(addr, size, where);
+	np_os_advise(addr, size, pages);
+	return np_os_commit(addr, size);
+}
+
+bool np_os_restore(void *addr, size_t size, int where, enum np_huge_pages pages)
+{
+	if (!np_os_reserve_at(addr, size))
+		return true; /* it is still there */
+	return make_ready(addr, size, where, pages) == 0;
+}
+
+int np_os_replace_hugetlb(void *addr, size_t size, int where)
+{
+	/* Made elsewhere and moved: in place it could fail half-way. */
+	void *p = np_os_reserve(size, np_os_page_size());
+	int error;
+
+	if (!p)
+		return ENOMEM;
+	error = make_ready(p, size, where, NP_PAGES_THP);
+	if (!error && np_os->mremap(p, size, size,
+				    MREMAP_MAYMOVE | MREMAP_FIXED,
+				    addr) != MAP_FAILED)
+		return 0;
+	error = error ? error : errno;
+	np_os_release(p, size);
+	np_os_restore(addr, size, where, NP_PAGES_THP);
+	return error;
 }
 
 void np_os_label(void *addr, size_t size, const char *what, int node)

@@ -14,7 +14,8 @@
  * its policy stands (HACKING: NUMA rule 1).
  *
  * Source: mmap(2), mbind(2), madvise(2), move_pages(2), getcpu(2), mlock(2),
- * membarrier(2).
+ * membarrier(2); transhuge and hugetlbpage in the kernel's Documentation/
+ * admin-guide/mm.
  */
 #ifndef NP_OS_H
 #define NP_OS_H
@@ -64,6 +65,28 @@ void *np_os_reserve(size_t size, size_t align);
 /* Reserves exactly this range. Returns false if any of it is in use. */
 bool np_os_reserve_at(void *addr, size_t size);
 
+/* The kernel's huge pages: which of them memory shall lie in. */
+enum np_huge_pages {
+	NP_PAGES_DEFAULT, /* as the kernel is set */
+	NP_PAGES_OFF,	  /* in none */
+	NP_PAGES_THP,	  /* transparent ones, where it has them */
+	NP_PAGES_HUGETLB, /* those that a node keeps in reserve; what is not to
+			     be had there as NP_PAGES_THP */
+};
+
+/* Bytes of one, of either kind: x86_64's, and aarch64's with pages of 4 KiB. */
+#define NP_HUGE_PAGE (2 * NP_MIB)
+
+/* As np_os_reserve, of the huge pages that nodes keep in reserve; as many are
+ * set aside for this mapping, of whichever nodes have them. size and align:
+ * multiples of a huge page.
+ * Returns NULL: there are not so many, or the kernel has none. */
+void *np_os_reserve_hugetlb(size_t size, size_t align);
+
+/* Tells the kernel about huge pages, of memory that is not NP_PAGES_DEFAULT.
+ * Returns 0 or a positive errno (EINVAL: it has no transparent ones). */
+int np_os_advise(void *addr, size_t size, enum np_huge_pages pages);
+
 /* Makes reserved memory readable and writable; its pages read as zero.
  * Returns 0 or a positive errno. */
 int np_os_commit(void *addr, size_t size);
@@ -91,9 +114,25 @@ void np_os_interleave(unsigned set, const struct np_os_nodes *nodes);
  * Returns 0 or a positive errno (EPERM, ENOSYS where containers deny it). */
 int np_os_bind(void *addr, size_t size, int where);
 
+/* The same, and from no other node: touching a page there faults when the
+ * node has none left. For pages of a reserve that np_os_populate takes at
+ * once, which then fails instead. */
+int np_os_bind_only(void *addr, size_t size, int where);
+
 /* Names the range in /proc/PID/maps, where the kernel can: "npool WHAT", with
  * the node's number behind it if that is not below 0. Keeps errno. */
 void np_os_label(void *addr, size_t size, const char *what, int node);
+
+/* Maps the target of a mremap that failed again, if it is gone, as it can be
+ * before Linux 6.17. Returns false if there is no memory for that. */
+bool np_os_restore(void *addr, size_t size, int where,
+		   enum np_huge_pages pages);
+
+/* Gives huge pages of a reserve back: ordinary memory, with NP_PAGES_THP, takes
+ * their place and reads as zero. Merely purged, they would be taken anew by
+ * who touches them, and that ends the process if none is left.
+ * Returns 0 or a positive errno: they are still there. */
+int np_os_replace_hugetlb(void *addr, size_t size, int where);
 
 /* Gives the pages back, keeps the range: it reads as zero again. Locked pages
  * need the newer advice, which is tried second.
@@ -133,7 +172,8 @@ void *np_os_map_file(int fd, size_t size);
 
 /* Allocates the pages of [addr, addr + size), so that touching them cannot
  * fault. Returns 0 or a positive errno (EINVAL before Linux 5.14, and if these
- * are not whole system pages). */
+ * are not whole system pages; EFAULT or ENOMEM: the policy's nodes have no
+ * more). */
 int np_os_populate(void *addr, size_t size);
 
 /* The same with kernels that cannot be told to: by writing to each page, which

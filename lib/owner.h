@@ -2,8 +2,8 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * owner: whose memory it is, in one word for all that map some: which pool
- * and home, where pages shall come from, what they are charged to, where they
- * are counted.
+ * and home, where pages shall come from, and which of the kernel's, what they
+ * are charged to, where they are counted.
  *
  * Owner: a plain value; written when a pool makes its nodes, constant
  * afterwards (arena 0 of the default pool is given another, once, when the
@@ -14,12 +14,14 @@
 
 #include "base.h"
 #include "limit.h"
+#include "os.h"
 
 struct np_segment;
 
 struct np_owner {
 	np_tag_t tag;
 	int bind_node;		    /* as np_os_bind */
+	enum np_huge_pages pages;	    /* which it lies in */
 	bool pinned;		    /* its chunks are */
 	bool sees;		    /* the kernel tells what lies elsewhere */
 	bool strict;		    /* what is handed out lies on bind_node */

@@ -114,6 +114,9 @@ struct np_segment_node {
 	np_count_t spilled;	/* bytes found on other nodes, by the last
 				   look at each chunk and block */
 	np_count_t brought_home; /* bytes, by npool_migrate_home */
+	np_count_t hugetlb_got;	   /* regions that lie in huge pages of the
+				      node's reserve, since the start */
+	np_count_t hugetlb_missed; /* regions that should, and do not */
 };
 
 /* Guarded by the arena's lock. */

@@ -73,6 +73,10 @@ static void init_early(struct np_pool *pool)
 	pool->check = pool->config.check;
 	pool->zero_on_free = pool->config.zero_on_free;
 	owner.pinned = pool->config.pinned;
+	owner.pages = (enum np_huge_pages)pool->config.huge_pages;
+	/* Whose reserve they shall come from is not known yet. */
+	if (owner.pages == NP_PAGES_HUGETLB)
+		owner.pages = NP_PAGES_THP;
 	np_arena_init(&pool->first, &pool->classes, &owner, 0,
 		      NP_ALL_POLICIES, pool->config.decay_ms);
 }

@@ -54,6 +54,7 @@ dist_man_MANS = \
 	%D%/npool_malloc.3 \
 	%D%/npool_migrate_home.3 \
 	%D%/npool_node_of.3 \
+	%D%/npool_numa.7 \
 	%D%/npool_option_get.3 \
 	%D%/npool_option_set.3 \
 	%D%/npool_options.7 \

@@ -41,6 +41,7 @@ static void is_refused(const struct npool_attr *attr, const char *field,
 static void test_wrong(void)
 {
 	WRONG(policy, 2);
+	WRONG(huge_pages, 4);
 	WRONG(classes, 2);
 	WRONG(page_size, 2048);
 	WRONG(page_size, 12288);
@@ -164,6 +165,7 @@ static void test_as_options(void)
 	a.page_size = 4096;
 	a.hard_limit = 1 << 30;
 	a.flags = NPOOL_PINNED;
+	a.huge_pages = NPOOL_HUGE_HUGETLB;
 	if (npool_create(&pool, &a))
 		bail_out("no pool");
 	option_is(pool, "node_set", "0+1");
@@ -172,6 +174,7 @@ static void test_as_options(void)
 	option_is(pool, "page_size", "4096");
 	option_is(pool, "hard_limit", "1073741824");
 	option_is(pool, "pinned", "1");
+	option_is(pool, "huge_pages", "hugetlb");
 	option_is(pool, "zero_on_free", "0");
 	option_is(pool, "decay_ms", "10000");
 	option_is(pool, "nodes", "2"); /* the process's */
@@ -218,7 +221,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, "nodes:2");
-	plan(60);
+	plan(62);
 	test_wrong();
 	test_wrong_together();
 	test_nodes("0", true);

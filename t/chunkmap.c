@@ -10,6 +10,7 @@
 #include "faultos.h"
 #include "lock.h"
 #include "meta.h"
+#include "pages.h"
 #include "tap.h"
 
 #include <pthread.h>
@@ -238,7 +239,7 @@ static void test_huge(size_t size, size_t align)
 
 static int resize(struct np_region *r, size_t size)
 {
-	return np_region_resize_huge(r, NP_ANYWHERE, size);
+	return np_region_resize_huge(r, size);
 }
 
 static void test_resize(void)
@@ -385,6 +386,114 @@ static void test_faults(void)
 		far = ((uintptr_t)np_map.slots / step - 1) * step;
 	test_create_fails(false, far, step);
 	test_create_fails(true, near, 0);
+}
+
+/* --- huge pages ------------------------------------------------------- */
+
+static struct np_limit bounds;
+static struct np_owner huge_pages = {
+	.bind_node = 0, .pool = "x", .limits = { .pool = &bounds },
+	.pages = NP_PAGES_HUGETLB,
+};
+
+static struct np_region *create_hugetlb(unsigned order)
+{
+	np_classes_init(&classes, NP_FINE, 13, order);
+	return np_region_create(NULL, 0, &huge_pages, &classes);
+}
+
+/* Destroys it and says whether it was charged as it should. */
+static bool was_charged(struct np_region *r, size_t bytes)
+{
+	bool good = np_limit_charged(&bounds) == bytes;
+
+	np_limits_refund(&huge_pages.limits, np_limit_charged(&bounds));
+	return np_region_destroy(r) == 0 && good;
+}
+
+static void test_hugetlb(void)
+{
+	struct np_region *r;
+
+	faultos_begin();
+	r = create_hugetlb(11);
+	ok(r && !r->hugetlb, "a reserve that is empty is done without");
+	ok(was_charged(r, 0), "and not charged");
+	faultos.hugetlb = true;
+	r = create_hugetlb(11);
+	ok(r && r->hugetlb, "one that is not is used");
+	is_size(pages_resident((void *)r->base, SLOT), SLOT / page,
+		"and all of the region in memory at once");
+	ok(was_charged(r, SLOT), "and charged");
+	r = create_hugetlb(10);
+	ok(r && !r->hugetlb && was_charged(r, 0),
+	   "not for regions of several chunks");
+	atomic_store(&bounds.hard, SLOT - 1);
+	r = create_hugetlb(11);
+	ok(r && !r->hugetlb && was_charged(r, 0), "nor above a limit");
+	atomic_store(&bounds.hard, 0);
+	r = np_region_create_huge(&huge_pages, SLOT, SLOT);
+	ok(r && !r->hugetlb && was_charged(r, 0), "nor for huge blocks");
+	faultos_end();
+	is_size(faultos_mapped(), 0, "nothing is left mapped");
+}
+
+/* Each call fails in turn, as the kernel does when a node has no more. */
+static void test_hugetlb_fails(void)
+{
+	unsigned n, ordinary = 0;
+	struct np_region *r;
+	bool good = true;
+
+	faultos_begin();
+	faultos.hugetlb = true;
+	for (n = 1; faultos_fail(n, EFAULT), r = create_hugetlb(11),
+	     faultos_failed(); n++) {
+		bool left = faultos_failed() == FAULTOS_MUNMAP;
+
+		ordinary += r && !r->hugetlb;
+		faultos_fail(0, 0);
+		good = good && (!r ? np_limit_charged(&bounds) == 0
+				   : was_charged(r, r->hugetlb ? SLOT : 0));
+		good = good && (left || faultos_mapped() == 0);
+		atomic_store(&faultos.mapped, 0);
+	}
+	ok(ordinary >= 4, "without mmap, mbind, mprotect or populating it "
+	   "there are ordinary pages: %u of %u calls", ordinary, n - 1);
+	ok(good, "and only what there is is charged, and mapped");
+	faultos_fail(0, 0);
+	ok(r && was_charged(r, SLOT), "without a fault there are huge ones");
+	faultos_end();
+}
+
+static void test_advised(void)
+{
+	struct np_owner thp = anywhere;
+	struct np_region *r;
+	char *p;
+
+	if (np_os_advise((void *)page, 0, NP_PAGES_THP) == EINVAL) {
+		skip(4, "needs a kernel with transparent huge pages");
+		return;
+	}
+	thp.pages = NP_PAGES_THP;
+	r = np_region_create(NULL, 0, &thp, &classes);
+	p = (char *)r->base;
+	ok(pages_flag(p, " hg") && pages_flag(p + SLOT - 1, " hg"),
+	   "a region is advised whole");
+	np_region_destroy(r);
+	r = np_region_create_huge(&thp, page, SLOT);
+	p = (char *)r->base;
+	ok(pages_flag(p, " hg"), "so is a huge block");
+	if (np_region_resize_huge(r, SLOT + page) == 0)
+		ok(pages_flag(p + SLOT, " hg"), "and what it grows by");
+	else
+		skip(1, "needs free addresses behind it");
+	np_region_destroy(r);
+	thp.pages = NP_PAGES_OFF;
+	r = np_region_create(NULL, 0, &thp, &classes);
+	ok(pages_flag((void *)r->base, " nh"), "or advised against");
+	np_region_destroy(r);
 }
 
 /* Also of the pool's own data: 1000 failures would not fit unseen. */
@@ -660,8 +769,8 @@ static void test_small(void)
 
 int main(void)
 {
-	plan(3 + 1 + 1 + 5 * 7 + 3 + 1 + 4 * 8 + 13 + 3 + 4 + 2 * 4 + 2 + 4 +
-	     1 + 2 + 4 + 1);
+	plan(3 + 1 + 1 + 5 * 7 + 3 + 1 + 4 * 8 + 13 + 3 + 4 + 2 * 4 + 9 + 3 +
+	     4 + 2 + 4 + 1 + 2 + 4 + 1);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	np_meta_init(NULL);
@@ -683,6 +792,9 @@ int main(void)
 	test_neighbours();
 	test_too_huge();
 	test_faults();
+	test_hugetlb();
+	test_hugetlb_fails();
+	test_advised();
 	test_no_leak();
 	test_destroy_fails();
 	test_order();

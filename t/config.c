@@ -261,6 +261,8 @@ static void test_describe(void)
 	is_str(text, "0..1073741824 bytes", "bytes need be no power of two");
 	np_config_describe(option_named("policy"), text, sizeof text);
 	is_str(text, "local or interleave", "words by name");
+	np_config_describe(option_named("huge_pages"), text, sizeof text);
+	is_str(text, "default, off, thp or hugetlb", "several of them");
 	np_config_describe(option_named("node_set"), text, sizeof text);
 	is_str(text, "a list of nodes below 256 bytes", "text by its length");
 	np_config_describe(option_named("policy"), few, 4);
@@ -707,13 +709,14 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "report"))
 		return report();
-	plan(row_claims() + 2 + 1 + 2 * 8 + 4 + 7 + 1 + 2 * 6 + 29 + 5 + 27 +
+	plan(row_claims() + 2 + 1 + 2 * 8 + 10 + 5 + 7 + 1 + 2 * 6 + 29 + 5 + 27 +
 	     5 + 4 + 1 + 1 + (unsigned)np_noptions + 2 + 2 + 1);
 	test_rows();
 	test_find();
 	test_fields();
 	test_words("classes", "fine");
 	test_words("policy", "local");
+	test_words("huge_pages", "default");
 	test_set();
 	test_describe();
 	test_scopes();

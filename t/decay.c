@@ -318,6 +318,131 @@ static void test_reserved(bool populate)
 	end(anchor);
 }
 
+/* --- huge pages ------------------------------------------------------- */
+
+/* Runs of a huge page and of a quarter. */
+static void begin_huge(struct np_classes *chunk, enum np_huge_pages pages)
+{
+	struct np_owner owner = { .bind_node = NP_ANYWHERE,
+				  .pages = pages,
+				  .pool = "test",
+				  .limits = { .pool = &limit } };
+
+	if (np_classes_init(chunk, NP_FINE, 13, 11))
+		bail_out("no classes");
+	memset(&arena, 0, sizeof arena);
+	memset(&limit, 0, sizeof limit);
+	np_arena_init(&arena, chunk, &owner, 0, NP_ALL_POLICIES, 60000);
+}
+
+static char *take_bytes(size_t size)
+{
+	void *p;
+
+	if (np_arena_take(&arena, np_class_of(arena.classes, size), 1,
+			  &p) != 1)
+		bail_out("no memory");
+	return memset(p, 'x', size);
+}
+
+static size_t resident_bytes(const void *p, size_t size)
+{
+	return pages_resident(p, size) * np_os_page_size();
+}
+
+/* The first huge page of a chunk is in use; of the second one all but a
+ * quarter is given back, and then that too. */
+static void test_whole_huge_pages(void)
+{
+	static struct np_classes chunk;
+	size_t quarter = NP_HUGE_PAGE / 4;
+	char *first, *p[4];
+
+	begin_huge(&chunk, NP_PAGES_THP);
+	first = take_bytes(NP_HUGE_PAGE);
+	for (int i = 0; i < 4; i++)
+		p[i] = take_bytes(quarter);
+	is_ptr(p[0], first + NP_HUGE_PAGE, "four runs in a huge page");
+	for (int i = 1; i < 4; i++)
+		put(p[i]);
+	is_size(tick() + tick() + tick(), 0,
+		"free pages beside one in use do not decay");
+	is_size(resident_bytes(p[1], 3 * quarter), 3 * quarter,
+		"they are in memory");
+	is_size(np_limit_charged(&limit), 2 * NP_HUGE_PAGE, "and charged");
+	put(p[0]);
+	is_size(tick(), 0, "what came last is young");
+	is_size(tick(), NP_HUGE_PAGE, "then the huge page decays whole");
+	is_size(resident_bytes(p[0], NP_HUGE_PAGE), 0, "it is gone");
+	is_size(np_limit_charged(&limit), NP_HUGE_PAGE, "and not charged");
+	ok(first[0] == 'x' && !memcmp(first, first + 1, NP_HUGE_PAGE - 1),
+	   "what is in use was not touched");
+	put(first);
+	np_arena_fini(&arena);
+}
+
+/* A chunk that is smaller than a huge page goes as a whole. */
+static void test_small_chunks(void)
+{
+	static struct np_classes chunk;
+	char *anchor, *p, *q;
+
+	begin_huge(&chunk, NP_PAGES_THP);
+	if (np_classes_init(&chunk, NP_FINE, 13, 6))
+		bail_out("no classes");
+	np_arena_init(&arena, &chunk, &arena.owner, 0,
+		      NP_ALL_POLICIES & ~NP_KEEP_SPARE, 60000);
+	anchor = take_bytes(chunk.chunk_size);
+	p = take_bytes(chunk.chunk_size / 2);
+	q = take_bytes(chunk.chunk_size / 2);
+	put(q);
+	is_size(tick() + tick() + tick(), 0, "half of a small chunk stays");
+	put(p);
+	is_size(resident_bytes(p, chunk.chunk_size), 0, "all of it goes");
+	put(anchor);
+	np_arena_fini(&arena);
+}
+
+/* A chunk of huge pages of a reserve is in memory whole, and what is not used
+ * of it returns. Ordinary pages stand for huge ones. */
+static void test_reserve_returns(void)
+{
+	static struct np_classes chunk;
+	char *first, *rest;
+
+	begin_huge(&chunk, NP_PAGES_HUGETLB);
+	faultos_begin();
+	faultos.hugetlb = true;
+	first = take_bytes(NP_HUGE_PAGE);
+	rest = first + NP_HUGE_PAGE;
+	ok(np_place_of(first).region->hugetlb, "a chunk of huge pages");
+	is_size(np_limit_charged(&limit), chunk.chunk_size,
+		"all of it is charged");
+	is_size(resident_bytes(first, chunk.chunk_size), chunk.chunk_size,
+		"and in memory");
+	is_size(tick(), 0, "at first");
+	faultos_fail(1, ENOMEM);
+	is_size(tick(), 0, "a kernel without memory keeps them");
+	faultos_fail(0, 0);
+	is_size(tick(), chunk.chunk_size - NP_HUGE_PAGE,
+		"what was not used for a tick returns");
+	is_uint(faultos_count(FAULTOS_MREMAP), 1,
+		"ordinary memory takes its place");
+	is_size(resident_bytes(rest, chunk.chunk_size - NP_HUGE_PAGE), 0,
+		"which is not there yet");
+	is_size(np_limit_charged(&limit), NP_HUGE_PAGE, "nor charged");
+	rest = take_bytes(NP_HUGE_PAGE);
+	ok(rest == first + NP_HUGE_PAGE && first[0] == 'x' &&
+	   !memcmp(first, first + 1, 2 * NP_HUGE_PAGE - 1),
+	   "and can be used, beside what never went");
+	put(rest);
+	put(first);
+	np_arena_fini(&arena);
+	faultos_end();
+	is_size(faultos_mapped(), 0, "nothing stays mapped");
+	is_size(np_limit_charged(&limit), 0, "nor charged");
+}
+
 /* --- the kernel says no ----------------------------------------------- */
 
 static int no_madvise(void *addr, size_t size, int advice)
@@ -408,7 +533,7 @@ static void test_contents(void)
 
 int main(void)
 {
-	plan(63);
+	plan(63 + 9 + 2 + 12);
 	np_meta_init(NULL);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 9))
 		bail_out("nothing to start with");
@@ -424,6 +549,9 @@ int main(void)
 	test_pinned();
 	test_reserved(false);
 	test_reserved(true);
+	test_whole_huge_pages();
+	test_small_chunks();
+	test_reserve_returns();
 	test_denied();
 	test_locked();
 	test_contents();

@@ -53,6 +53,8 @@ static struct {
 	atomic_size_t mapped;
 	void *hint;		       /* where mmap puts what may lie anywhere,
 					  if there is room; NULL: as it likes */
+	bool hugetlb;		       /* ordinary pages stand for the huge ones
+					  of a reserve; false: it has none */
 } faultos;
 
 /* Counts a call. Shall it fail? errno is then set. */
@@ -75,6 +77,13 @@ static inline void *faultos_mmap(void *addr, size_t size, int prot, int flags,
 
 	if (faultos_hit(FAULTOS_MMAP))
 		return MAP_FAILED;
+	if (flags & MAP_HUGETLB && !faultos.hugetlb) {
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	if (flags & MAP_HUGETLB)
+		flags &= ~(MAP_HUGETLB |
+			   (int)((unsigned)MAP_HUGE_MASK << MAP_HUGE_SHIFT));
 	p = np_os_linux.mmap(addr ? addr : faultos.hint, size, prot, flags,
 			     fd, offset);
 	if (p != MAP_FAILED)
@@ -114,8 +123,11 @@ static inline void *faultos_mremap(void *addr, size_t old_size,
 	if (faultos_hit(FAULTOS_MREMAP))
 		return MAP_FAILED;
 	p = np_os_linux.mremap(addr, old_size, new_size, flags, new_addr);
-	if (p != MAP_FAILED)
-		atomic_fetch_add(&faultos.mapped, new_size - old_size);
+	if (p == MAP_FAILED)
+		return p;
+	if (flags & MREMAP_FIXED && !(flags & MREMAP_DONTUNMAP))
+		atomic_fetch_sub(&faultos.mapped, new_size); /* the target's */
+	atomic_fetch_add(&faultos.mapped, new_size - old_size);
 	return p;
 }
 
@@ -207,6 +219,7 @@ static inline void faultos_begin(void)
 		atomic_store(&faultos.count[i], 0);
 	atomic_store(&faultos.mapped, 0);
 	faultos.hint = NULL;
+	faultos.hugetlb = false;
 	np_os = &faultos_table;
 }
 

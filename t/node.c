@@ -240,6 +240,7 @@ static void test_in_set(void)
 
 	p.in_set = in_set;
 	p.pinned = true;
+	p.pages = NP_PAGES_OFF;
 	is_int(np_nodes_create(&some, &p), 0, "a pool of nodes 1 and 3");
 	ok(some.n == NHOMES && some.narenas == 4 &&
 	   some.node[1].narenas == 2 && some.node[3].narenas == 2 &&
@@ -261,6 +262,8 @@ static void test_in_set(void)
 	ok(served, "and so are its CPUs");
 	ok(some.node[3].owner.pinned && some.node[3].arenas[0]->owner.pinned,
 	   "a pool that is pinned says so to its arenas");
+	ok(some.node[3].arenas[0]->owner.pages == NP_PAGES_OFF,
+	   "and which huge pages it wants");
 	np_nodes_destroy(&some);
 }
 
@@ -549,7 +552,7 @@ int main(void)
 				   .limits = { .pool = &limit } };
 	void *early;
 
-	plan(12 + 8 + 1 + 1 + 7 + 5 + 7 + 2 + 6 + 1 + 6 + 2 + 2 + 2 + 2 + 3);
+	plan(12 + 8 + 1 + 1 + 7 + 5 + 7 + 2 + 6 + 1 + 7 + 2 + 2 + 2 + 2 + 3);
 	np_topology_init(&topology, NHOMES);
 	np_meta_init(NULL);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 11))

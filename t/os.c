@@ -8,6 +8,7 @@
 #include "fakenodes.h"
 #include "faultos.h"
 #include "os.h"
+#include "pages.h"
 #include "tap.h"
 
 #include <linux/membarrier.h>
@@ -372,6 +373,148 @@ static void test_interleave(void)
 	np_os_release(p, page);
 }
 
+static void test_bind_only(void)
+{
+	static const struct np_os recording = { .mbind = recording_mbind };
+	struct np_os_nodes some = { { 0 } };
+	char *p = np_os_reserve(page, page);
+
+	np_os = &recording;
+	bound.calls = 0;
+	is_int(np_os_bind_only(p, page, NP_ANYWHERE), 0, "only anywhere");
+	is_uint(bound.calls, 0, "needs no call");
+	is_int(np_os_bind_only(p, page, 64), 0, "only one node");
+	ok(bound.mode == 2 && only_bit(64), "is a strict policy");
+	np_os_nodes_add(&some, 1);
+	np_os_interleave(0, &some);
+	np_os_bind_only(p, page, NP_INTERLEAVED(0));
+	ok(bound.mode == 3 && same_nodes(&some), "a set is interleaved");
+	np_os = &np_os_linux;
+	np_os_release(p, page);
+}
+
+/* --- huge pages ------------------------------------------------------- */
+
+static void test_advise(void)
+{
+	char *p = committed(NP_HUGE_PAGE);
+
+	faultos_begin();
+	is_int(np_os_advise(p, NP_HUGE_PAGE, NP_PAGES_DEFAULT), 0,
+	       "nothing is wanted of huge pages");
+	is_uint(faultos_count(FAULTOS_MADVISE), 0, "and nothing is said");
+	faultos_fail(1, EINVAL);
+	is_int(np_os_advise(p, NP_HUGE_PAGE, NP_PAGES_THP), EINVAL,
+	       "a kernel without them says so");
+	faultos_end();
+	if (np_os_advise(p, NP_HUGE_PAGE, NP_PAGES_THP) == EINVAL) {
+		skip(4, "needs a kernel with transparent huge pages");
+	} else {
+		ok(pages_flag(p, " hg"), "transparent ones are advised");
+		is_int(np_os_advise(p, NP_HUGE_PAGE, NP_PAGES_OFF), 0,
+		       "or advised against");
+		ok(pages_flag(p, " nh") && !pages_flag(p, " hg"),
+		   "one or the other");
+		np_os_advise(p, NP_HUGE_PAGE, NP_PAGES_HUGETLB);
+		ok(pages_flag(p, " hg"), "where a reserve has none they are "
+		   "transparent");
+	}
+	np_os_release(p, NP_HUGE_PAGE);
+}
+
+static int mmap_flags;
+
+static void *recording_mmap(void *addr, size_t size, int prot, int flags,
+			    int fd, off_t offset)
+{
+	mmap_flags = flags;
+	return faultos_mmap(addr, size, prot, flags, fd, offset);
+}
+
+/* Ordinary pages stand for huge ones: who has the latter? */
+static void test_reserve_hugetlb(void)
+{
+	struct np_os recording = faultos_table;
+	size_t size = 3 * NP_HUGE_PAGE;
+	unsigned n;
+	char *p;
+
+	faultos_begin();
+	recording.mmap = recording_mmap;
+	np_os = &recording;
+	ok(!np_os_reserve_hugetlb(size, GIB) && !faultos_mapped(),
+	   "what a reserve does not have is not mapped");
+	ok(mmap_flags & MAP_HUGETLB && (mmap_flags >> 26 & 0x3f) == 21,
+	   "it was asked for pages of 2 MiB");
+	faultos.hugetlb = true;
+	for (n = 1; faultos_fail(n, ENOMEM),
+	     p = np_os_reserve_hugetlb(size, GIB), faultos_failed(); n++) {
+		faultos_fail(0, 0);
+		if (p)
+			np_os_release(p, size);
+	}
+	ok(n >= 4, "it takes %u calls", n - 1);
+	ok(p && !((uintptr_t)p & (GIB - 1)) && !readable(p),
+	   "it is aligned, without access");
+	np_os_release(p, size);
+	faultos_end();
+}
+
+/* Each call in turn fails: there are the old contents, or zeroes. */
+static void test_replace(void)
+{
+	size_t size = 2 * NP_HUGE_PAGE;
+	char *p = committed(size);
+	unsigned n, refused = 0;
+	bool kept = true;
+	int error;
+
+	memset(p, 'x', size);
+	faultos_begin();
+	for (n = 1; faultos_fail(n, ENOMEM),
+	     error = np_os_replace_hugetlb(p + NP_HUGE_PAGE, NP_HUGE_PAGE, 0),
+	     faultos_failed(); n++) {
+		refused += error != 0;
+		kept = kept && is_filled(p + NP_HUGE_PAGE, NP_HUGE_PAGE,
+					 error ? 'x' : 0);
+		memset(p + NP_HUGE_PAGE, 'x', NP_HUGE_PAGE);
+	}
+	ok(refused >= 3, "without mmap, mprotect or mremap nothing is replaced");
+	ok(kept, "what is refused changes nothing");
+	faultos_fail(0, 0);
+	ok(!error && is_filled(p + NP_HUGE_PAGE, NP_HUGE_PAGE, 0),
+	   "what is replaced reads as zero");
+	ok(is_filled(p, NP_HUGE_PAGE, 'x'), "and what is beside it as before");
+	faultos_end();
+	np_os_release(p, size);
+}
+
+/* A mremap that unmaps its target, and fails then. */
+static void *clumsy_mremap(void *addr, size_t old_size, size_t new_size,
+			   int flags, void *new_addr)
+{
+	(void)addr, (void)old_size, (void)flags;
+	munmap(new_addr, new_size);
+	errno = ENOMEM;
+	return MAP_FAILED;
+}
+
+static void test_restore(void)
+{
+	struct np_os clumsy = np_os_linux;
+	char *p = committed(NP_HUGE_PAGE);
+
+	ok(np_os_restore(p, NP_HUGE_PAGE, 0, NP_PAGES_DEFAULT),
+	   "what is there needs no restoring");
+	clumsy.mremap = clumsy_mremap;
+	np_os = &clumsy;
+	is_int(np_os_replace_hugetlb(p, NP_HUGE_PAGE, 0), ENOMEM,
+	       "a replacement fails and leaves a hole");
+	np_os = &np_os_linux;
+	ok(is_filled(p, NP_HUGE_PAGE, 0) && writable(p), "which is filled");
+	np_os_release(p, NP_HUGE_PAGE);
+}
+
 /* --- purge and populate ----------------------------------------------- */
 
 static void test_purge(void)
@@ -598,25 +741,6 @@ static void test_place(void)
 	np_os_release(p, size);
 }
 
-/* Is the mapping that begins at p one of locked pages? */
-static bool is_locked(const void *p)
-{
-	FILE *smaps = fopen("/proc/self/smaps", "r");
-	char line[512], start[32];
-	bool here = false, locked = false;
-
-	snprintf(start, sizeof start, "%lx-", (unsigned long)p);
-	while (smaps && fgets(line, sizeof line, smaps)) {
-		here = !strncmp(line, start, strlen(start)) ||
-		       (here && !strchr("0123456789abcdef", *line));
-		locked = locked || (here && !strncmp(line, "VmFlags:", 8) &&
-				    strstr(line, " lo"));
-	}
-	if (smaps)
-		fclose(smaps);
-	return locked;
-}
-
 static void test_lock(void)
 {
 	char *p = committed(4 * page);
@@ -626,7 +750,8 @@ static void test_lock(void)
 		skip(2, "needs a page of RLIMIT_MEMLOCK");
 	} else {
 		is_int(error, 0, "a page is locked");
-		ok(is_locked(p + page) && !is_locked(p), "it and no other");
+		ok(pages_flag(p + page, " lo") && !pages_flag(p, " lo"),
+		   "it and no other");
 	}
 	np_os_release(p, 4 * page);
 	is_int(np_os_lock(p, page), ENOMEM, "lock of nothing is ENOMEM");
@@ -879,8 +1004,7 @@ static void test_table(void)
 
 int main(void)
 {
-	plan(1 + 8 + 7 + 6 + 12 + 5 + 16 + 9 + 4 + 2 + 4 + 2 + 3 + 1 + 5 + 2 +
-	     2 + 2 + 3 + 4 + 12 + 1 + 8 + 12 + 1 + 9);
+	plan(164);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	is_size(page, (size_t)sysconf(_SC_PAGESIZE), "the page size");
@@ -892,6 +1016,11 @@ int main(void)
 	test_overflow();
 	test_bind();
 	test_interleave();
+	test_bind_only();
+	test_advise();
+	test_reserve_hugetlb();
+	test_replace();
+	test_restore();
 	test_purge();
 	test_purge_locked();
 	test_purge_advice();

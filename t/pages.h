@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h> /* mincore */
 #include <unistd.h>
 
@@ -47,6 +48,35 @@ static inline bool pages_mapped(const void *p, size_t size)
 		if (mincore((char *)(uintptr_t)p + at, page, &in) == 0)
 			return true;
 	return false;
+}
+
+/* The line of /proc/self/smaps that begins with key, of the mapping that p lies
+ * in. Returns false if there is none. */
+static inline bool pages_smaps(const void *p, const char *key, char *line,
+			       size_t size)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	unsigned long from, to, at = (unsigned long)p;
+	bool here = false, found = false;
+
+	while (smaps && !found && fgets(line, (int)size, smaps)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = at >= from && at < to;
+		found = here && !strncmp(line, key, strlen(key));
+	}
+	if (smaps)
+		fclose(smaps);
+	return found;
+}
+
+/* Has this mapping this flag (" lo" = locked; the kernel's Documentation/
+ * filesystems/proc)? */
+static inline bool pages_flag(const void *p, const char *flag)
+{
+	char line[512];
+
+	return pages_smaps(p, "VmFlags:", line, sizeof line) &&
+	       strstr(line, flag);
 }
 
 /* Bytes of the process in memory. Uses no malloc: it must not change what it

@@ -51,6 +51,7 @@ const struct figure total_figures[] = {
 	ADD(total, taken), MOST(total, peak_taken),
 	ADD(total, used), ADD(total, cached), ADD(total, purged),
 	ADD(total, huge_blocks), ADD(total, huge_bytes),
+	ADD(total, hugetlb_got), ADD(total, hugetlb_missed),
 	ADD(total, charged), ADD(total, refused),
 	ADD(total, pressures), ADD(total, reclaims),
 	ADD(total, chunks_unseen), ADD(total, caches_unseen),
@@ -70,6 +71,7 @@ const struct figure node_figures[] = {
 	ADD(node_row, huge_blocks), ADD(node_row, huge_bytes),
 	ADD(node_row, spilled), MOST(node_row, spilled_ms),
 	ADD(node_row, brought_home),
+	ADD(node_row, hugetlb_got), ADD(node_row, hugetlb_missed),
 	PAGES(node_row),
 	{ NULL, 0, FOLD_ADD },
 };
@@ -242,6 +244,8 @@ static void begin_nodes(struct addition *a)
 		to->depot_bytes = np_count_get(&from->depot_bytes);
 		to->huge_blocks = np_count_get(&from->huge_blocks);
 		to->huge_bytes = np_count_get(&from->huge_bytes);
+		to->hugetlb_got = np_count_get(&from->hugetlb_got);
+		to->hugetlb_missed = np_count_get(&from->hugetlb_missed);
 		to->cached = to->depot_bytes;
 		to->spilled = np_count_get(&from->spilled);
 		to->brought_home = np_count_get(&from->brought_home);
@@ -249,6 +253,10 @@ static void begin_nodes(struct addition *a)
 					       to->huge_blocks);
 		a->total.huge_bytes = add_u64(a->total.huge_bytes,
 					      to->huge_bytes);
+		a->total.hugetlb_got = add_u64(a->total.hugetlb_got,
+					       to->hugetlb_got);
+		a->total.hugetlb_missed = add_u64(a->total.hugetlb_missed,
+						  to->hugetlb_missed);
 	}
 }
 

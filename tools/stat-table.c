@@ -399,6 +399,10 @@ static void print_memory(FILE *out, const struct total *t)
 		bytes(a, t->used), bytes(b, t->cached), bytes(c, t->purged));
 	fprintf(out, "huge      blocks %s (%s)\n", count(a, t->huge_blocks),
 		bytes(b, t->huge_bytes));
+	if (t->hugetlb_got || t->hugetlb_missed)
+		fprintf(out, "hugetlb   chunks in huge pages of a reserve %s, "
+			"in others for want of them %s\n",
+			count(a, t->hugetlb_got), count(b, t->hugetlb_missed));
 	fprintf(out, "threads   %s at the end, peak %s; forks %s, caches "
 		"abandoned %s\n", count(a, t->threads),
 		count(b, t->peak_threads), count(c, t->forks),

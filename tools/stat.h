@@ -84,6 +84,7 @@ struct total {
 	uint64_t reserved, peak_reserved, taken, peak_taken;
 	uint64_t used, cached, purged;
 	uint64_t huge_blocks, huge_bytes;
+	uint64_t hugetlb_got, hugetlb_missed; /* regions of chunks */
 	uint64_t chunks_unseen, caches_unseen;
 	uint64_t charged, refused, pressures, reclaims;
 	uint64_t spilled, spilled_ms, brought_home;
@@ -97,6 +98,7 @@ struct node_row {
 	uint64_t reserved, peak_reserved, taken, peak_taken;
 	uint64_t used, cached, depot_bytes, huge_blocks, huge_bytes;
 	uint64_t spilled, spilled_ms, brought_home;
+	uint64_t hugetlb_got, hugetlb_missed;
 	struct pages pages;
 };
 

@@ -16,6 +16,7 @@ numa_tests = \
 	%D%/first-touch.t \
 	%D%/full.t \
 	%D%/heir.t \
+	%D%/huge-pages.t \
 	%D%/life.t \
 	%D%/meta.t \
 	%D%/odd.t \

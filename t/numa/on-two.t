@@ -4,6 +4,6 @@
 #
 # Two nodes of two CPUs: all that can be tried there. The kernel's own preset
 # for huge pages is always; once it is never.
-exec "${0%/*}/machine" two first-touch cross meta rehome heir deal wish admin \
-	life steady tight resize \
+exec "${0%/*}/machine" two huge-pages first-touch cross meta rehome heir deal \
+	wish admin life steady tight resize \
 	'echo never >/sys/kernel/mm/transparent_hugepage/enabled; $tests/cross.t'
