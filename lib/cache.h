@@ -132,7 +132,12 @@ int np_cache_init(struct np_cache *cache, const struct np_nodes *nodes,
 /* Has the CPU changed since the cache looked? */
 static inline bool np_cache_moved(const struct np_cache *cache)
 {
+#ifdef NP_BLIND /* t/steps.c measures what this costs */
+	(void)cache;
+	return false;
+#else
 	return *cache->cpu_now != cache->cpu;
+#endif
 }
 
 /* Begins to use the shared part. Returns false if it is claimed: try again

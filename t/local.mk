@@ -112,6 +112,11 @@ AM_DEFAULT_SOURCE_EXT = .c
 LDADD = %D%/libtap.la lib/libnpool-core.la
 check_PROGRAMS += $(unit_tests)
 
+# The same with a fast path that does not look at the CPU: for steps.t.
+check_PROGRAMS += %D%/steps-blind
+%C%_steps_blind_SOURCES = %D%/steps.c lib/npool.c
+%C%_steps_blind_CPPFLAGS = $(AM_CPPFLAGS) -DNP_BLIND
+
 # The reader of npool-stat, in a process that can be asked what is true.
 unit_tests_of_tools = %D%/stat-read.t
 check_PROGRAMS += $(unit_tests_of_tools)
