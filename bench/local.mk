@@ -37,9 +37,21 @@ bench: %D%/harness$(EXEEXT) %D%/chunk-bench$(EXEEXT) \
 	$(AM_V_at)%D%/scale-bench$(EXEEXT)
 	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/bench $(BENCH)
 
+# Where memory lies, and what other nodes cost.
+check_PROGRAMS += %D%/locality %D%/distance
+%C%_locality_LDADD = t/libtap.la -lm
+%C%_distance_LDADD = t/libtap.la lib/libnpool.la
+
+.PHONY: bench-numa bench-hw
+bench-numa bench-hw: %D%/locality$(EXEEXT) %D%/distance$(EXEEXT) \
+	lib/libnpool.la lib/libnpool-malloc.la
+	$(AM_V_at)hw=; test $@ = bench-numa || hw=--hw; \
+	$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/numa $$hw $(BENCH)
+
 EXTRA_DIST += \
 	%D%/Netty.java \
 	%D%/bench \
 	%D%/figures.py \
+	%D%/numa \
 	%D%/programs.py \
 	%D%/websocket-proxy.tsv

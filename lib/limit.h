@@ -6,7 +6,8 @@
  * chunk is charged to both.
  *
  *	charged = pages of runs that are handed out (whole)
- *	        + free pages that may hold something (dirty)
+ *	        + free pages that may hold something (dirty; of a chunk
+ *	          in huge pages of a reserve all, from the start)
  *	        + huge blocks, kept ones too
  *	        + warmed-up chunks (whole)
  *
