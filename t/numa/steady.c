@@ -2,7 +2,8 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * steady: what NUMA costs when nothing is new. Threads of different nodes
- * allocate, free and free what the others got. Once they are warm a filter
+ * allocate, free and free what the others got; each has a huge block a round,
+ * too, which is kept for the next. Once they are warm a filter
  * kills the process at the first mbind, move_pages, set_mempolicy,
  * get_mempolicy or getcpu, and the pool's own calls are counted too, since
  * the vDSO's getcpu passes by the filter: there is none.
@@ -20,6 +21,7 @@
 
 #define NPIECES 100
 #define LARGEST (100 << 10)
+#define BLOCK (20 << 20) /* a huge block: larger than a chunk */
 #define NWARM 300
 #define NROUNDS 300
 #define THREADS_MOST 8
@@ -32,13 +34,15 @@ static pthread_barrier_t barrier;
 static void do_round(unsigned me)
 {
 	struct rng rng = rng_seed(me + 1);
-	void *p[NPIECES];
+	void *p[NPIECES], *block;
 
+	must(block = npool_malloc(BLOCK));
 	for (unsigned i = 0; i < NPIECES; i++)
 		must(p[i] = npool_malloc(rng_log(&rng, LARGEST)));
 	for (unsigned i = 0; i < NPIECES; i++)
 		npool_free(i % 4 ? p[i]
 				 : atomic_exchange(&handed[me][i], p[i]));
+	npool_free(block);
 	pthread_barrier_wait(&barrier);
 	for (unsigned i = 0; i < NPIECES; i += 4)
 		npool_free(atomic_exchange(&handed[(me + 1) % nthreads][i],
@@ -79,7 +83,7 @@ static int run(void)
 		pthread_join(t[i], NULL);
 	fprintf(stderr, "%u threads, %u calls: mbind %lu, move_pages %lu, "
 		"getcpu %lu, mmap %lu, madvise %lu\n", nthreads,
-		2 * nthreads * NROUNDS * NPIECES,
+		2 * nthreads * NROUNDS * (NPIECES + 1),
 		faultos.count[FAULTOS_MBIND], faultos.count[FAULTOS_MOVE_PAGES],
 		faultos.count[FAULTOS_GETCPU], faultos.count[FAULTOS_MMAP],
 		faultos.count[FAULTOS_MADVISE]);
