@@ -3,4 +3,4 @@
 #
 # The public headers.
 
-include_HEADERS = %D%/npool.h %D%/npool_chunk.h
+include_HEADERS = %D%/npool.h %D%/npool_chunk.h %D%/npool_objpool.h

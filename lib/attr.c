@@ -13,24 +13,33 @@
 /* The struct of the first release ends here. */
 #define FIRST_SIZE (offsetof(struct npool_attr, pressure_arg) + sizeof(void *))
 
+int np_attr_fit(void *to, size_t known, size_t first, const void *from,
+		const char *what)
+{
+	const char *bytes = from;
+	size_t size;
+
+	if (!from)
+		return 0;
+	memcpy(&size, from, sizeof size);
+	if (size < first) {
+		np_warn("%s: attr->size is %zu, which is too small: begin "
+			"with the presets, NPOOL_..._INIT", what, size);
+		return EINVAL;
+	}
+	for (size_t i = known; i < size; i++)
+		if (bytes[i])
+			return E2BIG;
+	memcpy(to, from, size < known ? size : known);
+	return 0;
+}
+
 int np_attr_copy(struct npool_attr *to, const struct npool_attr *from)
 {
 	const struct npool_attr init = NPOOL_ATTR_INIT;
-	const char *bytes = (const char *)from;
 
 	*to = init;
-	if (!from)
-		return 0;
-	if (from->size < FIRST_SIZE) {
-		np_warn("npool_create: attr->size is %zu, that of no struct "
-			"npool_attr; begin with NPOOL_ATTR_INIT", from->size);
-		return EINVAL;
-	}
-	for (size_t i = sizeof *to; i < from->size; i++)
-		if (bytes[i])
-			return E2BIG;
-	memcpy(to, from, from->size < sizeof *to ? from->size : sizeof *to);
-	return 0;
+	return np_attr_fit(to, sizeof *to, FIRST_SIZE, from, "npool_create");
 }
 
 static int refuse(const struct npool_attr *attr, const char *field,

@@ -5,6 +5,7 @@
  */
 #include "fork.h"
 #include "lock.h"
+#include "objpool.h"
 #include "pool.h"
 
 /* Two threads may fork at once, and glibc does not keep their handlers apart:
@@ -14,6 +15,7 @@ static struct np_lock fork_lock = NP_LOCK_INIT(NP_RANK_FORK);
 static void before_fork(void)
 {
 	np_lock_for_fork(&fork_lock);
+	np_objpools_lock();
 	np_pools_lock();
 	np_lock_forking(true);
 	np_pools_fork_begins();
@@ -23,6 +25,7 @@ static void unlock_all(void)
 {
 	np_lock_forking(false);
 	np_pools_unlock();
+	np_objpools_unlock();
 	np_unlock_for_fork(&fork_lock);
 }
 
@@ -44,6 +47,7 @@ static void in_child(void)
 	 * and a thread that was cancelled would end with all locks held. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	np_pools_forked();
+	np_objpools_forked();
 	np_pools_fork_ends();
 	pthread_setcancelstate(cancel, NULL);
 	unlock_all();

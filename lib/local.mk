@@ -44,8 +44,9 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/pressure.c %D%/pressure.h \
 	%D%/request.c %D%/request.h \
 	%D%/piece.c %D%/piece.h \
-	%D%/fork.c %D%/fork.h \
 	%D%/attr.c %D%/attr.h \
+	%D%/objpool.c %D%/objpool.h \
+	%D%/fork.c %D%/fork.h \
 	%D%/npool.c \
 	%D%/handle.c %D%/handle.h \
 	%D%/chunkset.c \

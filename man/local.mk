@@ -55,6 +55,13 @@ dist_man_MANS = \
 	%D%/npool_migrate_home.3 \
 	%D%/npool_node_of.3 \
 	%D%/npool_numa.7 \
+	%D%/npool_objpool.3 \
+	%D%/npool_objpool_create.3 \
+	%D%/npool_objpool_destroy.3 \
+	%D%/npool_objpool_get.3 \
+	%D%/npool_objpool_put.3 \
+	%D%/npool_objpool_stats.3 \
+	%D%/npool_objpool_trim.3 \
 	%D%/npool_option_get.3 \
 	%D%/npool_option_set.3 \
 	%D%/npool_options.7 \

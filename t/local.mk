@@ -55,7 +55,8 @@ unit_tests = \
 	%D%/handle.t \
 	%D%/chunkset.t \
 	%D%/pressure.t \
-	%D%/request.t
+	%D%/request.t \
+	%D%/objpool.t
 
 dist_check_SCRIPTS += \
 	%D%/bench.t \

@@ -416,7 +416,7 @@ sub check_functions
 		%shown = (%shown, %here);
 		push @named, section($text, 'NAME') =~ /^\.Nm (\w+)/gm;
 	}
-	delete @shown{qw(npool_pressure_fn npool_page_fn)};
+	delete @shown{grep { /_fn$/ } keys %shown}; # types
 	same('in a SYNOPSIS', [keys %shown], 'in the header', [keys %declared],
 	    'section 3 has every function of the header, and no other');
 	same('under a NAME', \@named, 'in the header', [keys %declared],
@@ -459,6 +459,23 @@ sub check_structs
 	    'npool(3): every field of struct npool_figures, in its order');
 }
 
+# The structs of npool_objpool.h.
+sub check_objpool
+{
+	my %section = (npool_objpool_figures => 'DESCRIPTION',
+	    npool_objpool_attr => 'ATTRIBUTES');
+
+	for my $struct (sort keys %section) {
+		my $text = section(page('npool_objpool.3'), $section{$struct});
+		my @said = map { described($_->[0]) } entries($text, 'Fa');
+
+		is(join('; ', map { "$_->[0] $_->[1]" } @said),
+		    join('; ', map { "$_->[0] $_->[1]" } fields($struct)),
+		    "npool_objpool(3): every field of struct $struct, " .
+		    'in its order');
+	}
+}
+
 # The structs and enums of npool_chunk.h, each on its page.
 sub check_chunks
 {
@@ -493,4 +510,5 @@ check_functions();
 check_flags();
 check_structs();
 check_chunks();
+check_objpool();
 finish();
