@@ -3,4 +3,5 @@
 #
 # The public headers.
 
-include_HEADERS = %D%/npool.h %D%/npool_chunk.h %D%/npool_objpool.h
+include_HEADERS = %D%/npool.h %D%/npool_buf.h %D%/npool_chunk.h \
+	%D%/npool_objpool.h

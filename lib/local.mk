@@ -48,6 +48,8 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/objpool.c %D%/objpool.h \
 	%D%/fork.c %D%/fork.h \
 	%D%/npool.c \
+	%D%/buf.c %D%/buf.h \
+	%D%/bufdata.c \
 	%D%/handle.c %D%/handle.h \
 	%D%/chunkset.c \
 	%D%/stats.c %D%/stats.h \

@@ -13,6 +13,55 @@ dist_man_MANS = \
 	%D%/npool_aligned_alloc.3 \
 	%D%/npool_alloc.3 \
 	%D%/npool_alloc_many.3 \
+	%D%/npool_buf.3 \
+	%D%/npool_buf_at.3 \
+	%D%/npool_buf_capacity.3 \
+	%D%/npool_buf_clear.3 \
+	%D%/npool_buf_compare.3 \
+	%D%/npool_buf_copy.3 \
+	%D%/npool_buf_discard.3 \
+	%D%/npool_buf_discard_some.3 \
+	%D%/npool_buf_duplicate.3 \
+	%D%/npool_buf_ensure_writable.3 \
+	%D%/npool_buf_get.3 \
+	%D%/npool_buf_get_be.3 \
+	%D%/npool_buf_get_le.3 \
+	%D%/npool_buf_hex_dump.3 \
+	%D%/npool_buf_index_of.3 \
+	%D%/npool_buf_mark_reader.3 \
+	%D%/npool_buf_mark_writer.3 \
+	%D%/npool_buf_max_capacity.3 \
+	%D%/npool_buf_new.3 \
+	%D%/npool_buf_read.3 \
+	%D%/npool_buf_read_be.3 \
+	%D%/npool_buf_read_le.3 \
+	%D%/npool_buf_read_retained_slice.3 \
+	%D%/npool_buf_read_slice.3 \
+	%D%/npool_buf_readable.3 \
+	%D%/npool_buf_reader.3 \
+	%D%/npool_buf_refs.3 \
+	%D%/npool_buf_release.3 \
+	%D%/npool_buf_reset_reader.3 \
+	%D%/npool_buf_reset_writer.3 \
+	%D%/npool_buf_retain.3 \
+	%D%/npool_buf_retained_duplicate.3 \
+	%D%/npool_buf_retained_slice.3 \
+	%D%/npool_buf_set.3 \
+	%D%/npool_buf_set_be.3 \
+	%D%/npool_buf_set_capacity.3 \
+	%D%/npool_buf_set_indices.3 \
+	%D%/npool_buf_set_le.3 \
+	%D%/npool_buf_set_reader.3 \
+	%D%/npool_buf_set_writer.3 \
+	%D%/npool_buf_skip.3 \
+	%D%/npool_buf_slice.3 \
+	%D%/npool_buf_wrap.3 \
+	%D%/npool_buf_writable.3 \
+	%D%/npool_buf_write.3 \
+	%D%/npool_buf_write_be.3 \
+	%D%/npool_buf_write_from.3 \
+	%D%/npool_buf_write_le.3 \
+	%D%/npool_buf_writer.3 \
 	%D%/npool_calloc.3 \
 	%D%/npool_chunk.3 \
 	%D%/npool_chunk_alloc.3 \

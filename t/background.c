@@ -27,19 +27,6 @@
 #define CONF "background:0,decay_ms:-1"
 #define PATIENCE_MS 20000 /* until what must come is said not to come */
 
-/* The thread sanitizer lets no thread start in the child of a process of
- * several. */
-#if defined __SANITIZE_THREAD__
-#define CHILD_STARTS 0
-#elif defined __has_feature
-#if __has_feature(thread_sanitizer)
-#define CHILD_STARTS 0
-#endif
-#endif
-#ifndef CHILD_STARTS
-#define CHILD_STARTS 1
-#endif
-
 static void sleep_ms(long ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };

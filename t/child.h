@@ -27,6 +27,19 @@
 
 #define CHILD_TEXT_MAX 8192
 
+/* The thread sanitizer lets no thread start in the child of a process of
+ * several. */
+#if defined __SANITIZE_THREAD__
+#define CHILD_STARTS 0
+#elif defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define CHILD_STARTS 0
+#endif
+#endif
+#ifndef CHILD_STARTS
+#define CHILD_STARTS 1
+#endif
+
 /* Standard error, caught since catch_begin. */
 struct catch {
 	int file, saved;

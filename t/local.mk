@@ -56,7 +56,9 @@ unit_tests = \
 	%D%/chunkset.t \
 	%D%/pressure.t \
 	%D%/request.t \
-	%D%/objpool.t
+	%D%/objpool.t \
+	%D%/buf.t \
+	%D%/bufdata.t
 
 dist_check_SCRIPTS += \
 	%D%/bench.t \

@@ -586,7 +586,10 @@ static void in_child(void *arg)
 	stop = true;
 	get_many(&m);
 	must(all_differ(&m));
-	elsewhere(put_many, &m);
+	if (CHILD_STARTS)
+		elsewhere(put_many, &m);
+	else
+		put_many(&m);
 	npool_objpool_trim(m.op);
 	get_many(&m);
 	put_many(&m);

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * npool_buf.h: buffers: counted, grown, sliced, without copying. What Netty's
+ * ByteBuf is to a server in Java. npool_buf(3) begins the reference;
+ * npool_buf_get(3) and npool_buf_slice(3) have the rest.
+ *
+ *	| read already | to be read | to be written |   may be grown   |
+ *	0    <=     reader   <=   writer   <=   capacity   <=   max capacity
+ *
+ * Threads: the count may be changed by any thread at any time; the last
+ * release may come on any, and the memory goes home. For all else a buffer is
+ * one thread's at a time, with the views that share its bytes; functions that
+ * take a pointer to const may run beside each other. None may be called by a
+ * signal handler that may have interrupted another. A call may block or enter
+ * the kernel only as npool_malloc(3) and npool_free(3) may.
+ *
+ * Errors: what can come from outside, an index or a length, is answered by
+ * ERANGE, and nothing was changed. A buffer that is used behind its last
+ * release ends the process, with a message, as long as its header was not
+ * used again; so do more than 2^31 - 1 references.
+ *
+ * Source: Netty's ByteBuf, 4.1.48: indices, growth, views, the count.
+ */
+#ifndef NPOOL_BUF_H
+#define NPOOL_BUF_H
+
+#include <npool.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct npool_buf npool_buf_t;
+
+/* The largest capacity, in bytes: 2 GiB - 1. */
+#define NPOOL_BUF_MAX ((size_t)INT32_MAX)
+
+/* Called with the memory of npool_buf_wrap when nobody needs it any more, by
+ * the thread of the last release. */
+typedef void npool_buf_done_fn(void *bytes, size_t size, void *arg);
+
+/* --- npool_buf(3) ------------------------------------------------------ */
+
+/* Returns a buffer of `initial` bytes of the pool (NULL: the default one), both
+ * indices 0, which can grow to max bytes, at most NPOOL_BUF_MAX. It has one
+ * reference.
+ * Returns: the buffer, or NULL with EINVAL: initial is above max, or max above
+ * NPOOL_BUF_MAX; ENOMEM; EAGAIN: the program is still being loaded. */
+NPOOL_API npool_buf_t *npool_buf_new(npool_t *pool, size_t initial,
+				     size_t max);
+
+/* Returns a buffer of size bytes that are not the pool's and are there to be
+ * read. It cannot grow. done (NULL: nothing) is called when the last reference
+ * goes.
+ * Returns: as npool_buf_new; EINVAL: size is above NPOOL_BUF_MAX. done is not
+ * called then. */
+NPOOL_API npool_buf_t *npool_buf_wrap(void *bytes, size_t size,
+				      npool_buf_done_fn *done, void *arg);
+
+/* Adds a reference. Returns buf.
+ * Threads: any that has a reference. */
+NPOOL_API npool_buf_t *npool_buf_retain(npool_buf_t *buf);
+
+/* Takes one off; with the last one the buffer is gone, with the views that
+ * share its count, and its memory goes home. Keeps errno.
+ * Returns: 1, it was the last; else 0.
+ * Threads: any. */
+NPOOL_API int npool_buf_release(npool_buf_t *buf);
+
+/* Returns how many references there are; 0: it is gone. For tests: others may
+ * change it. */
+NPOOL_API uint32_t npool_buf_refs(const npool_buf_t *buf);
+
+/* Return the index of the first byte to be read, and to be written; the bytes
+ * it has, and may have at most; those to be read, and to be written without
+ * growing. */
+NPOOL_API size_t npool_buf_reader(const npool_buf_t *buf);
+NPOOL_API size_t npool_buf_writer(const npool_buf_t *buf);
+NPOOL_API size_t npool_buf_capacity(const npool_buf_t *buf);
+NPOOL_API size_t npool_buf_max_capacity(const npool_buf_t *buf);
+NPOOL_API size_t npool_buf_readable(const npool_buf_t *buf);
+NPOOL_API size_t npool_buf_writable(const npool_buf_t *buf);
+
+/* Set one index, or both at once.
+ * Returns: 0, or ERANGE: not reader <= writer <= capacity. */
+NPOOL_API int npool_buf_set_reader(npool_buf_t *buf, size_t reader);
+NPOOL_API int npool_buf_set_writer(npool_buf_t *buf, size_t writer);
+NPOOL_API int npool_buf_set_indices(npool_buf_t *buf, size_t reader,
+				    size_t writer);
+
+/* Sets both indices to 0. The bytes stay. */
+NPOOL_API void npool_buf_clear(npool_buf_t *buf);
+
+/* Keep an index, 0 at first, and go back to it; discarding moves it down.
+ * Returns: 0, or ERANGE: the other index is in the way. */
+NPOOL_API void npool_buf_mark_reader(npool_buf_t *buf);
+NPOOL_API int npool_buf_reset_reader(npool_buf_t *buf);
+NPOOL_API void npool_buf_mark_writer(npool_buf_t *buf);
+NPOOL_API int npool_buf_reset_writer(npool_buf_t *buf);
+
+/* Reads past n bytes.
+ * Returns: 0, or ERANGE: there are not so many to be read. */
+NPOOL_API int npool_buf_skip(npool_buf_t *buf, size_t n);
+
+/* Makes room for n bytes behind the writer: in place as far as the piece of
+ * memory goes; else to the next 64 * 2^k bytes, or above 4 MiB to the next
+ * multiple of that.
+ * Returns: 0; ERANGE: it may not become so large; ENOMEM. */
+NPOOL_API int npool_buf_ensure_writable(npool_buf_t *buf, size_t n);
+
+/* Makes it n bytes large; indices beyond that are moved to its end.
+ * Returns: 0; ERANGE: n is above the max capacity, or the buffer is a view, or
+ * wrapped memory, and n is not what it has; ENOMEM. */
+NPOOL_API int npool_buf_set_capacity(npool_buf_t *buf, size_t n);
+
+/* Move the bytes that are to be read to index 0: always, or only if half of
+ * the capacity has been read. */
+NPOOL_API void npool_buf_discard(npool_buf_t *buf);
+NPOOL_API void npool_buf_discard_some(npool_buf_t *buf);
+
+/* --- npool_buf_get(3) -------------------------------------------------- */
+
+/* Copy n bytes out of the buffer, or into it: get and set at an index, below
+ * the capacity; read and write at the reader and the writer, which are moved.
+ * write makes room first. bytes must not be the buffer's own.
+ * Returns: 0; ERANGE: it has not so many; ENOMEM: write only. */
+NPOOL_API int npool_buf_get(const npool_buf_t *buf, size_t index,
+			    void *bytes, size_t n);
+NPOOL_API int npool_buf_set(npool_buf_t *buf, size_t index,
+			    const void *bytes, size_t n);
+NPOOL_API int npool_buf_read(npool_buf_t *buf, void *bytes, size_t n);
+NPOOL_API int npool_buf_write(npool_buf_t *buf, const void *bytes, size_t n);
+
+/* Writes the next n bytes to be read of `from` to buf. The two may share
+ * bytes only if these do not overlap.
+ * Returns: as npool_buf_write; ERANGE also: from has not so many. */
+NPOOL_API int npool_buf_write_from(npool_buf_t *buf, npool_buf_t *from,
+				   size_t n);
+
+/* The same for an unsigned number of nbytes bytes, 1 .. 8, the highest byte
+ * first (be) or last (le). What is set or written may be larger: its lowest
+ * bytes are taken.
+ * Returns: 0; ERANGE: it has not so many bytes; EINVAL: nbytes; ENOMEM: write
+ * only. *value is unchanged if it fails. */
+NPOOL_API int npool_buf_get_be(const npool_buf_t *buf, size_t index,
+			       unsigned nbytes, uint64_t *value);
+NPOOL_API int npool_buf_get_le(const npool_buf_t *buf, size_t index,
+			       unsigned nbytes, uint64_t *value);
+NPOOL_API int npool_buf_set_be(npool_buf_t *buf, size_t index,
+			       unsigned nbytes, uint64_t value);
+NPOOL_API int npool_buf_set_le(npool_buf_t *buf, size_t index,
+			       unsigned nbytes, uint64_t value);
+NPOOL_API int npool_buf_read_be(npool_buf_t *buf, unsigned nbytes,
+				uint64_t *value);
+NPOOL_API int npool_buf_read_le(npool_buf_t *buf, unsigned nbytes,
+				uint64_t *value);
+NPOOL_API int npool_buf_write_be(npool_buf_t *buf, unsigned nbytes,
+				 uint64_t value);
+NPOOL_API int npool_buf_write_le(npool_buf_t *buf, unsigned nbytes,
+				 uint64_t value);
+
+/* Returns the address of the byte at index, behind which n can be used, until
+ * the capacity changes; NULL with ERANGE: it has not so many. n 0: NULL may be
+ * the answer without an error. */
+NPOOL_API void *npool_buf_at(const npool_buf_t *buf, size_t index, size_t n);
+
+/* Returns the index of the first byte of this value in from .. to - 1, or, if
+ * from is above to, of the last one in to .. from - 1; -1 with ENOENT: there
+ * is none; ERANGE: from or to is above the capacity. */
+NPOOL_API ptrdiff_t npool_buf_index_of(const npool_buf_t *buf, size_t from,
+				       size_t to, unsigned char byte);
+
+/* Compares the bytes that are to be read, as memcmp(3): returns less than 0, 0
+ * or more than 0. Of two that are equal as far as they go, the shorter one is
+ * less. */
+NPOOL_API int npool_buf_compare(const npool_buf_t *a, const npool_buf_t *b);
+
+/* Writes n bytes from index as a table for people into text, which has size
+ * bytes: 16 a line, in hexadecimal digits and as characters. What is too long
+ * is cut off; there is always a final NUL, if size is not 0.
+ * Returns: the length that it would have, without the NUL; 0 with ERANGE: it
+ * has not so many bytes. */
+NPOOL_API size_t npool_buf_hex_dump(const npool_buf_t *buf, size_t index,
+				    size_t n, char *text, size_t size);
+
+/* --- npool_buf_slice(3) ------------------------------------------------ */
+
+/* Return a view of n bytes from index, to be read; or of the whole buffer,
+ * with its indices. A view has indices of its own and shares the bytes. It
+ * shares the count too: whoever releases it releases the buffer, and with the
+ * last reference both are gone.
+ * Returns: the view, or NULL with ERANGE: the buffer has not so many bytes;
+ * ENOMEM. */
+NPOOL_API npool_buf_t *npool_buf_slice(npool_buf_t *buf, size_t index,
+				       size_t n);
+NPOOL_API npool_buf_t *npool_buf_duplicate(npool_buf_t *buf);
+
+/* The same, but the view has a count of its own, one at first, and holds one
+ * reference to buf, which it gives up at its end. */
+NPOOL_API npool_buf_t *npool_buf_retained_slice(npool_buf_t *buf,
+						size_t index, size_t n);
+NPOOL_API npool_buf_t *npool_buf_retained_duplicate(npool_buf_t *buf);
+
+/* As npool_buf_slice and npool_buf_retained_slice of the next n bytes to be
+ * read, which are then read. ERANGE: there are not so many. */
+NPOOL_API npool_buf_t *npool_buf_read_slice(npool_buf_t *buf, size_t n);
+NPOOL_API npool_buf_t *npool_buf_read_retained_slice(npool_buf_t *buf,
+						     size_t n);
+
+/* Returns a buffer of its own with n bytes from index, of the pool that they
+ * are of (the default one, if of none), to be read. Its max capacity is that
+ * of buf.
+ * Returns: as npool_buf_slice. */
+NPOOL_API npool_buf_t *npool_buf_copy(const npool_buf_t *buf, size_t index,
+				      size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

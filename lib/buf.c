@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * buf: see buf.h. Counts, indices, capacity and views; what is done to bytes is
+ * in bufdata.c.
+ */
+#include "buf.h"
+#include "npool_objpool.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LIVE 2u /* one reference */
+#define DEAD 1u
+
+#define GROW_LEAST 64	     /* bytes: the smallest capacity grown to */
+#define GROW_STEP (4 * NP_MIB) /* from here on in steps of this */
+
+void np_buf_die(const npool_buf_t *buf, const char *function, const char *what)
+{
+	np_die("%s(%p): %s", function, (const void *)buf, what);
+}
+
+/* --- headers ---------------------------------------------------------- */
+
+/* Release by who made it, acquire by who uses it. */
+static npool_objpool_t *_Atomic headers;
+
+static __attribute__((noinline, cold)) npool_objpool_t *make_headers(void)
+{
+	struct npool_objpool_attr attr = NPOOL_OBJPOOL_ATTR_INIT;
+	npool_objpool_t *mine, *none = NULL;
+
+	attr.name = "npool_buf";
+	attr.object_size = sizeof(npool_buf_t);
+	errno = npool_objpool_create(&mine, &attr);
+	if (errno)
+		return NULL;
+	if (atomic_compare_exchange_strong_explicit(&headers, &none, mine,
+						    memory_order_release,
+						    memory_order_acquire))
+		return mine;
+	npool_objpool_destroy(mine);
+	return none;
+}
+
+/* A header with one reference, or NULL with errno. */
+static npool_buf_t *take_header(enum np_buf_kind kind)
+{
+	npool_objpool_t *op = atomic_load_explicit(&headers,
+						   memory_order_acquire);
+	npool_buf_t *b;
+
+	if (np_unlikely(!op))
+		op = make_headers();
+	b = op ? npool_objpool_get(op) : NULL;
+	if (np_unlikely(!b))
+		return NULL;
+	atomic_store_explicit(&b->refs, LIVE, memory_order_relaxed);
+	atomic_store_explicit(&b->views, NULL, memory_order_relaxed);
+	b->kind = (uint8_t)kind;
+	b->bytes = NULL;
+	b->reader = b->writer = b->capacity = b->max = 0;
+	b->marked_reader = b->marked_writer = 0;
+	return b;
+}
+
+static void put_header(npool_buf_t *b)
+{
+	npool_objpool_put(atomic_load_explicit(&headers, memory_order_relaxed),
+			  b);
+}
+
+/* --- the count -------------------------------------------------------- */
+
+/* Who counts for it. */
+static npool_buf_t *counter(npool_buf_t *b)
+{
+	return b->kind == NP_BUF_SHARED ? b->owner : b;
+}
+
+/* Takes one reference off. Returns whether it was the last: the buffer is dead
+ * then. Acquire by who does the last: it sees what the others did before
+ * theirs, which are release. */
+static bool drop(npool_buf_t *b)
+{
+	uint32_t refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
+
+	for (;;) {
+		if (np_unlikely(refs & 1))
+			np_buf_die(b, "npool_buf_release",
+				   "refCnt: 0, decrement: 1");
+		if (atomic_compare_exchange_weak_explicit(
+			    &b->refs, &refs, refs == LIVE ? DEAD : refs - LIVE,
+			    memory_order_acq_rel, memory_order_relaxed))
+			return refs == LIVE;
+	}
+}
+
+/* The views that end with it. */
+static void end_views(npool_buf_t *b)
+{
+	npool_buf_t *v = atomic_exchange_explicit(&b->views, NULL,
+						  memory_order_acquire);
+
+	while (v) {
+		npool_buf_t *next = atomic_load_explicit(&v->views,
+							 memory_order_relaxed);
+
+		atomic_store_explicit(&v->refs, DEAD, memory_order_relaxed);
+		put_header(v);
+		v = next;
+	}
+}
+
+/* A dead buffer goes, and by that perhaps those whose view it is. */
+static void end(npool_buf_t *b)
+{
+	while (b) {
+		npool_buf_t *owner = b->kind == NP_BUF_VIEW ? b->owner : NULL;
+
+		if (atomic_load_explicit(&b->views, memory_order_relaxed))
+			end_views(b);
+		if (b->kind == NP_BUF_POOLED)
+			npool_free(b->bytes);
+		else if (b->kind == NP_BUF_WRAPPED && b->done)
+			b->done(b->bytes, b->capacity, b->arg);
+		put_header(b);
+		b = owner && drop(owner) ? owner : NULL;
+	}
+}
+
+npool_buf_t *npool_buf_retain(npool_buf_t *buf)
+{
+	npool_buf_t *b = counter(buf);
+	uint32_t refs;
+
+	if (np_unlikely(b != buf))
+		NP_BUF_CHECK(buf);
+	/* Relaxed: who adds one has one, and no byte is read for that. */
+	refs = atomic_fetch_add_explicit(&b->refs, LIVE, memory_order_relaxed);
+	if (np_unlikely(refs & 1))
+		np_buf_die(buf, __func__, "refCnt: 0, increment: 1");
+	if (np_unlikely(refs > UINT32_MAX - LIVE))
+		np_buf_die(buf, __func__, "there are 2^31 - 1 references: "
+			   "somebody does not release");
+	return buf;
+}
+
+int npool_buf_release(npool_buf_t *buf)
+{
+	npool_buf_t *b = counter(buf);
+	int saved;
+
+	if (np_unlikely(b != buf))
+		NP_BUF_CHECK(buf);
+	if (!drop(b))
+		return 0;
+	saved = errno;
+	end(b);
+	errno = saved;
+	return 1;
+}
+
+uint32_t npool_buf_refs(const npool_buf_t *buf)
+{
+	const npool_buf_t *b = buf->kind == NP_BUF_SHARED ? buf->owner : buf;
+	uint32_t refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
+
+	return refs & 1 ? 0 : refs / LIVE;
+}
+
+/* --- making one ------------------------------------------------------- */
+
+static void *take_bytes(npool_t *pool, size_t size)
+{
+	return pool ? npool_alloc(pool, size, 0) : npool_malloc(size);
+}
+
+npool_buf_t *npool_buf_new(npool_t *pool, size_t initial, size_t max)
+{
+	npool_buf_t *b;
+
+	if (initial > max || max > NPOOL_BUF_MAX)
+		return errno = EINVAL, NULL;
+	b = take_header(NP_BUF_POOLED);
+	if (!b)
+		return NULL;
+	b->pool = pool;
+	b->capacity = (uint32_t)initial;
+	b->max = (uint32_t)max;
+	if (initial && !(b->bytes = take_bytes(pool, initial))) {
+		put_header(b);
+		return errno = ENOMEM, NULL;
+	}
+	return b;
+}
+
+npool_buf_t *npool_buf_wrap(void *bytes, size_t size, npool_buf_done_fn *done,
+			    void *arg)
+{
+	npool_buf_t *b;
+
+	if (size > NPOOL_BUF_MAX)
+		return errno = EINVAL, NULL;
+	b = take_header(NP_BUF_WRAPPED);
+	if (!b)
+		return NULL;
+	b->bytes = bytes;
+	b->writer = b->capacity = b->max = (uint32_t)size;
+	b->done = done;
+	b->arg = arg;
+	return b;
+}
+
+/* --- indices ---------------------------------------------------------- */
+
+size_t npool_buf_reader(const npool_buf_t *buf)
+{
+	return buf->reader;
+}
+
+size_t npool_buf_writer(const npool_buf_t *buf)
+{
+	return buf->writer;
+}
+
+size_t npool_buf_capacity(const npool_buf_t *buf)
+{
+	return buf->capacity;
+}
+
+size_t npool_buf_max_capacity(const npool_buf_t *buf)
+{
+	return buf->max;
+}
+
+size_t npool_buf_readable(const npool_buf_t *buf)
+{
+	return buf->writer - buf->reader;
+}
+
+size_t npool_buf_writable(const npool_buf_t *buf)
+{
+	return buf->capacity - buf->writer;
+}
+
+int npool_buf_set_indices(npool_buf_t *buf, size_t reader, size_t writer)
+{
+	NP_BUF_CHECK(buf);
+	if (reader > writer || writer > buf->capacity)
+		return ERANGE;
+	buf->reader = (uint32_t)reader;
+	buf->writer = (uint32_t)writer;
+	return 0;
+}
+
+int npool_buf_set_reader(npool_buf_t *buf, size_t reader)
+{
+	return npool_buf_set_indices(buf, reader, buf->writer);
+}
+
+int npool_buf_set_writer(npool_buf_t *buf, size_t writer)
+{
+	return npool_buf_set_indices(buf, buf->reader, writer);
+}
+
+void npool_buf_clear(npool_buf_t *buf)
+{
+	npool_buf_set_indices(buf, 0, 0);
+}
+
+void npool_buf_mark_reader(npool_buf_t *buf)
+{
+	NP_BUF_CHECK(buf);
+	buf->marked_reader = buf->reader;
+}
+
+int npool_buf_reset_reader(npool_buf_t *buf)
+{
+	return npool_buf_set_reader(buf, buf->marked_reader);
+}
+
+void npool_buf_mark_writer(npool_buf_t *buf)
+{
+	NP_BUF_CHECK(buf);
+	buf->marked_writer = buf->writer;
+}
+
+int npool_buf_reset_writer(npool_buf_t *buf)
+{
+	return npool_buf_set_writer(buf, buf->marked_writer);
+}
+
+int npool_buf_skip(npool_buf_t *buf, size_t n)
+{
+	NP_BUF_CHECK(buf);
+	if (n > npool_buf_readable(buf))
+		return ERANGE;
+	buf->reader += (uint32_t)n;
+	return 0;
+}
+
+/* --- capacity --------------------------------------------------------- */
+
+/* An exact multiple of the step gets one more, but for the first: so Netty. */
+size_t np_buf_growth(size_t min, size_t max)
+{
+	size_t n = GROW_LEAST;
+
+	if (min > GROW_STEP) {
+		n = min / GROW_STEP * GROW_STEP;
+		return n > max - GROW_STEP ? max : n + GROW_STEP;
+	}
+	while (n < min)
+		n *= 2;
+	return n < max ? n : max;
+}
+
+/* Bytes that its piece has: what it can grow to in place. */
+static size_t room_of(const npool_buf_t *b)
+{
+	size_t room = npool_usable_size(b->bytes);
+
+	return room < b->max ? room : b->max;
+}
+
+/* Gives it a piece for n bytes; what it had, as far as that, is kept. */
+static int move_to(npool_buf_t *b, size_t n)
+{
+	uint8_t *bytes = NULL;
+
+	if (!n)
+		npool_free(b->bytes);
+	else if (b->bytes)
+		bytes = npool_realloc(b->bytes, n);
+	else
+		bytes = take_bytes(b->pool, n);
+	if (n && !bytes)
+		return ENOMEM;
+	b->bytes = bytes;
+	b->capacity = (uint32_t)n;
+	return 0;
+}
+
+static int grow(npool_buf_t *b, size_t min)
+{
+	size_t room = room_of(b);
+
+	if (min > room)
+		return move_to(b, np_buf_growth(min, b->max));
+	b->capacity = (uint32_t)room;
+	return 0;
+}
+
+int npool_buf_ensure_writable(npool_buf_t *buf, size_t n)
+{
+	NP_BUF_CHECK(buf);
+	if (n <= npool_buf_writable(buf))
+		return 0;
+	if (n > buf->max - buf->writer)
+		return ERANGE;
+	return grow(buf, buf->writer + n);
+}
+
+/* Is the piece worth being kept for n bytes, fewer than it has? */
+static bool stays(size_t n, size_t room)
+{
+	return n > room / 2 && (room > 512 || n + 16 > room);
+}
+
+static uint32_t lower(uint32_t index, uint32_t limit)
+{
+	return index < limit ? index : limit;
+}
+
+int npool_buf_set_capacity(npool_buf_t *buf, size_t n)
+{
+	size_t room;
+	int error = 0;
+
+	NP_BUF_CHECK(buf);
+	if (n == buf->capacity)
+		return 0;
+	if (n > buf->max || buf->kind != NP_BUF_POOLED)
+		return ERANGE;
+	room = npool_usable_size(buf->bytes);
+	if (n > room || (n < buf->capacity && !stays(n, room)))
+		error = move_to(buf, n);
+	if (error)
+		return error;
+	buf->capacity = (uint32_t)n;
+	buf->writer = lower(buf->writer, buf->capacity);
+	buf->reader = lower(buf->reader, buf->writer);
+	return 0;
+}
+
+void npool_buf_discard(npool_buf_t *buf)
+{
+	uint32_t n = buf->reader;
+	size_t left = npool_buf_readable(buf);
+
+	NP_BUF_CHECK(buf);
+	if (!n)
+		return;
+	if (np_buf_has(buf, n, left) && left)
+		memmove(np_buf_span(buf, 0, &left), np_buf_span(buf, n, &left),
+			left);
+	buf->reader = 0;
+	buf->writer -= n;
+	buf->marked_reader -= lower(n, buf->marked_reader);
+	buf->marked_writer -= lower(n, buf->marked_writer);
+}
+
+void npool_buf_discard_some(npool_buf_t *buf)
+{
+	if (buf->reader && (buf->reader == buf->writer ||
+			    buf->reader >= buf->capacity / 2))
+		npool_buf_discard(buf);
+	else
+		NP_BUF_CHECK(buf);
+}
+
+/* --- views ------------------------------------------------------------ */
+
+/* A view of n bytes, which are there. retained: with a count of its own. */
+static npool_buf_t *make_view(npool_buf_t *b, size_t index, size_t n,
+			      bool retained)
+{
+	npool_buf_t *owner = counter(b);
+	npool_buf_t *v = take_header(retained ? NP_BUF_VIEW : NP_BUF_SHARED);
+
+	if (!v)
+		return NULL;
+	v->root = np_buf_is_view(b) ? b->root : b;
+	v->offset = (uint32_t)index + (np_buf_is_view(b) ? b->offset : 0);
+	v->owner = owner;
+	v->capacity = v->max = v->writer = (uint32_t)n;
+	if (retained) {
+		npool_buf_retain(owner);
+	} else {
+		npool_buf_t *next = atomic_load_explicit(&owner->views,
+							 memory_order_relaxed);
+
+		do
+			atomic_store_explicit(&v->views, next,
+					      memory_order_relaxed);
+		while (!atomic_compare_exchange_weak_explicit(
+			&owner->views, &next, v, memory_order_release,
+			memory_order_relaxed));
+	}
+	return v;
+}
+
+static npool_buf_t *slice(npool_buf_t *b, size_t index, size_t n,
+			  bool retained)
+{
+	if (!np_buf_has(b, index, n))
+		return errno = ERANGE, NULL;
+	return make_view(b, index, n, retained);
+}
+
+npool_buf_t *npool_buf_slice(npool_buf_t *buf, size_t index, size_t n)
+{
+	NP_BUF_CHECK(buf);
+	return slice(buf, index, n, false);
+}
+
+npool_buf_t *npool_buf_retained_slice(npool_buf_t *buf, size_t index, size_t n)
+{
+	NP_BUF_CHECK(buf);
+	return slice(buf, index, n, true);
+}
+
+static npool_buf_t *read_slice(npool_buf_t *b, size_t n, bool retained)
+{
+	npool_buf_t *v;
+
+	if (n > npool_buf_readable(b))
+		return errno = ERANGE, NULL;
+	v = slice(b, b->reader, n, retained);
+	if (v)
+		b->reader += (uint32_t)n;
+	return v;
+}
+
+npool_buf_t *npool_buf_read_slice(npool_buf_t *buf, size_t n)
+{
+	NP_BUF_CHECK(buf);
+	return read_slice(buf, n, false);
+}
+
+npool_buf_t *npool_buf_read_retained_slice(npool_buf_t *buf, size_t n)
+{
+	NP_BUF_CHECK(buf);
+	return read_slice(buf, n, true);
+}
+
+static npool_buf_t *duplicate(npool_buf_t *b, bool retained)
+{
+	npool_buf_t *v = slice(b, 0, b->capacity, retained);
+
+	if (v) {
+		v->reader = b->reader;
+		v->writer = b->writer;
+	}
+	return v;
+}
+
+npool_buf_t *npool_buf_duplicate(npool_buf_t *buf)
+{
+	NP_BUF_CHECK(buf);
+	return duplicate(buf, false);
+}
+
+npool_buf_t *npool_buf_retained_duplicate(npool_buf_t *buf)
+{
+	NP_BUF_CHECK(buf);
+	return duplicate(buf, true);
+}
+
+npool_buf_t *npool_buf_copy(const npool_buf_t *buf, size_t index, size_t n)
+{
+	const npool_buf_t *root = np_buf_root(buf);
+	npool_buf_t *copy;
+
+	NP_BUF_CHECK(buf);
+	if (!np_buf_has(buf, index, n))
+		return errno = ERANGE, NULL;
+	copy = npool_buf_new(root->kind == NP_BUF_POOLED ? root->pool : NULL,
+			     n, buf->max);
+	if (!copy)
+		return NULL;
+	npool_buf_get(buf, index, copy->bytes, n);
+	copy->writer = (uint32_t)n;
+	return copy;
+}

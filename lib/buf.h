@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * buf: the buffers of npool_buf.h. A buffer is a header, which the recycler
+ * gives, and bytes.
+ *
+ *	NP_BUF_POOLED   bytes: a piece of a pool; NULL while the capacity is 0
+ *	NP_BUF_WRAPPED  bytes: somebody else's
+ *	NP_BUF_VIEW     no bytes: those of root, from offset on; a count of its
+ *	                own, and one reference to owner
+ *	NP_BUF_SHARED   likewise, but the count is owner's, in whose list of
+ *	                views it is: it ends with owner
+ *
+ *	slice --root--> buffer          views of views lead to the buffer that
+ *	slice --owner--> retained slice --owner--> buffer    has the bytes
+ *
+ * The count is stored doubled, as Netty does: an even one is alive, an odd one
+ * is dead; so adding a reference is one addition, after which it is seen
+ * whether that was allowed. Headers are recycled last in, first out, and so a
+ * dead one says so until it is used again.
+ *
+ * Bytes are reached through np_buf_span alone. A view asks its root anew each
+ * time: the root may have grown, and lie elsewhere.
+ *
+ * Invariants
+ *	reader <= writer <= capacity <= max <= NPOOL_BUF_MAX
+ *	root is no view; owner is not NP_BUF_SHARED
+ *	a SHARED header's own count says whether it is alive, nothing more
+ *
+ * Owner: refs and views are atomic; all else is guarded by the contract: one
+ * thread at a time.
+ *
+ * Source: Netty 4.1.48: AbstractByteBuf, ReferenceCountUpdater,
+ * AbstractByteBufAllocator.calculateNewCapacity, PooledByteBuf.capacity.
+ */
+#ifndef NP_BUF_H
+#define NP_BUF_H
+
+#include "base.h"
+#include "npool_buf.h"
+
+#include <stdatomic.h>
+
+enum np_buf_kind {
+	NP_BUF_POOLED,
+	NP_BUF_WRAPPED,
+	NP_BUF_VIEW,
+	NP_BUF_SHARED,
+};
+
+struct npool_buf {
+	_Atomic uint32_t refs; /* doubled; odd: dead */
+	uint8_t kind;	       /* enum np_buf_kind */
+	union {
+		uint8_t *bytes;	  /* POOLED, WRAPPED */
+		npool_buf_t *root; /* VIEW, SHARED */
+	};
+	uint32_t reader, writer, capacity, max;
+	uint32_t marked_reader, marked_writer;
+	/* Of who has a count: the SHARED views that end with it; of these: the
+	 * next one. Pushed with release, taken as a whole with acquire. */
+	npool_buf_t *_Atomic views;
+	union {
+		npool_t *pool; /* POOLED */
+		struct {
+			npool_buf_done_fn *done; /* WRAPPED */
+			void *arg;
+		};
+		struct {
+			npool_buf_t *owner; /* VIEW, SHARED */
+			uint32_t offset;
+		};
+	};
+};
+
+_Static_assert(sizeof(struct npool_buf) <= NP_LINE,
+	       "a header is a cache line at most");
+
+/* What calculateNewCapacity says: the capacity for at least min bytes, at most
+ * max. min <= max. */
+size_t np_buf_growth(size_t min, size_t max);
+
+static inline bool np_buf_is_view(const npool_buf_t *buf)
+{
+	return buf->kind >= NP_BUF_VIEW;
+}
+
+/* The buffer that has the bytes. */
+static inline const npool_buf_t *np_buf_root(const npool_buf_t *buf)
+{
+	return np_buf_is_view(buf) ? buf->root : buf;
+}
+
+_Noreturn void np_buf_die(const npool_buf_t *buf, const char *function,
+			  const char *what) __attribute__((cold));
+
+/* Ends the process if the buffer is dead. What it reads may be out of date: it
+ * is looked at to find errors, and not to rely on. */
+static inline void np_buf_check(const npool_buf_t *buf, const char *function)
+{
+	if (np_unlikely(atomic_load_explicit(&buf->refs,
+					     memory_order_relaxed) & 1))
+		np_buf_die(buf, function, "refCnt: 0");
+}
+
+#define NP_BUF_CHECK(buf) np_buf_check(buf, __func__)
+
+/* Are n bytes from index there? The root of a view may have shrunk. */
+static inline bool np_buf_has(const npool_buf_t *buf, size_t index, size_t n)
+{
+	size_t more = np_buf_is_view(buf) ? buf->offset : 0;
+
+	return index <= buf->capacity && n <= buf->capacity - index &&
+	       more + index + n <= np_buf_root(buf)->capacity;
+}
+
+/* The address of the byte at index; *n is how many are wanted, and then how
+ * many lie there in one. np_buf_has must hold for them. */
+static inline uint8_t *np_buf_span(const npool_buf_t *buf, size_t index,
+				   size_t *n)
+{
+	uint8_t *bytes = np_buf_root(buf)->bytes;
+
+	(void)n;
+	if (np_buf_is_view(buf))
+		index += buf->offset;
+	return bytes ? bytes + index : NULL;
+}
+
+#endif
