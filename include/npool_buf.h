@@ -3,7 +3,8 @@
  *
  * npool_buf.h: buffers: counted, grown, sliced, without copying. What Netty's
  * ByteBuf is to a server in Java. npool_buf(3) begins the reference;
- * npool_buf_get(3) and npool_buf_slice(3) have the rest.
+ * npool_buf_get(3), npool_buf_slice(3) and npool_buf_composite(3) have the
+ * rest.
  *
  *	| read already | to be read | to be written |   may be grown   |
  *	0    <=     reader   <=   writer   <=   capacity   <=   max capacity
@@ -164,8 +165,9 @@ NPOOL_API int npool_buf_write_le(npool_buf_t *buf, unsigned nbytes,
 				 uint64_t value);
 
 /* Returns the address of the byte at index, behind which n can be used, until
- * the capacity changes; NULL with ERANGE: it has not so many. n 0: NULL may be
- * the answer without an error. */
+ * the capacity changes; NULL with ERANGE: it has not so many; EXDEV: they lie
+ * in several parts of a composite buffer. n 0: NULL may be the answer without
+ * an error. */
 NPOOL_API void *npool_buf_at(const npool_buf_t *buf, size_t index, size_t n);
 
 /* Returns the index of the first byte of this value in from .. to - 1, or, if
@@ -217,6 +219,51 @@ NPOOL_API npool_buf_t *npool_buf_read_retained_slice(npool_buf_t *buf,
  * Returns: as npool_buf_slice. */
 NPOOL_API npool_buf_t *npool_buf_copy(const npool_buf_t *buf, size_t index,
 				      size_t n);
+
+/* --- npool_buf_composite(3) -------------------------------------------- */
+
+/* Returns a buffer that has no bytes of its own, but those of its parts, of
+ * which there are none yet. It can grow to NPOOL_BUF_MAX. pool: for what is
+ * written beyond its parts, and for consolidating. With more than max_parts
+ * parts they are copied into one.
+ * Returns: as npool_buf_new; EINVAL: max_parts is 0. */
+NPOOL_API npool_buf_t *npool_buf_composite(npool_t *pool, size_t max_parts);
+
+/* Puts the bytes of a buffer that are to be read in as part number `at`, 0 ..
+ * npool_buf_nparts. The caller's reference to it becomes buf's, or is released
+ * if this fails. The part's own indices do not matter from then on. What comes
+ * behind is moved up; the writer stays, or is moved up by as many bytes if
+ * `advance` is not 0.
+ * Returns: 0; ERANGE: there is no such place, or buf would be too large;
+ * EINVAL: buf is no composite buffer, or its own part; ENOMEM. */
+NPOOL_API int npool_buf_add_part(npool_buf_t *buf, size_t at,
+				 npool_buf_t *part, int advance);
+
+/* As npool_buf_add_part at the end, but of a composite buffer its parts are
+ * added, one by one. */
+NPOOL_API int npool_buf_add_flattened(npool_buf_t *buf, npool_buf_t *from,
+				      int advance);
+
+/* Takes n parts out, from number `first` on, and releases them. Indices beyond
+ * the end are moved there.
+ * Returns: 0; ERANGE: there are not so many; EINVAL: no composite buffer. */
+NPOOL_API int npool_buf_remove_parts(npool_buf_t *buf, size_t first,
+				     size_t n);
+
+/* Makes one part of n of them, by copying.
+ * Returns: as npool_buf_remove_parts; ENOMEM: it is as it was. */
+NPOOL_API int npool_buf_consolidate(npool_buf_t *buf, size_t first, size_t n);
+
+/* Returns how many parts there are; 0: it is no composite buffer. */
+NPOOL_API size_t npool_buf_nparts(const npool_buf_t *buf);
+
+/* Returns part number i, without a reference; NULL with ERANGE: there is
+ * none. */
+NPOOL_API npool_buf_t *npool_buf_part(const npool_buf_t *buf, size_t i);
+
+/* Returns the number of the part that has the byte at index; -1 with ERANGE:
+ * none has. */
+NPOOL_API ptrdiff_t npool_buf_find_part(const npool_buf_t *buf, size_t index);
 
 #ifdef __cplusplus
 }

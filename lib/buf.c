@@ -45,7 +45,7 @@ static __attribute__((noinline, cold)) npool_objpool_t *make_headers(void)
 }
 
 /* A header with one reference, or NULL with errno. */
-static npool_buf_t *take_header(enum np_buf_kind kind)
+npool_buf_t *np_buf_take_header(enum np_buf_kind kind)
 {
 	npool_objpool_t *op = atomic_load_explicit(&headers,
 						   memory_order_acquire);
@@ -65,7 +65,7 @@ static npool_buf_t *take_header(enum np_buf_kind kind)
 	return b;
 }
 
-static void put_header(npool_buf_t *b)
+void np_buf_put_header(npool_buf_t *b)
 {
 	npool_objpool_put(atomic_load_explicit(&headers, memory_order_relaxed),
 			  b);
@@ -108,7 +108,7 @@ static void end_views(npool_buf_t *b)
 							 memory_order_relaxed);
 
 		atomic_store_explicit(&v->refs, DEAD, memory_order_relaxed);
-		put_header(v);
+		np_buf_put_header(v);
 		v = next;
 	}
 }
@@ -125,7 +125,9 @@ static void end(npool_buf_t *b)
 			npool_free(b->bytes);
 		else if (b->kind == NP_BUF_WRAPPED && b->done)
 			b->done(b->bytes, b->capacity, b->arg);
-		put_header(b);
+		else if (b->kind == NP_BUF_COMPOSITE)
+			np_parts_free(b);
+		np_buf_put_header(b);
 		b = owner && drop(owner) ? owner : NULL;
 	}
 }
@@ -183,14 +185,14 @@ npool_buf_t *npool_buf_new(npool_t *pool, size_t initial, size_t max)
 
 	if (initial > max || max > NPOOL_BUF_MAX)
 		return errno = EINVAL, NULL;
-	b = take_header(NP_BUF_POOLED);
+	b = np_buf_take_header(NP_BUF_POOLED);
 	if (!b)
 		return NULL;
 	b->pool = pool;
 	b->capacity = (uint32_t)initial;
 	b->max = (uint32_t)max;
 	if (initial && !(b->bytes = take_bytes(pool, initial))) {
-		put_header(b);
+		np_buf_put_header(b);
 		return errno = ENOMEM, NULL;
 	}
 	return b;
@@ -203,7 +205,7 @@ npool_buf_t *npool_buf_wrap(void *bytes, size_t size, npool_buf_done_fn *done,
 
 	if (size > NPOOL_BUF_MAX)
 		return errno = EINVAL, NULL;
-	b = take_header(NP_BUF_WRAPPED);
+	b = np_buf_take_header(NP_BUF_WRAPPED);
 	if (!b)
 		return NULL;
 	b->bytes = bytes;
@@ -360,7 +362,10 @@ int npool_buf_ensure_writable(npool_buf_t *buf, size_t n)
 		return 0;
 	if (n > buf->max - buf->writer)
 		return ERANGE;
-	return grow(buf, buf->writer + n);
+	n += buf->writer;
+	return buf->kind == NP_BUF_COMPOSITE
+		? np_parts_resize(buf, np_buf_growth(n, buf->max))
+		: grow(buf, n);
 }
 
 /* Is the piece worth being kept for n bytes, fewer than it has? */
@@ -374,25 +379,56 @@ static uint32_t lower(uint32_t index, uint32_t limit)
 	return index < limit ? index : limit;
 }
 
+void np_buf_clip(npool_buf_t *b)
+{
+	b->writer = lower(b->writer, b->capacity);
+	b->reader = lower(b->reader, b->writer);
+}
+
+static int resize(npool_buf_t *b, size_t n)
+{
+	size_t room = npool_usable_size(b->bytes);
+
+	if (n > room || (n < b->capacity && !stays(n, room)))
+		return move_to(b, n);
+	b->capacity = (uint32_t)n;
+	return 0;
+}
+
 int npool_buf_set_capacity(npool_buf_t *buf, size_t n)
 {
-	size_t room;
-	int error = 0;
+	int error;
 
 	NP_BUF_CHECK(buf);
 	if (n == buf->capacity)
 		return 0;
-	if (n > buf->max || buf->kind != NP_BUF_POOLED)
+	if (n > buf->max || np_buf_is_view(buf) || buf->kind == NP_BUF_WRAPPED)
 		return ERANGE;
-	room = npool_usable_size(buf->bytes);
-	if (n > room || (n < buf->capacity && !stays(n, room)))
-		error = move_to(buf, n);
-	if (error)
-		return error;
-	buf->capacity = (uint32_t)n;
-	buf->writer = lower(buf->writer, buf->capacity);
-	buf->reader = lower(buf->reader, buf->writer);
-	return 0;
+	error = buf->kind == NP_BUF_COMPOSITE ? np_parts_resize(buf, n)
+					      : resize(buf, n);
+	np_buf_clip(buf);
+	return error;
+}
+
+#define PORTION 256 /* bytes that are moved at once from part to part */
+
+/* Moves n bytes, which are there, down to index 0. */
+static void move_down(npool_buf_t *b, size_t from, size_t n)
+{
+	uint8_t portion[PORTION];
+	size_t some;
+
+	if (np_buf_root(b)->kind != NP_BUF_COMPOSITE) {
+		if (n)
+			memmove(np_buf_span(b, 0, &n), np_buf_span(b, from, &n),
+				n);
+		return;
+	}
+	for (size_t to = 0; to < n; to += some) {
+		some = n - to < PORTION ? n - to : PORTION;
+		npool_buf_get(b, from + to, portion, some);
+		npool_buf_set(b, to, portion, some);
+	}
 }
 
 void npool_buf_discard(npool_buf_t *buf)
@@ -403,9 +439,10 @@ void npool_buf_discard(npool_buf_t *buf)
 	NP_BUF_CHECK(buf);
 	if (!n)
 		return;
-	if (np_buf_has(buf, n, left) && left)
-		memmove(np_buf_span(buf, 0, &left), np_buf_span(buf, n, &left),
-			left);
+	if (buf->kind == NP_BUF_COMPOSITE)
+		np_parts_discard(buf, n);
+	else if (np_buf_has(buf, n, left))
+		move_down(buf, n, left);
 	buf->reader = 0;
 	buf->writer -= n;
 	buf->marked_reader -= lower(n, buf->marked_reader);
@@ -428,7 +465,7 @@ static npool_buf_t *make_view(npool_buf_t *b, size_t index, size_t n,
 			      bool retained)
 {
 	npool_buf_t *owner = counter(b);
-	npool_buf_t *v = take_header(retained ? NP_BUF_VIEW : NP_BUF_SHARED);
+	npool_buf_t *v = np_buf_take_header(retained ? NP_BUF_VIEW : NP_BUF_SHARED);
 
 	if (!v)
 		return NULL;
@@ -527,7 +564,7 @@ npool_buf_t *npool_buf_copy(const npool_buf_t *buf, size_t index, size_t n)
 	NP_BUF_CHECK(buf);
 	if (!np_buf_has(buf, index, n))
 		return errno = ERANGE, NULL;
-	copy = npool_buf_new(root->kind == NP_BUF_POOLED ? root->pool : NULL,
+	copy = npool_buf_new(root->kind == NP_BUF_WRAPPED ? NULL : root->pool,
 			     n, buf->max);
 	if (!copy)
 		return NULL;

@@ -6,6 +6,7 @@
  *
  *	NP_BUF_POOLED   bytes: a piece of a pool; NULL while the capacity is 0
  *	NP_BUF_WRAPPED  bytes: somebody else's
+ *	NP_BUF_COMPOSITE  no bytes: those of its parts (bufparts.c)
  *	NP_BUF_VIEW     no bytes: those of root, from offset on; a count of its
  *	                own, and one reference to owner
  *	NP_BUF_SHARED   likewise, but the count is owner's, in whose list of
@@ -19,8 +20,10 @@
  * whether that was allowed. Headers are recycled last in, first out, and so a
  * dead one says so until it is used again.
  *
- * Bytes are reached through np_buf_span alone. A view asks its root anew each
- * time: the root may have grown, and lie elsewhere.
+ * Bytes are reached through np_buf_has, which says whether they are there, and
+ * np_buf_span, which says where. A view asks its root anew each time, and a
+ * composite buffer its parts: they may have grown, and lie elsewhere, or have
+ * shrunk.
  *
  * Invariants
  *	reader <= writer <= capacity <= max <= NPOOL_BUF_MAX
@@ -44,6 +47,7 @@
 enum np_buf_kind {
 	NP_BUF_POOLED,
 	NP_BUF_WRAPPED,
+	NP_BUF_COMPOSITE,
 	NP_BUF_VIEW,
 	NP_BUF_SHARED,
 };
@@ -61,7 +65,10 @@ struct npool_buf {
 	 * next one. Pushed with release, taken as a whole with acquire. */
 	npool_buf_t *_Atomic views;
 	union {
-		npool_t *pool; /* POOLED */
+		struct {
+			npool_t *pool; /* POOLED, COMPOSITE */
+			struct np_parts *parts; /* COMPOSITE */
+		};
 		struct {
 			npool_buf_done_fn *done; /* WRAPPED */
 			void *arg;
@@ -105,26 +112,49 @@ static inline void np_buf_check(const npool_buf_t *buf, const char *function)
 
 #define NP_BUF_CHECK(buf) np_buf_check(buf, __func__)
 
-/* Are n bytes from index there? The root of a view may have shrunk. */
+/* A composite buffer's side of the two below, and of what buf.c does to the
+ * others: np_parts_resize changes the capacity and returns 0 or ENOMEM;
+ * np_parts_discard drops the first n bytes; np_parts_free releases all. */
+bool np_parts_have(const npool_buf_t *buf, size_t index, size_t n);
+uint8_t *np_parts_span(const npool_buf_t *buf, size_t index, size_t *n);
+int np_parts_resize(npool_buf_t *buf, size_t capacity);
+void np_parts_discard(npool_buf_t *buf, size_t n);
+void np_parts_free(npool_buf_t *buf);
+
+/* A header of this kind with one reference and no capacity, or NULL with
+ * errno; and its end, before anybody else knows it. */
+npool_buf_t *np_buf_take_header(enum np_buf_kind kind);
+void np_buf_put_header(npool_buf_t *buf);
+
+/* Indices that are beyond the end are moved there. */
+void np_buf_clip(npool_buf_t *buf);
+
+/* Are n bytes from index there? */
 static inline bool np_buf_has(const npool_buf_t *buf, size_t index, size_t n)
 {
-	size_t more = np_buf_is_view(buf) ? buf->offset : 0;
+	const npool_buf_t *root = np_buf_root(buf);
 
-	return index <= buf->capacity && n <= buf->capacity - index &&
-	       more + index + n <= np_buf_root(buf)->capacity;
+	if (index > buf->capacity || n > buf->capacity - index)
+		return false;
+	if (np_buf_is_view(buf))
+		index += buf->offset;
+	if (np_unlikely(root->kind == NP_BUF_COMPOSITE))
+		return np_parts_have(root, index, n);
+	return index + n <= root->capacity;
 }
 
 /* The address of the byte at index; *n is how many are wanted, and then how
- * many lie there in one. np_buf_has must hold for them. */
+ * many of them lie there in one. np_buf_has must hold for them. */
 static inline uint8_t *np_buf_span(const npool_buf_t *buf, size_t index,
 				   size_t *n)
 {
-	uint8_t *bytes = np_buf_root(buf)->bytes;
+	const npool_buf_t *root = np_buf_root(buf);
 
-	(void)n;
 	if (np_buf_is_view(buf))
 		index += buf->offset;
-	return bytes ? bytes + index : NULL;
+	if (np_unlikely(root->kind == NP_BUF_COMPOSITE))
+		return np_parts_span(root, index, n);
+	return root->bytes ? root->bytes + index : NULL;
 }
 
 #endif

@@ -249,10 +249,15 @@ int npool_buf_write_le(npool_buf_t *buf, unsigned nbytes, uint64_t value)
 
 void *npool_buf_at(const npool_buf_t *buf, size_t index, size_t n)
 {
+	size_t span;
+	void *p;
+
 	NP_BUF_CHECK(buf);
 	if (!np_buf_has(buf, index, n))
 		return errno = ERANGE, NULL;
-	return np_buf_span(buf, index, &n);
+	span = n;
+	p = n ? np_buf_span(buf, index, &span) : NULL;
+	return span < n ? (errno = EXDEV, NULL) : p;
 }
 
 static ptrdiff_t find_first(const npool_buf_t *b, size_t from, size_t to,
@@ -314,9 +319,10 @@ static size_t there(const npool_buf_t *b)
 {
 	size_t skipped = b->reader + (np_buf_is_view(b) ? b->offset : 0);
 	size_t capacity = np_buf_root(b)->capacity;
+	size_t n = least(npool_buf_readable(b),
+			 capacity - least(skipped, capacity));
 
-	return least(npool_buf_readable(b),
-		     capacity - least(skipped, capacity));
+	return np_buf_has(b, b->reader, n) ? n : 0;
 }
 
 int npool_buf_compare(const npool_buf_t *a, const npool_buf_t *b)

@@ -50,6 +50,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/npool.c \
 	%D%/buf.c %D%/buf.h \
 	%D%/bufdata.c \
+	%D%/bufparts.c \
 	%D%/handle.c %D%/handle.h \
 	%D%/chunkset.c \
 	%D%/stats.c %D%/stats.h \

@@ -14,15 +14,20 @@ dist_man_MANS = \
 	%D%/npool_alloc.3 \
 	%D%/npool_alloc_many.3 \
 	%D%/npool_buf.3 \
+	%D%/npool_buf_add_flattened.3 \
+	%D%/npool_buf_add_part.3 \
 	%D%/npool_buf_at.3 \
 	%D%/npool_buf_capacity.3 \
 	%D%/npool_buf_clear.3 \
 	%D%/npool_buf_compare.3 \
+	%D%/npool_buf_composite.3 \
+	%D%/npool_buf_consolidate.3 \
 	%D%/npool_buf_copy.3 \
 	%D%/npool_buf_discard.3 \
 	%D%/npool_buf_discard_some.3 \
 	%D%/npool_buf_duplicate.3 \
 	%D%/npool_buf_ensure_writable.3 \
+	%D%/npool_buf_find_part.3 \
 	%D%/npool_buf_get.3 \
 	%D%/npool_buf_get_be.3 \
 	%D%/npool_buf_get_le.3 \
@@ -32,6 +37,8 @@ dist_man_MANS = \
 	%D%/npool_buf_mark_writer.3 \
 	%D%/npool_buf_max_capacity.3 \
 	%D%/npool_buf_new.3 \
+	%D%/npool_buf_nparts.3 \
+	%D%/npool_buf_part.3 \
 	%D%/npool_buf_read.3 \
 	%D%/npool_buf_read_be.3 \
 	%D%/npool_buf_read_le.3 \
@@ -41,6 +48,7 @@ dist_man_MANS = \
 	%D%/npool_buf_reader.3 \
 	%D%/npool_buf_refs.3 \
 	%D%/npool_buf_release.3 \
+	%D%/npool_buf_remove_parts.3 \
 	%D%/npool_buf_reset_reader.3 \
 	%D%/npool_buf_reset_writer.3 \
 	%D%/npool_buf_retain.3 \

@@ -58,7 +58,8 @@ unit_tests = \
 	%D%/request.t \
 	%D%/objpool.t \
 	%D%/buf.t \
-	%D%/bufdata.t
+	%D%/bufdata.t \
+	%D%/bufparts.t
 
 dist_check_SCRIPTS += \
 	%D%/bench.t \
