@@ -3,8 +3,8 @@
  *
  * npool_buf.h: buffers: counted, grown, sliced, without copying. What Netty's
  * ByteBuf is to a server in Java. npool_buf(3) begins the reference;
- * npool_buf_get(3), npool_buf_slice(3) and npool_buf_composite(3) have the
- * rest.
+ * npool_buf_get(3), npool_buf_slice(3), npool_buf_composite(3) and
+ * npool_buf_io(3) have the rest.
  *
  *	| read already | to be read | to be written |   may be grown   |
  *	0    <=     reader   <=   writer   <=   capacity   <=   max capacity
@@ -30,10 +30,14 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h> /* ssize_t */
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+struct iovec;  /* <sys/uio.h> */
+struct msghdr; /* <sys/socket.h> */
 
 typedef struct npool_buf npool_buf_t;
 
@@ -264,6 +268,68 @@ NPOOL_API npool_buf_t *npool_buf_part(const npool_buf_t *buf, size_t i);
 /* Returns the number of the part that has the byte at index; -1 with ERANGE:
  * none has. */
 NPOOL_API ptrdiff_t npool_buf_find_part(const npool_buf_t *buf, size_t index);
+
+/* --- npool_buf_io(3) --------------------------------------------------- */
+
+/* Fills in where the bytes that are to be read lie, an entry for each stretch
+ * that lies in one: niov entries and max bytes (0: any number) at most. After
+ * a write of n bytes, npool_buf_skip(buf, n).
+ * Returns: how many entries; 0: there is nothing to be read. */
+NPOOL_API size_t npool_buf_iovec(const npool_buf_t *buf, struct iovec *iov,
+				 size_t niov, size_t max);
+
+/* Reads once from a file descriptor and writes what comes to buf: at most max
+ * bytes, for which room is made; 0: as many as can be written without growing.
+ * Goes on behind signals.
+ * Returns: the bytes that came; 0: the end of the file; -1 with errno: EAGAIN:
+ * nothing is there; ENOBUFS: max is 0, and nothing can be written; ERANGE or
+ * ENOMEM: there is no room for max bytes; else as readv(2).
+ * Threads: may block in the kernel; a cancellation point, as all below. */
+NPOOL_API ssize_t npool_buf_readv(npool_buf_t *buf, int fd, size_t max);
+
+/* Writes what is to be read to a file descriptor, max bytes at most (0: all),
+ * and reads past it. Goes on behind signals and short writes, until all is
+ * written or the descriptor takes no more.
+ * Returns: the bytes that were written; an error that came behind some is told
+ * by the next call; -1 with errno: EAGAIN: it takes none now; else as
+ * writev(2). */
+NPOOL_API ssize_t npool_buf_writev(npool_buf_t *buf, int fd, size_t max);
+
+/* As npool_buf_readv and npool_buf_writev of all bytes, on a socket, with the
+ * address, the control data and the flags of recvmsg(2) and sendmsg(2). msg
+ * may be NULL; its msg_iov is not used. Control data goes with the first
+ * bytes. A datagram is sent by one call, be it empty.
+ * Returns: likewise; EMSGSIZE also: a datagram of more than IOV_MAX parts. */
+NPOOL_API ssize_t npool_buf_recvmsg(npool_buf_t *buf, int fd,
+				    struct msghdr *msg, size_t max, int flags);
+NPOOL_API ssize_t npool_buf_sendmsg(npool_buf_t *buf, int fd,
+				    const struct msghdr *msg, int flags);
+
+/* How much the next read is likely to bring. All fields are the library's. */
+struct npool_buf_guess {
+	uint32_t index, lowest, highest; /* in a table of sizes */
+	uint32_t shrink; /* the last turn was small already */
+	size_t size;	 /* the guess */
+	size_t total;	 /* bytes of this turn */
+};
+
+/* Begins with `initial` bytes and stays in min .. max; Netty's are 64, 1024,
+ * 65536.
+ * Returns: 0, or EINVAL: not 1 <= min <= initial <= max <= 1 GiB. */
+NPOOL_API int npool_buf_guess_init(struct npool_buf_guess *guess, size_t min,
+				   size_t initial, size_t max);
+
+/* Returns how many bytes to make room for. */
+NPOOL_API size_t npool_buf_guess_size(const struct npool_buf_guess *guess);
+
+/* A read that had room for `room` bytes brought n. If it was full, the guess
+ * goes four sizes up. */
+NPOOL_API void npool_buf_guess_read(struct npool_buf_guess *guess,
+				    size_t room, size_t n);
+
+/* Nothing more is to be read for now. If the turn brought less than the next
+ * smaller size, for the second time, the guess goes one size down. */
+NPOOL_API void npool_buf_guess_done(struct npool_buf_guess *guess);
 
 #ifdef __cplusplus
 }

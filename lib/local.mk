@@ -51,6 +51,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/buf.c %D%/buf.h \
 	%D%/bufdata.c \
 	%D%/bufparts.c \
+	%D%/bufio.c \
 	%D%/handle.c %D%/handle.h \
 	%D%/chunkset.c \
 	%D%/stats.c %D%/stats.h \

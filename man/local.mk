@@ -31,8 +31,14 @@ dist_man_MANS = \
 	%D%/npool_buf_get.3 \
 	%D%/npool_buf_get_be.3 \
 	%D%/npool_buf_get_le.3 \
+	%D%/npool_buf_guess_done.3 \
+	%D%/npool_buf_guess_init.3 \
+	%D%/npool_buf_guess_read.3 \
+	%D%/npool_buf_guess_size.3 \
 	%D%/npool_buf_hex_dump.3 \
 	%D%/npool_buf_index_of.3 \
+	%D%/npool_buf_io.3 \
+	%D%/npool_buf_iovec.3 \
 	%D%/npool_buf_mark_reader.3 \
 	%D%/npool_buf_mark_writer.3 \
 	%D%/npool_buf_max_capacity.3 \
@@ -46,6 +52,8 @@ dist_man_MANS = \
 	%D%/npool_buf_read_slice.3 \
 	%D%/npool_buf_readable.3 \
 	%D%/npool_buf_reader.3 \
+	%D%/npool_buf_readv.3 \
+	%D%/npool_buf_recvmsg.3 \
 	%D%/npool_buf_refs.3 \
 	%D%/npool_buf_release.3 \
 	%D%/npool_buf_remove_parts.3 \
@@ -54,6 +62,7 @@ dist_man_MANS = \
 	%D%/npool_buf_retain.3 \
 	%D%/npool_buf_retained_duplicate.3 \
 	%D%/npool_buf_retained_slice.3 \
+	%D%/npool_buf_sendmsg.3 \
 	%D%/npool_buf_set.3 \
 	%D%/npool_buf_set_be.3 \
 	%D%/npool_buf_set_capacity.3 \
@@ -70,6 +79,7 @@ dist_man_MANS = \
 	%D%/npool_buf_write_from.3 \
 	%D%/npool_buf_write_le.3 \
 	%D%/npool_buf_writer.3 \
+	%D%/npool_buf_writev.3 \
 	%D%/npool_calloc.3 \
 	%D%/npool_chunk.3 \
 	%D%/npool_chunk_alloc.3 \

@@ -59,7 +59,8 @@ unit_tests = \
 	%D%/objpool.t \
 	%D%/buf.t \
 	%D%/bufdata.t \
-	%D%/bufparts.t
+	%D%/bufparts.t \
+	%D%/bufio.t
 
 dist_check_SCRIPTS += \
 	%D%/bench.t \
