@@ -102,6 +102,7 @@ EXTRA_DIST += \
 	%D%/face/job-xz.sh \
 	%D%/face/life-cxx.cc \
 	%D%/face/life.h \
+	%D%/fuzz/buf.c \
 	%D%/fuzz/handle.c \
 	%D%/fuzz/run \
 	%D%/fuzz/trace.c \
