@@ -113,8 +113,18 @@ static void end_views(npool_buf_t *b)
 	}
 }
 
-/* A dead buffer goes, and by that perhaps those whose view it is. */
-static void end(npool_buf_t *b)
+static void give_back(const npool_buf_t *b)
+{
+	int saved = errno;
+
+	if (b->done)
+		b->done(b->bytes, b->capacity, b->arg);
+	errno = saved;
+}
+
+/* A dead buffer goes, and by that perhaps those whose view it is. Apart, so
+ * that a release that is not the last needs no stack frame. */
+static __attribute__((noinline)) int end(npool_buf_t *b)
 {
 	while (b) {
 		npool_buf_t *owner = b->kind == NP_BUF_VIEW ? b->owner : NULL;
@@ -123,13 +133,14 @@ static void end(npool_buf_t *b)
 			end_views(b);
 		if (b->kind == NP_BUF_POOLED)
 			npool_free(b->bytes);
-		else if (b->kind == NP_BUF_WRAPPED && b->done)
-			b->done(b->bytes, b->capacity, b->arg);
+		else if (b->kind == NP_BUF_WRAPPED)
+			give_back(b);
 		else if (b->kind == NP_BUF_COMPOSITE)
 			np_parts_free(b);
 		np_buf_put_header(b);
 		b = owner && drop(owner) ? owner : NULL;
 	}
+	return 1;
 }
 
 npool_buf_t *npool_buf_retain(npool_buf_t *buf)
@@ -152,16 +163,10 @@ npool_buf_t *npool_buf_retain(npool_buf_t *buf)
 int npool_buf_release(npool_buf_t *buf)
 {
 	npool_buf_t *b = counter(buf);
-	int saved;
 
 	if (np_unlikely(b != buf))
 		NP_BUF_CHECK(buf);
-	if (!drop(b))
-		return 0;
-	saved = errno;
-	end(b);
-	errno = saved;
-	return 1;
+	return drop(b) ? end(b) : 0;
 }
 
 uint32_t npool_buf_refs(const npool_buf_t *buf)
