@@ -384,9 +384,10 @@ static void write_number(struct model *m, struct input *in)
 		m->cell[i] = &cells[ncells++];
 	if (m->n < end_index)
 		m->n = end_index;
+	/* From the first byte to the last: a byte can be there twice. */
 	for (unsigned i = 0; i < nbytes; i++)
-		*m->cell[m->writer + (big ? nbytes - 1 - i : i)] =
-			(uint8_t)(value >> 8 * i);
+		*m->cell[m->writer + i] =
+			(uint8_t)(value >> 8 * (big ? nbytes - 1 - i : i));
 	m->writer = end_index;
 	grown(m);
 }
