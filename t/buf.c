@@ -172,6 +172,16 @@ static void retain_dead_view(void *arg)
 	npool_buf_retain(v);
 }
 
+static void read_dead_view(void *arg)
+{
+	npool_buf_t *b = make(8, 8), *v = npool_buf_slice(b, 0, 1);
+	char byte;
+
+	(void)arg;
+	npool_buf_release(b);
+	npool_buf_get(v, 0, &byte, 1);
+}
+
 static void dies(void (*body)(void *), const char *text, const char *what)
 {
 	struct child c = child_run(body, NULL);
@@ -190,6 +200,7 @@ static void test_misuse(void)
 	     "testRetainOverflow: the count does not overflow");
 	dies(retain_dead_view, "npool_buf_retain(0x",
 	     "a view that ended with its buffer is dead as well");
+	dies(read_dead_view, "npool_buf_get(0x", "and is not read");
 }
 
 #define LIST(X)                                       \

@@ -176,6 +176,8 @@ static void test_index_of(void)
 	errno = 0;
 	ok(npool_buf_index_of(b, 0, 4, 'z') == -1 && errno == ENOENT,
 	   "testIndexOf: there is none");
+	ok(npool_buf_index_of(b, 4, 0, 'z') == -1 && errno == ENOENT,
+	   "testIndexOf: nor backwards");
 	ok(npool_buf_index_of(b, 3, 3, 'a') == -1 && errno == ENOENT,
 	   "testIndexOf: nor in nothing");
 	ok(npool_buf_index_of(b, 0, SIZE_MAX, 'a') == -1 && errno == ERANGE,

@@ -106,6 +106,8 @@ static void test_part_indices(void)
 	is_str(text_of(c), "X456", "the bytes are the part's");
 	npool_buf_set_capacity(part, 5);
 	is_str(text_of(c), "(it cannot be read)", "a part that shrank: ERANGE");
+	npool_buf_set_writer(part, 1);
+	ok(npool_buf_compare(c, part) < 0, "what is gone is not compared");
 	npool_buf_set_writer(c, 2);
 	is_str(text_of(c), "X4", "what is left of it can be read");
 	npool_buf_release(part);
