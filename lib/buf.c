@@ -469,9 +469,9 @@ void npool_buf_discard_some(npool_buf_t *buf)
 static npool_buf_t *make_view(npool_buf_t *b, size_t index, size_t n,
 			      bool retained)
 {
-	npool_buf_t *owner = counter(b);
-	npool_buf_t *v = np_buf_take_header(retained ? NP_BUF_VIEW : NP_BUF_SHARED);
+	npool_buf_t *owner = counter(b), *v;
 
+	v = np_buf_take_header(retained ? NP_BUF_VIEW : NP_BUF_SHARED);
 	if (!v)
 		return NULL;
 	v->root = np_buf_is_view(b) ? b->root : b;

@@ -63,7 +63,7 @@ static size_t find(const npool_buf_t *b, size_t index)
 	if (low < p->n && is_in(b, low, index))
 		return low;
 	low = 0;
-	while (high - low > 1) { /* the last one that begins at index or before */
+	while (high - low > 1) { /* the last that begins at index or before */
 		size_t middle = low + (high - low) / 2;
 
 		if (p->part[middle].offset <= index)
