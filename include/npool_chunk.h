@@ -88,7 +88,8 @@ NPOOL_API npool_handle_t npool_chunk_alloc(npool_chunk_t *chunk, size_t size);
 
 /* Gives a run or an element back. The last subpage of a class that is not full
  * stays, although empty, until npool_chunk_trim or a request that finds no
- * space releases it. A chunk in a set of lists moves down if it is due, and may leave the set.
+ * space releases it. A chunk in a set of lists moves down if it is due, and
+ * may leave the set.
  * Returns: 0, or EINVAL: the handle names nothing; nothing was changed. */
 NPOOL_API int npool_chunk_free(npool_chunk_t *chunk, npool_handle_t handle);
 

@@ -99,7 +99,8 @@ unsigned np_arena_take(struct np_arena *arena, unsigned class, unsigned n,
 void *np_arena_take_run(struct np_arena *arena, unsigned class, size_t align,
 			bool *zero);
 
-/* The same from what the arena holds: no chunk is mapped for it. errno stays. */
+/* The same from what the arena holds: no chunk is mapped for it. errno stays.
+ */
 unsigned np_arena_take_held(struct np_arena *arena, unsigned class,
 			    unsigned n, void **pieces);
 void *np_arena_take_run_held(struct np_arena *arena, unsigned class,

@@ -88,8 +88,9 @@ struct np_cache {
 	/* The fast path reads these. */
 	const volatile uint32_t *cpu_now; /* where the CPU's number stands */
 	uint32_t cpu;			  /* what it was */
-	np_tag_t tag;			  /* whose pieces may be pushed; NP_NO_TAG:
-					     no free takes the fast path */
+	np_tag_t tag;			  /* whose pieces may be pushed;
+					     NP_NO_TAG: no free takes the fast
+					     path */
 	struct np_block *count;
 	struct np_mag *by_size[NP_LOOKUP_MAX / 16 + 1]; /* loaded[] of the class
 					     for (size + 15) / 16 */

@@ -93,8 +93,8 @@ np_run_request_for(const struct np_classes *classes, unsigned class)
 	};
 }
 
-/* Takes a run from the first chunk of the list that can serve it and may, and moves
- * that chunk up if it is due. Returns the chunk, or NULL. */
+/* Takes a run from the first chunk of the list that can serve it and may, and
+ * moves that chunk up if it is due. Returns the chunk, or NULL. */
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 				   struct np_run_request *run);
 

@@ -60,7 +60,8 @@ void np_subpage_init(struct np_subpage *sp, struct np_ring *head,
 	sp->avail = row->nelems;
 	sp->next_avail = 0;
 	sp->class = (uint8_t)class;
-	memset(sp->bitmap, 0, np_subpage_words(row->nelems) * sizeof sp->bitmap[0]);
+	memset(sp->bitmap, 0,
+	       np_subpage_words(row->nelems) * sizeof sp->bitmap[0]);
 	push_front(sp, head);
 	np_assert(np_subpage_valid(sp));
 }
