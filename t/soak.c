@@ -172,11 +172,14 @@ static void create_pools(struct rng *rng)
 	}
 }
 
+/* What a tick has in its hands is in no figure: none may run meanwhile. */
 static bool is_empty(npool_t *pool)
 {
 	struct npool_figures f = { .size = sizeof f };
 
+	np_lock(&pool->lock);
 	npool_pool_stats(pool, &f);
+	np_unlock(&pool->lock);
 	return f.used == 0 && f.allocs == f.frees;
 }
 
