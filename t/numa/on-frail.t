@@ -6,5 +6,4 @@
 # holds there.
 denied='$tests/denied.t --run $build/t'
 exec "${0%/*}/machine" two denied "$denied/api.t" "$denied/pool.t" \
-	"$denied/attr.t" "$denied/stats.t" "$denied/request.t" \
-	"$denied/interleave.t"
+	"$denied/attr.t" "$denied/stats.t" "$denied/request.t"
