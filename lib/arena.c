@@ -476,61 +476,56 @@ static struct np_chunk *take_run(struct np_arena *a,
 
 /* The first subpage of the pool, or a new one. */
 static struct np_subpage *find_subpage(struct np_arena *a, unsigned class,
-				       bool held)
+				       struct np_run_request *run)
 {
 	struct np_subpage *sp = np_ring_first(&a->pools[class]);
-	struct np_run_request run;
 	struct np_chunk *c;
 
 	if (sp)
 		return sp;
-	run = np_run_request_for(a->classes, class);
-	run.held = held;
-	c = take_run(a, &run);
+	c = take_run(a, run);
 	if (!c)
 		return NULL;
-	sp = np_chunk_subpage(c, run.first);
-	np_subpage_init(sp, &a->pools[class], c, run.first, class,
+	sp = np_chunk_subpage(c, run->first);
+	np_subpage_init(sp, &a->pools[class], c, run->first, class,
 			&a->classes->row[class]);
 	return sp;
 }
 
-static unsigned take_elements(struct np_arena *a, unsigned class, unsigned n,
-			      void **pieces, bool held)
+static unsigned take_elements(struct np_arena *a, unsigned class,
+			      struct np_run_request *run, unsigned n,
+			      void **pieces)
 {
 	uint32_t slots[BATCH];
 	unsigned got = 0;
 
 	while (got < n) {
 		unsigned want = n - got < BATCH ? n - got : BATCH, k;
-		struct np_subpage *sp = find_subpage(a, class, held);
-		char *run;
+		struct np_subpage *sp = find_subpage(a, class, run);
+		char *start;
 
 		if (!sp)
 			break;
-		run = address_of(sp->chunk, sp->first);
+		start = address_of(sp->chunk, sp->first);
 		k = np_subpage_take(sp, want, slots);
 		for (unsigned i = 0; i < k; i++)
-			pieces[got++] = run + (size_t)slots[i] * sp->elem_size;
+			pieces[got++] = start +
+					(size_t)slots[i] * sp->elem_size;
 	}
 	return got;
 }
 
-static unsigned take_runs(struct np_arena *a, unsigned class, unsigned n,
-			  void **pieces, bool held)
+static unsigned take_runs(struct np_arena *a, struct np_run_request *run,
+			  unsigned n, void **pieces)
 {
 	unsigned got = 0;
 
 	for (; got < n; got++) {
-		struct np_run_request run = np_run_request_for(a->classes,
-							       class);
-		struct np_chunk *c;
+		struct np_chunk *c = take_run(a, run);
 
-		run.held = held;
-		c = take_run(a, &run);
 		if (!c)
 			break;
-		pieces[got] = address_of(c, run.first);
+		pieces[got] = address_of(c, run->first);
 	}
 	return got;
 }
@@ -539,11 +534,13 @@ static unsigned take(struct np_arena *a, unsigned class, unsigned n,
 		     void **pieces, bool held)
 {
 	const struct np_class *row = &a->classes->row[class];
+	struct np_run_request run = np_run_request_for(a->classes, class);
 	unsigned got;
 
+	run.held = held;
 	np_lock(&a->lock);
-	got = row->nelems ? take_elements(a, class, n, pieces, held)
-			  : take_runs(a, class, n, pieces, held);
+	got = row->nelems ? take_elements(a, class, &run, n, pieces)
+			  : take_runs(a, &run, n, pieces);
 	count_taken(a, row, got);
 	unlock_and_bury(a);
 	if (got < n && !held)

@@ -65,6 +65,16 @@ static void count_bytes(struct np_depot *d, size_t change)
 
 /* --- shelves ---------------------------------------------------------- */
 
+/* The shelf holds so many bytes more; change wraps round below 0. */
+static void add_bytes(struct np_depot *d, struct np_shelf *s, size_t change)
+{
+	s->bytes += change;
+	count_bytes(d, change);
+	if (s->runs)
+		atomic_fetch_add_explicit(&d->run_bytes, change,
+					  memory_order_relaxed);
+}
+
 struct np_mag *np_depot_get(struct np_depot *d, unsigned class,
 			    struct np_mag *empty)
 {
@@ -74,10 +84,9 @@ struct np_mag *np_depot_get(struct np_depot *d, unsigned class,
 	np_lock(&s->lock);
 	mag = pop(&s->full);
 	if (mag) {
-		s->bytes -= mag->n * s->size;
+		add_bytes(d, s, -(mag->n * s->size));
 		if (s->bytes < s->low)
 			s->low = s->bytes;
-		count_bytes(d, -(mag->n * s->size));
 		if (empty)
 			push(&s->empty, empty);
 	}
@@ -97,8 +106,7 @@ bool np_depot_put(struct np_depot *d, unsigned class, struct np_mag *full,
 	room = !s->full || s->bytes + bytes <= s->most;
 	if (room) {
 		push(&s->full, full);
-		s->bytes += bytes;
-		count_bytes(d, bytes);
+		add_bytes(d, s, bytes);
 		*empty = pop(&s->empty);
 	}
 	np_unlock(&s->lock);
@@ -114,8 +122,8 @@ struct np_mag *np_depot_drain(struct np_depot *d, unsigned class)
 	full = s->full;
 	empty = s->empty;
 	s->full = s->empty = NULL;
-	count_bytes(d, -s->bytes);
-	s->bytes = s->low = 0;
+	add_bytes(d, s, -s->bytes);
+	s->low = 0;
 	np_unlock(&s->lock);
 	destroy_all(empty);
 	return full;
@@ -131,8 +139,7 @@ struct np_mag *np_depot_tick(struct np_depot *d, unsigned class)
 		struct np_mag *mag = pop(&s->full);
 
 		s->low -= mag->n * s->size;
-		s->bytes -= mag->n * s->size;
-		count_bytes(d, -(mag->n * s->size));
+		add_bytes(d, s, -(mag->n * s->size));
 		push(&out, mag);
 	}
 	s->low = s->bytes;

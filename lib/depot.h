@@ -52,6 +52,7 @@ struct np_depot {
 	size_t inbox_bytes;
 	_Atomic unsigned ninbox;       /* written under it; read to see
 					  whether to look, relaxed */
+	_Atomic size_t run_bytes;      /* on all shelves of runs; the same */
 	struct np_shelf shelf[];       /* by class */
 };
 
@@ -84,6 +85,12 @@ bool np_depot_send(struct np_depot *depot, struct np_mag *mag, size_t bytes);
 
 /* Takes everything out of the inbox, linked by next. */
 struct np_mag *np_depot_receive(struct np_depot *depot);
+
+/* Is a run on any of its shelves? Others may come and go meanwhile. */
+static inline bool np_depot_has_runs(const struct np_depot *depot)
+{
+	return atomic_load_explicit(&depot->run_bytes, memory_order_relaxed);
+}
 
 /* Takes every full magazine of the class, linked by next, and frees the empty
  * ones. */

@@ -271,12 +271,17 @@ struct np_arena *np_node_any_arena(const struct np_node *node, unsigned cpu)
 
 /* --- taking ----------------------------------------------------------- */
 
-/* Elements stay: their subpages would hardly become empty. */
-static void release_runs(struct np_node *node)
+static bool has_runs(const struct np_node *node)
 {
-	struct np_depot *d = node ? node->depot : NULL;
+	return node && node->depot && np_depot_has_runs(node->depot);
+}
 
-	for (unsigned class = 1; d && class < d->nclasses; class++)
+/* Elements stay: their subpages would hardly become empty. */
+static void release_runs(const struct np_node *node)
+{
+	struct np_depot *d = node->depot;
+
+	for (unsigned class = 1; class < d->nclasses; class++)
 		if (d->shelf[class].runs)
 			np_mags_to_arenas(np_depot_drain(d, class));
 }
@@ -284,21 +289,27 @@ static void release_runs(struct np_node *node)
 unsigned np_node_take(struct np_node *node, struct np_arena *arena,
 		      unsigned class, unsigned n, void **pieces)
 {
-	unsigned got = np_arena_take_held(arena, class, n, pieces);
+	unsigned got;
 
-	if (got)
-		return got;
-	release_runs(node);
+	if (has_runs(node)) {
+		got = np_arena_take_held(arena, class, n, pieces);
+		if (got)
+			return got;
+		release_runs(node);
+	}
 	return np_arena_take(arena, class, n, pieces);
 }
 
 void *np_node_take_run(struct np_node *node, struct np_arena *arena,
 		       unsigned class, size_t align, bool *zero)
 {
-	void *p = np_arena_take_run_held(arena, class, align, zero);
+	void *p;
 
-	if (p)
-		return p;
-	release_runs(node);
+	if (has_runs(node)) {
+		p = np_arena_take_run_held(arena, class, align, zero);
+		if (p)
+			return p;
+		release_runs(node);
+	}
 	return np_arena_take_run(arena, class, align, zero);
 }

@@ -139,11 +139,14 @@ static void test_shelf_bounds(void)
 	is_uint(shelf_takes(large, 10000, &m), NP_DEPOT_BYTES / (64 * size),
 		"or NP_DEPOT_BYTES, if that is less");
 	np_mag_destroy(m);
+	ok(!np_depot_has_runs(depot), "elements are no runs");
 	destroy_all(np_depot_drain(depot, large));
 	run = np_class_of(&classes, 64 * NP_KIB);
 	is_uint(shelf_takes(run, 1000, &m), 1000, "of runs it holds any");
+	ok(np_depot_has_runs(depot), "and knows that it has some");
 	np_mag_destroy(m);
 	destroy_all(np_depot_drain(depot, run));
+	ok(!np_depot_has_runs(depot), "or none any more");
 	is_uint(counted(), 0, "drained, nothing counts");
 }
 
@@ -451,7 +454,7 @@ int main(void)
 					 .topology = &topology,
 					 .narenas = 1 };
 
-	plan(63);
+	plan(66);
 	np_config_preset(&config);
 	np_topology_init(&topology, 2);
 	np_meta_init(&topology);
