@@ -10,13 +10,14 @@
  *
  * Prints the median of 9 spells, in ns.
  */
+#include "ns.h"
+
 #include <npool_chunk.h>
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define PAGE 8192
 #define ORDER 11
@@ -24,24 +25,9 @@
 #define RUN_MAX 16
 #define SPELLS 9
 
-static double now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double median(double *ns)
 {
-	qsort(ns, SPELLS, sizeof *ns, compare);
+	ns_sort(ns, SPELLS);
 	return ns[SPELLS / 2];
 }
 
@@ -141,13 +127,13 @@ static double pair(bool with_chunk, unsigned percent, unsigned rounds)
 		if (!take(1 + random_below(RUN_MAX)))
 			break;
 	for (int s = 0; s < SPELLS; s++) {
-		double start = now_ns();
+		double start = ns_now(CLOCK_MONOTONIC);
 
 		for (unsigned i = 0; i < rounds; i++) {
 			give(random_below(nlive));
 			take(1 + random_below(RUN_MAX));
 		}
-		ns[s] = (now_ns() - start) / rounds;
+		ns[s] = (ns_now(CLOCK_MONOTONIC) - start) / rounds;
 	}
 	while (nlive)
 		give(nlive - 1);
@@ -160,13 +146,13 @@ static double create(unsigned rounds, void *meta, size_t size)
 	double ns[SPELLS];
 
 	for (int s = 0; s < SPELLS; s++) {
-		double start = now_ns();
+		double start = ns_now(CLOCK_MONOTONIC);
 
 		for (unsigned i = 0; i < rounds; i++) {
 			npool_chunk_create(&chunk, &shape, meta, size);
 			npool_chunk_destroy(chunk);
 		}
-		ns[s] = (now_ns() - start) / rounds;
+		ns[s] = (ns_now(CLOCK_MONOTONIC) - start) / rounds;
 	}
 	return median(ns);
 }
@@ -176,11 +162,11 @@ static double element(unsigned rounds)
 	double ns[SPELLS];
 
 	for (int s = 0; s < SPELLS; s++) {
-		double start = now_ns();
+		double start = ns_now(CLOCK_MONOTONIC);
 
 		for (unsigned i = 0; i < rounds; i++)
 			npool_chunk_free(chunk, npool_chunk_alloc(chunk, 256));
-		ns[s] = (now_ns() - start) / rounds;
+		ns[s] = (ns_now(CLOCK_MONOTONIC) - start) / rounds;
 	}
 	return median(ns);
 }

@@ -23,10 +23,10 @@
  */
 #include "../t/numa/nodes.h"
 #include "../t/rng.h"
+#include "ns.h"
 
 #include <npool.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #define LINE 64
 #define THREADS_MOST 64
@@ -41,14 +41,6 @@ struct line {
 	size_t next;
 	char pad[LINE - sizeof(size_t)];
 };
-
-static double now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 /* One cycle through all lines, in an order that no prefetcher guesses: the
  * algorithm of S. Sattolo, 1986. */
@@ -97,14 +89,14 @@ struct chase {
 static void *chase(void *arg)
 {
 	struct chase *c = arg;
-	double began = now_ns(), passed;
+	double began = ns_now(CLOCK_MONOTONIC), passed;
 	size_t at = 0, steps = 0;
 
 	do {
 		for (int i = 0; i < STEPS; i++)
 			at = c->lines[at].next;
 		steps += STEPS;
-		passed = now_ns() - began;
+		passed = ns_now(CLOCK_MONOTONIC) - began;
 	} while (passed < budget_ns);
 	c->at = at;
 	c->ns = passed / (double)steps;
@@ -147,7 +139,7 @@ static double read_together(int node, const struct line *lines)
 	unsigned n = ncpus < THREADS_MOST ? (unsigned)ncpus : THREADS_MOST;
 	size_t share = size / sizeof *lines / n;
 	struct timespec rest = { 0, 0 };
-	double began = now_ns(), bytes = 0;
+	double began = ns_now(CLOCK_MONOTONIC), bytes = 0;
 
 	atomic_store(&stop, false);
 	for (unsigned i = 0; i < n; i++) {
@@ -163,7 +155,7 @@ static double read_together(int node, const struct line *lines)
 		pthread_join(t[i], NULL);
 		bytes += reader[i].bytes;
 	}
-	return bytes * 1e3 / (now_ns() - began);
+	return bytes * 1e3 / (ns_now(CLOCK_MONOTONIC) - began);
 }
 
 /* ----------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ check_PROGRAMS += %D%/harness
 	%D%/harness.c %D%/harness.h \
 	%D%/meter.c \
 	%D%/mix.c \
+	%D%/ns.h \
 	%D%/single.c \
 	%D%/threads.c
 %C%_harness_LDADD = -lm -ldl

@@ -9,6 +9,7 @@
  * come to its rest.
  */
 #include "harness.h"
+#include "ns.h"
 
 #include <fcntl.h> /* open */
 #include <math.h>
@@ -21,14 +22,6 @@
 
 /* ---- Time ---- */
 
-static double now_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 void meter_init(struct meter *m, clockid_t clock, double budget_ns)
 {
 	*m = (struct meter){ .budget_ns = budget_ns,
@@ -39,16 +32,16 @@ void meter_init(struct meter *m, clockid_t clock, double budget_ns)
 
 void meter_start(struct meter *m)
 {
-	m->wall_start = now_ns(CLOCK_MONOTONIC);
-	m->cpu_start = now_ns(m->clock);
+	m->wall_start = ns_now(CLOCK_MONOTONIC);
+	m->cpu_start = ns_now(m->clock);
 	m->pairs = 0;
 	m->next = m->stride = 1;
 }
 
 void meter_stop(struct meter *m, uint64_t n)
 {
-	m->cpu_ns = (now_ns(m->clock) - m->cpu_start) * m->cpu_share;
-	m->wall_ns = (now_ns(CLOCK_MONOTONIC) - m->wall_start) * m->wall_share;
+	m->cpu_ns = (ns_now(m->clock) - m->cpu_start) * m->cpu_share;
+	m->wall_ns = (ns_now(CLOCK_MONOTONIC) - m->wall_start) * m->wall_share;
 	m->pairs = n;
 }
 
@@ -56,7 +49,7 @@ void meter_stop(struct meter *m, uint64_t n)
 static bool part_is_over(struct meter *m)
 {
 	double part = m->warm ? m->budget_ns : m->budget_ns / 4;
-	double gone = now_ns(m->clock) - m->cpu_start;
+	double gone = ns_now(m->clock) - m->cpu_start;
 
 	if (gone * (double)m->stride < LOOK_NS * (double)m->pairs)
 		m->stride *= 2;

@@ -15,11 +15,12 @@
  * Prints for each the median of 1001 requests that no cache serves, and how
  * long the slowest hundredth took, in ns.
  */
+#include "ns.h"
+
 #include <npool.h>
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define KIB ((size_t)1 << 10)
 #define PIECE (64 * KIB)
@@ -31,21 +32,6 @@
 static npool_t *pool;
 static void **pieces; /* those of chunk i: from i * PER_CHUNK on */
 static unsigned nchunks;
-
-static double now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
 
 static _Noreturn void fail(const char *what)
 {
@@ -91,15 +77,15 @@ static void measure(const char *name)
 	static double ns[SAMPLES];
 
 	for (unsigned i = 0; i < SAMPLES; i++) {
-		double start = now_ns();
+		double start = ns_now(CLOCK_MONOTONIC);
 		void *p = npool_alloc(pool, 2 * PIECE, NPOOL_NOCACHE);
 
-		ns[i] = now_ns() - start;
+		ns[i] = ns_now(CLOCK_MONOTONIC) - start;
 		if (p != pieces[0])
 			fail("not from the chunk that has room");
 		npool_free(p);
 	}
-	qsort(ns, SAMPLES, sizeof *ns, compare);
+	ns_sort(ns, SAMPLES);
 	printf("%u chunks, %-18s %8.0f ns  %8.0f ns\n", nchunks, name,
 	       ns[SAMPLES / 2], ns[SAMPLES / 100 * 99]);
 }
