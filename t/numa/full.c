@@ -13,11 +13,8 @@
  *
  * Source: mbind(2), MPOL_PREFERRED; HACKING: NUMA rule 6.
  */
-#include "../conf.h"
-#include "nodes.h"
-#include "npool.h"
+#include "fill.h"
 #include "os.h"
-
 
 #define PIECE (1 << 20)
 #define MOST 8192 /* pieces */
@@ -25,9 +22,6 @@
 #define MOST_FREE ((size_t)3 << 30)
 
 static void *pieces[MOST];
-
-/* The node to be filled, and the nearest to it of those that are left. */
-static int full, near;
 
 /* --- more than there is ----------------------------------------------- */
 
@@ -127,18 +121,6 @@ static void part_cache(void)
 
 #define LIMIT ((size_t)64 << 20)
 
-static struct npool_pressure asked;
-static unsigned nasked;
-
-static int pressed(npool_t *pool, const struct npool_pressure *p, void *arg)
-{
-	(void)pool;
-	(void)arg;
-	asked = *p;
-	nasked++;
-	return 0;
-}
-
 static npool_t *limited_pool(void)
 {
 	struct npool_attr a = NPOOL_ATTR_INIT;
@@ -216,37 +198,24 @@ static void part_limit_default(void)
 
 /* --- all -------------------------------------------------------------- */
 
-static const struct part {
-	const char *name, *claim;
-	void (*run)(void);
-} parts[] = {
-	{ "local", "a node overflows into the nearest one, and nobody dies",
+static const struct part parts[] = {
+	{ "local", "", "a node overflows into the nearest one, and nobody dies",
 	  part_local },
-	{ "named", "so does one that was named by a thread of another node",
+	{ "named", "", "so does one that was named by a thread of another node",
 	  part_named },
-	{ "cache", "and one that is full of page cache", part_cache },
-	{ "limit-named", "a node's hard limit ends with ENOMEM, all of it on "
-	  "that node", part_limit_named },
-	{ "limit-default", "and is passed by going to the nearest node if the "
-	  "node was not named", part_limit_default },
+	{ "cache", "", "and one that is full of page cache", part_cache },
+	{ "limit-named", "", "a node's hard limit ends with ENOMEM, all of it "
+	  "on that node", part_limit_named },
+	{ "limit-default", "", "and is passed by going to the nearest node if "
+	  "the node was not named", part_limit_default },
 };
 
 #define NPARTS (sizeof parts / sizeof *parts)
 
-static int run_part(const char *name)
-{
-	nodes_look();
-	must(nodes_nearest(&full, &near));
-	for (size_t i = 0; i < NPARTS; i++)
-		if (!strcmp(parts[i].name, name))
-			parts[i].run();
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	if (argc > 1)
-		return run_part(argv[1]);
+		return fill_run(parts, NPARTS, argv[1]);
 	conf_restart(argv, "");
 	nodes_need(2);
 	nodes_nearest(&full, &near);
@@ -256,18 +225,6 @@ int main(int argc, char **argv)
 			 "as much on the nearest", LEAST_FREE >> 20,
 			 MOST_FREE >> 20);
 	plan(NPARTS);
-	for (size_t i = 0; i < NPARTS; i++) {
-		struct child c;
-
-		if (!strcmp(parts[i].name, "cache") &&
-		    !getenv("NPOOL_NUMA_FILE")) {
-			skip(1, "needs NPOOL_NUMA_FILE, a large file that may "
-			     "be read");
-			continue;
-		}
-		c = conf_run("", parts[i].name);
-		ok(child_exited(&c, 0), "%s", parts[i].claim);
-		diag("status 0x%x; %s", (unsigned)c.status, c.text);
-	}
+	fill_test(parts, NPARTS);
 	return done();
 }

@@ -46,12 +46,12 @@ numa_machines = \
 check_PROGRAMS += $(numa_tests)
 TESTS += $(numa_tests)
 EXTRA_DIST += $(numa_machines) \
-	%D%/bench %D%/cpuset %D%/deny.h %D%/init %D%/machine %D%/nodes.h \
-	%D%/stat
+	%D%/bench %D%/cpuset %D%/deny.h %D%/fill.h %D%/init %D%/machine \
+	%D%/nodes.h %D%/stat
 
 # The other tests that machines run.
-numa_others = t/api.t t/attr.t t/interleave.t t/pool.t t/request.t t/stats.t \
-	t/topology.t bench/distance bench/locality
+numa_others = t/api.t t/attr.t t/pool.t t/request.t t/stats.t t/topology.t \
+	bench/distance bench/locality
 
 .PHONY: check-numa
 check-numa: all $(numa_tests) $(numa_others)

@@ -10,9 +10,7 @@
  *
  * Source: move_pages(2); HACKING: NUMA rule 6.
  */
-#include "../conf.h"
-#include "nodes.h"
-#include "npool.h"
+#include "fill.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -30,7 +28,6 @@
 #define NSMALL 2000
 #define NHUGE 2
 
-static int full, near;
 static struct nodes_hog hog;
 
 /* What a thread of the full node holds: each byte of a piece says which. */
@@ -314,33 +311,24 @@ static void part_last(void)
 
 /* --- all -------------------------------------------------------------- */
 
-static const struct part {
-	const char *name, *claim;
-	void (*run)(void);
-} parts[] = {
-	{ "counted", "what spilled is counted, to the byte, with its age",
+static const struct part parts[] = {
+	{ "counted", "", "what spilled is counted, to the byte, with its age",
 	  part_counted },
-	{ "ticks", "and found without a call", part_ticks },
-	{ "home", "it is brought home, with what it holds", part_home },
-	{ "home-huge", "so are huge pages", part_home_huge },
-	{ "no-room", "as far as there is room", part_no_room },
-	{ "pinned", "not what is pinned", part_pinned },
-	{ "shared", "nor what a child has too", part_shared },
-	{ "last", "a chunk that spilled is used last", part_last },
+	{ "ticks", "", "and found without a call", part_ticks },
+	{ "home", "", "it is brought home, with what it holds", part_home },
+	{ "home-huge", "", "so are huge pages", part_home_huge },
+	{ "no-room", "", "as far as there is room", part_no_room },
+	{ "pinned", "", "not what is pinned", part_pinned },
+	{ "shared", "", "nor what a child has too", part_shared },
+	{ "last", "", "a chunk that spilled is used last", part_last },
 };
 
 #define NPARTS (sizeof parts / sizeof *parts)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1) {
-		nodes_look();
-		must(nodes_nearest(&full, &near));
-		for (size_t i = 0; i < NPARTS; i++)
-			if (!strcmp(parts[i].name, argv[1]))
-				parts[i].run();
-		return 0;
-	}
+	if (argc > 1)
+		return fill_run(parts, NPARTS, argv[1]);
 	conf_restart(argv, "");
 	nodes_need(2);
 	nodes_nearest(&full, &near);
@@ -352,11 +340,6 @@ int main(int argc, char **argv)
 		skip_all("needs to switch huge pages off: root");
 	plan(NPARTS);
 	nodes_write("/proc/sys/vm/drop_caches", "3"); /* room, if dropped later */
-	for (size_t i = 0; i < NPARTS; i++) {
-		struct child c = conf_run("", parts[i].name);
-
-		ok(child_exited(&c, 0), "%s", parts[i].claim);
-		diag("status 0x%x; %s", (unsigned)c.status, c.text);
-	}
+	fill_test(parts, NPARTS);
 	return done();
 }

@@ -10,9 +10,7 @@
  *
  * Source: move_pages(2); HACKING: NUMA rule 6.
  */
-#include "../conf.h"
-#include "nodes.h"
-#include "npool.h"
+#include "fill.h"
 
 #define HEADROOM ((size_t)160 << 20)
 #define LEAST (HEADROOM / 4) /* a part of it is the kernel's reserve */
@@ -22,20 +20,7 @@
 #define SLOT ((size_t)16 << 20)
 #define HUGE ((size_t)20 << 20)
 
-static int full, near;
 static void *pieces[MOST];
-
-static struct npool_pressure asked;
-static unsigned nasked;
-
-static int pressed(npool_t *pool, const struct npool_pressure *p, void *arg)
-{
-	(void)pool;
-	(void)arg;
-	asked = *p;
-	nasked++;
-	return 0;
-}
 
 static npool_t *strict_pool(int64_t decay_ms)
 {
@@ -290,10 +275,7 @@ static void part_limit(void)
 
 /* --- all -------------------------------------------------------------- */
 
-static const struct part {
-	const char *name, *conf, *claim;
-	void (*run)(void);
-} parts[] = {
+static const struct part parts[] = {
 	{ "small", "", "elements until the node is full, then NULL, all on it",
 	  part_small },
 	{ "runs", "", "runs likewise", part_runs },
@@ -313,14 +295,8 @@ static const struct part {
 
 int main(int argc, char **argv)
 {
-	if (argc > 1) {
-		nodes_look();
-		must(nodes_nearest(&full, &near));
-		for (size_t i = 0; i < NPARTS; i++)
-			if (!strcmp(parts[i].name, argv[1]))
-				parts[i].run();
-		return 0;
-	}
+	if (argc > 1)
+		return fill_run(parts, NPARTS, argv[1]);
 	conf_restart(argv, "");
 	nodes_need(2);
 	nodes_nearest(&full, &near);
@@ -330,18 +306,6 @@ int main(int argc, char **argv)
 	plan(NPARTS);
 	nodes_hog(full, nodes_free(full) - HEADROOM);
 	diag("%zu MiB are free on node %d", nodes_free(full) >> 20, full);
-	for (size_t i = 0; i < NPARTS; i++) {
-		struct child c;
-
-		if (!strcmp(parts[i].name, "cache") &&
-		    !getenv("NPOOL_NUMA_FILE")) {
-			skip(1, "needs NPOOL_NUMA_FILE, a large file that may "
-			     "be read");
-			continue;
-		}
-		c = conf_run(parts[i].conf, parts[i].name);
-		ok(child_exited(&c, 0), "%s", parts[i].claim);
-		diag("status 0x%x; %s", (unsigned)c.status, c.text);
-	}
+	fill_test(parts, NPARTS);
 	return done();
 }
