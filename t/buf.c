@@ -7,23 +7,12 @@
  * DuplicatedByteBufTest and the allocator's) ask what that asks.
  */
 #include "buf.h"
+#include "bufs.h"
 #include "child.h"
-#include "figures.h"
 #include "rng.h"
 
 #include <errno.h>
 #include <pthread.h>
-
-static npool_t *pool;
-
-static npool_buf_t *make(size_t initial, size_t max)
-{
-	npool_buf_t *b = npool_buf_new(pool, initial, max);
-
-	if (!b)
-		bail_out("no buffer");
-	return b;
-}
 
 /* A buffer with the bytes 0, 1, 2 ... n - 1, all to be read. */
 static npool_buf_t *counted(size_t n)

@@ -6,6 +6,7 @@
  * AbstractByteBufTest ask what that asks.
  */
 #include "buf.h"
+#include "bufs.h"
 #include "rng.h"
 #include "tap.h"
 
@@ -14,15 +15,6 @@
 #include <string.h>
 
 #define CAPACITY 4096
-
-static npool_buf_t *make(size_t initial, size_t max)
-{
-	npool_buf_t *b = npool_buf_new(NULL, initial, max);
-
-	if (!b)
-		bail_out("no buffer");
-	return b;
-}
 
 static npool_buf_t *of(const char *text)
 {

@@ -7,7 +7,7 @@
  * writes, AdaptiveRecvByteBufAllocatorTest) ask what that asks.
  */
 #include "buf.h"
-#include "figures.h"
+#include "bufs.h"
 #include "rng.h"
 
 #include <errno.h>
@@ -23,25 +23,12 @@
 
 #define MANY (3 * IOV_MAX + 7)
 
-static npool_t *pool;
-
-static npool_buf_t *make(size_t initial, size_t max)
-{
-	npool_buf_t *b = npool_buf_new(pool, initial, max);
-
-	if (!b)
-		bail_out("no buffer");
-	return b;
-}
-
 /* A composite buffer of n parts of `size` bytes, which count up. */
 static npool_buf_t *parts(size_t n, size_t size)
 {
-	npool_buf_t *c = npool_buf_composite(pool, SIZE_MAX);
+	npool_buf_t *c = make_composite(SIZE_MAX);
 	uint64_t byte = 0;
 
-	if (!c)
-		bail_out("no buffer");
 	for (size_t i = 0; i < n; i++) {
 		npool_buf_t *part = make(size, size);
 

@@ -5,37 +5,24 @@
  * Netty's (AbstractCompositeByteBufTest, ConsolidationTest) ask what that asks.
  */
 #include "buf.h"
+#include "bufs.h"
 #include "child.h"
-#include "figures.h"
 
 #include <errno.h>
-
-static npool_t *pool;
 
 static npool_buf_t *of(const char *text)
 {
 	size_t n = strlen(text);
-	npool_buf_t *b = npool_buf_new(pool, n, n);
+	npool_buf_t *b = make(n, n);
 
-	if (!b)
-		bail_out("no buffer");
 	npool_buf_write(b, text, n);
 	return b;
-}
-
-static npool_buf_t *make(size_t max_parts)
-{
-	npool_buf_t *c = npool_buf_composite(pool, max_parts);
-
-	if (!c)
-		bail_out("no buffer");
-	return c;
 }
 
 /* A composite buffer of the words of a text, all to be read. */
 static npool_buf_t *words(const char *text)
 {
-	npool_buf_t *c = make(100);
+	npool_buf_t *c = make_composite(100);
 	char word[64];
 	int n;
 
@@ -66,7 +53,7 @@ static void end(npool_buf_t *b, const char *what)
 
 static void test_add(void)
 {
-	npool_buf_t *c = make(16), *part = of("hello");
+	npool_buf_t *c = make_composite(16), *part = of("hello");
 
 	is_size(npool_buf_nparts(c) + npool_buf_capacity(c), 0,
 		"testCompositeBuffer: nothing at first");
@@ -95,7 +82,7 @@ static void test_add(void)
 
 static void test_part_indices(void)
 {
-	npool_buf_t *c = make(16), *part = of("0123456789");
+	npool_buf_t *c = make_composite(16), *part = of("0123456789");
 
 	npool_buf_set_indices(part, 3, 7);
 	npool_buf_add_part(c, 0, npool_buf_retain(part), 1);
@@ -170,7 +157,7 @@ static void test_consolidate(void)
 	is_int(npool_buf_consolidate(c, 0, 2), ERANGE, "more than there are");
 	end(c, "testFullConsolidation");
 
-	c = make(3);
+	c = make_composite(3);
 	for (int i = 0; i < 4; i++)
 		npool_buf_add_part(c, (size_t)i, of("xy"), 1);
 	is_size(npool_buf_nparts(c), 1,
@@ -190,7 +177,7 @@ static void test_flattened(void)
 	is_str(text_of(c), "startbcde", "the bytes of each");
 	is_int(npool_buf_add_flattened(c, of("end"), 1), 0, "one without parts");
 	is_str(text_of(c), "startbcdeend", "is added whole");
-	is_int(npool_buf_add_flattened(c, make(1), 1), 0, "nothing");
+	is_int(npool_buf_add_flattened(c, make_composite(1), 1), 0, "nothing");
 	is_size(npool_buf_nparts(c), 5, "is added as nothing");
 	end(c, "testAddFlattenedComponents");
 }
@@ -244,7 +231,7 @@ static void test_capacity(void)
 static void test_too_large(void)
 {
 	static char byte;
-	npool_buf_t *c = make(16);
+	npool_buf_t *c = make_composite(16);
 
 	npool_buf_add_part(c, 0, npool_buf_wrap(&byte, NPOOL_BUF_MAX, NULL,
 						NULL), 0);
@@ -276,7 +263,7 @@ static void test_bytes(void)
 	c = npool_buf_copy(s, 1, 4);
 	is_str(text_of(c), "XYZf", "testCopy");
 	npool_buf_release(c);
-	c = make(4);
+	c = make_composite(4);
 	npool_buf_add_part(c, 0, s, 1);
 	npool_buf_add_part(c, 1, npool_buf_retained_slice(c, 1, 1), 1);
 	is_size(npool_buf_nparts(c), 1, "no part of itself");
@@ -289,7 +276,7 @@ static void test_bytes(void)
 static void use_dead(void *arg)
 {
 	/* Made before: a new one would get the header of the dead one. */
-	npool_buf_t *x = of("x"), *other = make(1), *c = words("a b");
+	npool_buf_t *x = of("x"), *other = make_composite(1), *c = words("a b");
 
 	npool_buf_release(c);
 	switch (*(int *)arg) {

@@ -141,6 +141,7 @@ check_PROGRAMS += $(unit_tests_of_tools)
 
 check_LTLIBRARIES += %D%/libtap.la
 %C%_libtap_la_SOURCES = \
+	%D%/bufs.h \
 	%D%/child.h \
 	%D%/conf.h \
 	%D%/fakenodes.h \
