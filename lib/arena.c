@@ -205,7 +205,7 @@ static struct np_chunk *place_chunk(struct np_arena *a, struct np_region *r,
 
 static void move_region(struct np_arena *a, struct np_region *r)
 {
-	atomic_store_explicit(&r->tag, a->owner.tag, memory_order_relaxed);
+	np_region_set_tag(r, a->owner.tag);
 	np_os_bind((void *)r->base, r->size, a->owner.bind_node);
 }
 
@@ -663,7 +663,7 @@ static struct np_arena *arena_of(const void *p)
 	return r ? r->arena : NULL;
 }
 
-void np_arenas_put(void **pieces, unsigned n)
+void np_arenas_put(void **pieces, size_t n)
 {
 	while (n) {
 		struct np_arena *a = arena_of(pieces[0]);

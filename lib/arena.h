@@ -112,7 +112,7 @@ void np_arena_put(struct np_arena *arena, void *const *pieces, unsigned n);
 
 /* Puts n pieces of any arenas back, with one lock each. The order of
  * pieces[] changes. */
-void np_arenas_put(void **pieces, unsigned n);
+void np_arenas_put(void **pieces, size_t n);
 
 /* Maps a chunk that stays until the arena ends. populate: its pages are in
  * memory from now on; lock: and cannot be swapped out.

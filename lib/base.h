@@ -30,11 +30,12 @@ typedef uint16_t np_home_t;
 #define NP_MAX_NODES 1024	 /* what the kernel itself can be built for */
 #define NP_NO_NODE ((np_home_t)0xffff)
 
-/* Whose memory it is: pool slot << 16 | home. Compared whole by free(). */
-typedef uint32_t np_tag_t;
+/* Whose memory it is: pool slot << 10 | home. Compared whole by free(). */
+typedef uint16_t np_tag_t;
 
 #define NP_MAX_POOLS 64		 /* the default one too */
-#define NP_NO_TAG UINT32_MAX
+#define NP_NO_TAG UINT16_MAX	 /* the last home of the last pool has it too,
+				    which does without what needs a tag */
 
 /* Rounds x up to a multiple of the power of two a; the caller made sure that
  * this does not overflow. */
@@ -62,17 +63,17 @@ static inline unsigned np_log2_up(size_t x)
 
 static inline np_tag_t np_tag(unsigned slot, np_home_t home)
 {
-	return slot << 16 | home;
+	return (np_tag_t)(slot << 10 | home);
 }
 
 static inline np_home_t np_tag_home(np_tag_t tag)
 {
-	return (np_home_t)(tag & 0xffff);
+	return tag & (NP_MAX_NODES - 1);
 }
 
 static inline unsigned np_tag_slot(np_tag_t tag)
 {
-	return tag >> 16;
+	return tag >> 10;
 }
 
 /* For a variable that every process writes at its start: among data that the

@@ -14,22 +14,42 @@
 #define SLOW_TO_FORGET 1024   /* visits that are "lately" */
 #define MAGS_IN_SHARED 8      /* that the shared part has room for, at least */
 
-/* Serves nothing, and is never full: no piece has the tag of the cache that it
- * is in. With one loaded nobody looks at the second, either. */
-static struct np_mag closed = { .cap = 1 };
+static void *no_pieces[1];
+
+/* No magazine. */
+#define LOADED_NONE { no_pieces, no_pieces, no_pieces, NULL }
+/* Empty, and not full: no piece has the tag of the cache that it is in. With
+ * one loaded nobody looks at the second, either. */
+#define LOADED_CLOSED { no_pieces, no_pieces, no_pieces + 1, NULL }
+
+static struct np_loaded closed = LOADED_CLOSED;
 
 struct np_cache np_cache_none = {
 	.cpu_now = &np_cache_none.cpu,
 	.tag = NP_NO_TAG,
 	.home = NP_NO_NODE,
-	.by_size = { [0 ... NP_LOOKUP_MAX / 16] = &np_mag_none },
-	.loaded = { [0 ... NP_MAX_CLASSES - 1] = &closed },
+	.by_size = { [0 ... NP_LOOKUP_MAX / 16] = &closed },
+	.loaded = { [0 ... NP_MAX_CLASSES - 1] = LOADED_CLOSED },
 	.second = { [0 ... NP_MAX_CLASSES - 1] = &np_mag_none },
 };
 
 static const struct np_class *row_of(const struct np_cache *c, unsigned class)
 {
 	return &c->nodes->classes->row[class];
+}
+
+static void know_slots(struct np_cache *c)
+{
+	const struct np_classes *t = c->nodes->classes;
+
+	if (t->page_shift != NP_PRESET_PAGE_SHIFT ||
+	    t->chunk_size > NP_SLOT_SIZE)
+		return;
+	c->slots = np_map.slots;
+	c->first_slot = np_map.first;
+	c->nslots = atomic_load_explicit(&np_map.nslots,
+					 memory_order_relaxed);
+	c->slot_tag = np_slot_tag(c->tag);
 }
 
 int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
@@ -47,13 +67,20 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	for (unsigned i = 0; i < nodes->n; i++)
 		c->outgoing[i].mag = &np_mag_none;
 	c->cpu_now = &c->cpu;
+	c->nodes = nodes;
 	c->home = node->home;
 	c->tag = nodes->no_fast_path ? NP_NO_TAG : node->owner.tag;
-	for (unsigned i = 0; i < NP_MAX_CLASSES; i++)
-		c->loaded[i] = c->second[i] = &np_mag_none;
+	if (c->tag != NP_NO_TAG)
+		know_slots(c);
+	c->shared_most = atomic_load_explicit(&nodes->cache_bytes,
+					      memory_order_relaxed);
+	c->shared_room = (ptrdiff_t)c->shared_most;
+	for (unsigned i = 0; i < NP_MAX_CLASSES; i++) {
+		c->loaded[i] = (struct np_loaded)LOADED_NONE;
+		c->mag[i] = c->second[i] = &np_mag_none;
+	}
 	for (unsigned i = 0; i <= NP_LOOKUP_MAX / 16; i++)
-		c->by_size[i] = &np_mag_none;
-	c->nodes = nodes;
+		c->by_size[i] = &c->loaded[nodes->classes->lookup[i]];
 	c->node = node;
 	c->arena = arena;
 	c->seat = seat;
@@ -70,10 +97,15 @@ void np_cache_wait(void)
 	np_unlock(&np_claim_lock);
 }
 
+/* On the way the bound of the shared part is looked at. */
 static void enter(struct np_cache *c)
 {
+	size_t most = np_cache_most(c);
+
 	while (!np_cache_enter(c))
 		np_cache_wait();
+	c->shared_room += (ptrdiff_t)(most - c->shared_most);
+	c->shared_most = most;
 }
 
 /* --- counting --------------------------------------------------------- */
@@ -166,7 +198,7 @@ static void count_refill(struct np_cache *c, unsigned class)
 
 /* How many the next magazine of the class shall hold, after one of cap: twice
  * as many, if it was refilled often. */
-static uint32_t next_pieces(struct np_cache *c, unsigned class, uint32_t cap)
+static size_t next_pieces(struct np_cache *c, unsigned class, size_t cap)
 {
 	const struct np_class *row = row_of(c, class);
 
@@ -174,22 +206,38 @@ static uint32_t next_pieces(struct np_cache *c, unsigned class, uint32_t cap)
 		return first_pieces(c, row);
 	if (c->refills[class] < REFILLS_TO_GROW)
 		return cap;
-	return clamp(2 * (size_t)cap, 1, most_pieces(c, row));
+	return clamp(2 * cap, 1, most_pieces(c, row));
 }
 
 /* --- places of magazines ---------------------------------------------- */
 
-/* For all sizes that the class serves. */
-static void set_by_size(struct np_cache *c, unsigned class,
-			struct np_mag *mag)
+/* The loaded magazine, or np_mag_none, whose n is right until the fast path
+ * is left to it. */
+static struct np_mag *loaded(const struct np_cache *c, unsigned class)
 {
-	const uint8_t *lookup = c->nodes->classes->lookup;
-	size_t end = row_of(c, class)->size / 16 + 1;
+	struct np_mag *mag = c->mag[class];
 
-	if (end > NP_LOOKUP_MAX / 16 + 1)
-		end = NP_LOOKUP_MAX / 16 + 1;
-	while (end-- > 0 && lookup[end] == class)
-		c->by_size[end] = mag;
+	if (mag != &np_mag_none)
+		mag->n = (size_t)(c->loaded[class].top - mag->slot);
+	return mag;
+}
+
+static bool has_loaded(const struct np_cache *c, unsigned class)
+{
+	return np_loaded_has_place(&c->loaded[class]);
+}
+
+/* The fast path goes on with what the loaded magazine has now. */
+static void show_loaded(struct np_cache *c, unsigned class)
+{
+	struct np_mag *mag = c->mag[class];
+
+	if (mag == &np_mag_none)
+		c->loaded[class] = (struct np_loaded)LOADED_NONE;
+	else
+		c->loaded[class] = (struct np_loaded){
+			.top = mag->slot + mag->n, .base = mag->slot,
+			.end = mag->slot + mag->cap, .count = mag->count };
 }
 
 static void adopt(const struct np_cache *c, unsigned class,
@@ -206,18 +254,34 @@ static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
 	size_t size = row_of(c, class)->size;
 
 	c->loaded_bytes += mag->cap * size;
-	c->loaded_bytes -= c->loaded[class]->cap * size;
-	c->loaded[class] = mag;
-	set_by_size(c, class, mag);
+	c->loaded_bytes -= c->mag[class]->cap * size;
+	c->mag[class] = mag;
 	adopt(c, class, mag);
+	show_loaded(c, class);
+}
+
+/* The second magazines have so many bytes more, or less. */
+static void hold_more(struct np_cache *c, size_t bytes)
+{
+	c->shared_room -= (ptrdiff_t)bytes;
+}
+
+static void hold_less(struct np_cache *c, size_t bytes)
+{
+	c->shared_room += (ptrdiff_t)bytes;
+}
+
+static bool has_room(const struct np_cache *c, size_t bytes)
+{
+	return c->shared_room >= 0 && bytes <= (size_t)c->shared_room;
 }
 
 static void set_second(struct np_cache *c, unsigned class, struct np_mag *mag)
 {
 	size_t size = row_of(c, class)->size;
 
-	c->shared_bytes += mag->n * size;
-	c->shared_bytes -= c->second[class]->n * size;
+	hold_more(c, mag->n * size);
+	hold_less(c, c->second[class]->n * size);
 	c->second[class] = mag;
 	adopt(c, class, mag);
 }
@@ -228,7 +292,7 @@ static void push_second(struct np_cache *c, unsigned class, void *p)
 
 	NP_YIELD(c);
 	mag->slot[mag->n++] = p;
-	c->shared_bytes += row_of(c, class)->size;
+	hold_more(c, row_of(c, class)->size);
 }
 
 static void *pop_second(struct np_cache *c, unsigned class)
@@ -236,7 +300,7 @@ static void *pop_second(struct np_cache *c, unsigned class)
 	struct np_mag *mag = c->second[class];
 
 	NP_YIELD(c);
-	c->shared_bytes -= row_of(c, class)->size;
+	hold_less(c, row_of(c, class)->size);
 	return mag->slot[--mag->n];
 }
 
@@ -286,16 +350,14 @@ static void drop_second(struct np_cache *c, unsigned class)
 static bool make_shared_room(struct np_cache *c, unsigned class, size_t bytes)
 {
 	unsigned n = c->nodes->classes->n;
-	size_t most = np_cache_most(c);
 
-	for (unsigned tries = 0; tries < n && c->shared_bytes + bytes > most;
-	     tries++) {
+	for (unsigned tries = 0; tries < n && !has_room(c, bytes); tries++) {
 		unsigned k = c->shared_hand = c->shared_hand % n + 1;
 
 		if (k != class && k != c->in_use && c->second[k]->n)
 			drop_second(c, k);
 	}
-	return c->shared_bytes + bytes <= most;
+	return has_room(c, bytes);
 }
 
 /* Makes sure that the class has a second magazine, which is empty or stays as
@@ -303,7 +365,7 @@ static bool make_shared_room(struct np_cache *c, unsigned class, size_t bytes)
 static bool have_second(struct np_cache *c, unsigned class)
 {
 	struct np_mag *old = c->second[class], *mag;
-	uint32_t cap = c->loaded[class]->cap;
+	size_t cap = c->mag[class]->cap;
 
 	if (!cap)
 		cap = next_pieces(c, class, old->cap);
@@ -324,7 +386,7 @@ static bool have_second(struct np_cache *c, unsigned class)
  * cache. */
 static void unload(struct np_cache *c, unsigned class)
 {
-	struct np_mag *mag = c->loaded[class], *empty = c->second[class];
+	struct np_mag *mag = loaded(c, class), *empty = c->second[class];
 
 	load(c, class, &np_mag_none);
 	if (!empty->n && mag->n &&
@@ -347,7 +409,7 @@ static bool make_private_room(struct np_cache *c, unsigned class,
 	     c->loaded_bytes + bytes > NP_LOADED_BYTES; tries++) {
 		unsigned k = c->private_hand = c->private_hand % n + 1;
 
-		if (k != class && c->loaded[k]->cap && !c->refills[k])
+		if (k != class && has_loaded(c, k) && !c->refills[k])
 			unload(c, k);
 	}
 	return c->loaded_bytes + bytes <= NP_LOADED_BYTES;
@@ -360,15 +422,15 @@ static void crowd(struct np_cache *c)
 
 	c->crowded = true;
 	for (unsigned k = 1; k <= n; k++)
-		if (c->loaded[k]->cap)
+		if (has_loaded(c, k))
 			unload(c, k);
 }
 
 /* Replaces the loaded magazine, which is empty, by one for cap pieces, if
  * there is room. */
-static void load_new(struct np_cache *c, unsigned class, uint32_t cap)
+static void load_new(struct np_cache *c, unsigned class, size_t cap)
 {
-	struct np_mag *old = c->loaded[class], *mag;
+	struct np_mag *old = loaded(c, class), *mag;
 
 	np_assert(!old->n);
 	if (!make_private_room(c, class, (cap - old->cap) *
@@ -389,19 +451,19 @@ static bool have_loaded(struct np_cache *c, unsigned class)
 {
 	const struct np_class *row = row_of(c, class);
 
-	if (!c->loaded[class]->cap && !c->crowded &&
+	if (!has_loaded(c, class) && !c->crowded &&
 	    row->size <= NP_PRIVATE_MAX)
 		load_new(c, class, first_pieces(c, row));
-	return c->loaded[class]->cap;
+	return has_loaded(c, class);
 }
 
 /* The loaded magazine is empty: a larger one takes its place, if it was
  * refilled often. */
 static void grow(struct np_cache *c, unsigned class)
 {
-	uint32_t cap = next_pieces(c, class, c->loaded[class]->cap);
+	size_t cap = next_pieces(c, class, c->mag[class]->cap);
 
-	if (cap > c->loaded[class]->cap)
+	if (cap > c->mag[class]->cap)
 		load_new(c, class, cap);
 }
 
@@ -420,7 +482,7 @@ static uint32_t move_pieces(struct np_mag *to, struct np_mag *from)
  * for what the loaded one holds. */
 static bool exchange(struct np_cache *c, unsigned class)
 {
-	struct np_mag *mag = c->loaded[class], *other = c->second[class];
+	struct np_mag *mag = loaded(c, class), *other = c->second[class];
 	size_t size = row_of(c, class)->size;
 
 	NP_YIELD(c);
@@ -430,10 +492,11 @@ static bool exchange(struct np_cache *c, unsigned class)
 		set_second(c, class, mag);
 		load(c, class, other);
 	} else if (mag->n) {
-		c->shared_bytes += move_pieces(other, mag) * size;
+		hold_more(c, move_pieces(other, mag) * size);
 	} else {
-		c->shared_bytes -= move_pieces(mag, other) * size;
+		hold_less(c, move_pieces(mag, other) * size);
 	}
+	show_loaded(c, class);
 	return true;
 }
 
@@ -456,20 +519,22 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 	c->second[class] = &np_mag_none;
 	if (make_shared_room(c, class, mag->n * size)) {
 		set_second(c, class, mag);
-		if (c->loaded[class]->cap)
+		if (has_loaded(c, class))
 			exchange(c, class);
 		return true;
 	}
-	move_pieces(c->loaded[class], mag);
+	move_pieces(loaded(c, class), mag);
+	show_loaded(c, class);
 	flush_mag(c, mag, size);
 	np_mag_destroy(mag);
-	return c->loaded[class]->n;
+	return c->mag[class]->n;
 }
 
-static unsigned take_from_arena(struct np_cache *c, unsigned class,
-				unsigned n, void **pieces)
+static unsigned take_from_arena(struct np_cache *c, unsigned class, size_t n,
+				void **pieces)
 {
-	unsigned got = np_node_take(c->node, c->arena, class, n, pieces);
+	unsigned got = np_node_take(c->node, c->arena, class, (unsigned)n,
+				    pieces);
 
 	np_count_add(&c->count->fills, 1);
 	count_in(c, got * np_cache_size_of(c, class));
@@ -478,9 +543,10 @@ static unsigned take_from_arena(struct np_cache *c, unsigned class,
 
 static bool refill_loaded(struct np_cache *c, unsigned class)
 {
-	struct np_mag *mag = c->loaded[class];
+	struct np_mag *mag = c->mag[class];
 
 	mag->n = take_from_arena(c, class, mag->cap, mag->slot);
+	show_loaded(c, class);
 	return mag->n;
 }
 
@@ -489,16 +555,16 @@ static bool refill_second(struct np_cache *c, unsigned class)
 {
 	size_t size = row_of(c, class)->size;
 	struct np_mag *mag;
-	uint32_t n;
+	size_t n;
 
 	if (size > NP_SMALL_MAX || !have_second(c, class))
 		return false;
 	mag = c->second[class];
-	n = clamp(NP_LOADED_BYTES / size, 1, mag->cap);
+	n = clamp(NP_LOADED_BYTES / size, 1, (uint32_t)mag->cap);
 	if (!make_shared_room(c, class, n * size))
 		return false;
 	mag->n = take_from_arena(c, class, n, mag->slot);
-	c->shared_bytes += mag->n * size;
+	hold_more(c, mag->n * size);
 	return mag->n;
 }
 
@@ -520,23 +586,26 @@ static void *take_shared(struct np_cache *c, unsigned class)
 
 static void *take_private(struct np_cache *c, unsigned class)
 {
-	if (!c->loaded[class]->n && c->second[class]->n)
+	struct np_loaded *l = &c->loaded[class];
+
+	if (l->top == l->base && c->second[class]->n)
 		exchange(c, class);
-	if (!c->loaded[class]->n && !refill_from_depot(c, class)) {
+	if (l->top == l->base && !refill_from_depot(c, class)) {
 		grow(c, class);
 		if (c->crowded)
 			return take_shared(c, class);
 		if (!refill_loaded(c, class))
 			return take_bare(c, class);
 	}
-	return c->loaded[class]->slot[--c->loaded[class]->n];
+	return *--l->top;
 }
 
 static void receive(struct np_cache *c);
 
 static void *take_piece(struct np_cache *c, unsigned class)
 {
-	if (!c->loaded[class]->n && !c->second[class]->n) {
+	if (c->loaded[class].top == c->loaded[class].base &&
+	    !c->second[class]->n) {
 		np_count_add(&c->count->misses, 1);
 		count_refill(c, class);
 		receive(c);
@@ -581,9 +650,11 @@ static void unload_full(struct np_cache *c, unsigned class)
 	count_refill(c, class);
 	if (c->second[class]->n)
 		empty_second(c, class);
-	if (!have_second(c, class) || !exchange(c, class))
-		flush_mag(c, c->loaded[class], np_cache_size_of(c, class));
-	if (!c->loaded[class]->n)
+	if (!have_second(c, class) || !exchange(c, class)) {
+		flush_mag(c, loaded(c, class), np_cache_size_of(c, class));
+		show_loaded(c, class);
+	}
+	if (c->loaded[class].top == c->loaded[class].base)
 		grow(c, class);
 }
 
@@ -601,11 +672,13 @@ static bool have_room_in_second(struct np_cache *c, unsigned class)
 /* Into the cache, however it came here; not counted yet. */
 static void keep(struct np_cache *c, void *p, unsigned class)
 {
+	struct np_loaded *l = &c->loaded[class];
+
 	c->in_use = class;
-	if (have_loaded(c, class) && is_full(c->loaded[class]))
+	if (have_loaded(c, class) && l->top == l->end)
 		unload_full(c, class);
-	if (c->loaded[class]->cap) { /* still */
-		c->loaded[class]->slot[c->loaded[class]->n++] = p;
+	if (has_loaded(c, class)) { /* still */
+		*l->top++ = p;
 	} else if (np_cache_size_of(c, class) <= NP_LARGE_PIECE_MAX &&
 		   have_room_in_second(c, class)) {
 		push_second(c, class, p);
@@ -616,7 +689,7 @@ static void keep(struct np_cache *c, void *p, unsigned class)
 
 /* --- other homes ------------------------------------------------------ */
 
-static void count_sent(struct np_cache *c, np_home_t home, uint32_t n,
+static void count_sent(struct np_cache *c, np_home_t home, size_t n,
 		       size_t bytes)
 {
 	np_segment_sent(c->nodes->segment, c->home, home, n, bytes);
@@ -734,7 +807,7 @@ void np_cache_give(struct np_cache *c, void *p, unsigned class,
 /* Both places of the class are empty then, and hold no magazine. */
 static void flush_class(struct np_cache *c, unsigned class, bool to_depot)
 {
-	struct np_mag *mag = c->loaded[class], *other = c->second[class];
+	struct np_mag *mag = loaded(c, class), *other = c->second[class];
 
 	load(c, class, &np_mag_none);
 	c->second[class] = &np_mag_none;
@@ -747,7 +820,7 @@ void np_cache_flush(struct np_cache *c, bool to_depot)
 	enter(c);
 	for (unsigned class = 1; class <= c->nodes->classes->n; class++)
 		flush_class(c, class, to_depot);
-	c->shared_bytes = 0;
+	c->shared_room = (ptrdiff_t)c->shared_most;
 	send_all(c);
 	np_cache_leave(c);
 }
@@ -770,7 +843,7 @@ void np_cache_fini(struct np_cache *c)
 void np_cache_forget(struct np_cache *c)
 {
 	for (unsigned class = 1; class <= c->nodes->classes->n; class++) {
-		np_mag_destroy(c->loaded[class]);
+		np_mag_destroy(c->mag[class]);
 		np_mag_destroy(c->second[class]);
 	}
 	free_parts(c);
@@ -780,14 +853,15 @@ void np_cache_forget(struct np_cache *c)
 
 bool np_cache_claim(struct np_cache *c, bool only_idle)
 {
-	uint32_t busy;
-	bool idle;
+	uint32_t busy = NP_CACHE_LEFT;
 
 	NP_YIELD(c);
-	busy = atomic_load_explicit(&c->busy, memory_order_relaxed);
-	idle = busy == c->busy_seen;
-	c->busy_seen = busy;
-	if (only_idle && !idle)
+	/* The owner's plain stores come before this or behind it; none is
+	 * lost. */
+	atomic_compare_exchange_strong_explicit(&c->busy, &busy, NP_CACHE_SEEN,
+						memory_order_relaxed,
+						memory_order_relaxed);
+	if (only_idle && busy != NP_CACHE_SEEN)
 		return false;
 	atomic_store_explicit(&c->claimed, true, memory_order_relaxed);
 	return true;
@@ -830,7 +904,8 @@ bool np_cache_steal(struct np_cache *c, struct np_mag **loot)
 
 	NP_YIELD(c);
 	/* Acquire: pairs with the release of np_cache_leave. */
-	if (!(atomic_load_explicit(&c->busy, memory_order_acquire) & 1)) {
+	if (atomic_load_explicit(&c->busy, memory_order_acquire) !=
+	    NP_CACHE_BUSY) {
 		NP_YIELD(c);
 		for (unsigned k = 1; k <= c->nodes->classes->n; k++)
 			loot_second(c, k, loot);

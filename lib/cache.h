@@ -30,25 +30,29 @@
  * Magazines start small and double when they are refilled often, while the
  * bounds allow; what a class has no room for any more goes to the depot.
  *
- * The owner makes `busy` odd while it uses the shared part, by a plain store,
- * and looks at `claimed` then. Who wants to empty the caches of others
+ * The owner says that it is busy while it uses the shared part, by a plain
+ * store, and looks at `claimed` then. Who wants to empty the caches of others
  * (a reclaimer: trim, tick, pressure) sets `claimed`, issues a membarrier(2),
  * and looks at `busy`:
  *
  *	owner                     reclaimer, with the claim lock held
- *	  busy = odd                claimed = true
+ *	  busy = BUSY               claimed = true
  *	  (compiler barrier)        membarrier: the owner's CPU has passed a
  *	  claimed? then wait        full fence since
- *	  ... use ...               busy odd? then leave it alone
- *	  busy = even, release      acquire: ... empty it ...
+ *	  ... use ...               BUSY? then leave it alone
+ *	  busy = LEFT, release      acquire: ... empty it ...
  *	                            claimed = false, release
  *
  * Either the owner sees the claim, or the reclaimer sees it busy; the fence
- * that this takes is paid by the reclaimer. `busy` moves on with each use, so
- * a tick that finds it as the last one left it knows that the cache is idle.
+ * that this takes is paid by the reclaimer. Who looks makes SEEN of LEFT, and
+ * the owner's next use LEFT of that: a tick that still finds it SEEN knows
+ * that the cache is idle.
  *
  * A class that was never used has np_mag_none, which serves nothing and takes
- * nothing: the fast path needs no test for it.
+ * nothing: the fast path needs no test for it. That path is short of time, not
+ * of instructions: from the piece that is freed to the place where the next
+ * malloc finds it are three loads that wait for each other (slot of the map,
+ * class of the page, top of the magazine), and each more is felt.
  *
  * Every call looks at the CPU number first (cpu_now); when it is another one
  * np_seat_follow decides whether the thread has changed its node.
@@ -78,23 +82,41 @@
 
 struct np_seat;
 
+/* A loaded magazine, as the fast path sees it. Without one all three are the
+ * same. */
+struct np_loaded {
+	void **top;   /* behind the last piece in it */
+	void **base;  /* where that is when it is empty */
+	void **end;   /* when it is full */
+	struct np_class_count *count;
+};
+
 /* Pieces of another home, of any class. */
 struct np_outgoing {
 	struct np_mag *mag;
 	size_t bytes;
 };
 
+enum np_cache_busy {
+	NP_CACHE_LEFT,
+	NP_CACHE_BUSY, /* the owner uses the shared part */
+	NP_CACHE_SEEN, /* left, and not used since a reclaimer looked */
+};
+
 struct np_cache {
-	/* The fast path reads these. */
+	/* The fast path reads these. What a free needs of the map is here too:
+	 * a cache that serves none at once, as where pages and chunks are not
+	 * the preset ones, knows no slots. */
 	const volatile uint32_t *cpu_now; /* where the CPU's number stands */
 	uint32_t cpu;			  /* what it was */
-	np_tag_t tag;			  /* whose pieces may be pushed;
-					     NP_NO_TAG: no free takes the fast
-					     path */
+	const _Atomic np_slot_t *slots;
+	size_t first_slot, nslots;
+	np_slot_t slot_tag;		  /* of pieces that may be pushed */
+	np_tag_t tag;			  /* whose; NP_NO_TAG: nobody's */
 	struct np_block *count;
-	struct np_mag *by_size[NP_LOOKUP_MAX / 16 + 1]; /* loaded[] of the class
-					     for (size + 15) / 16 */
-	struct np_mag *loaded[NP_MAX_CLASSES];
+	struct np_loaded *by_size[NP_LOOKUP_MAX / 16 + 1]; /* loaded[] of the
+					     class for (size + 15) / 16 */
+	struct np_loaded loaded[NP_MAX_CLASSES];
 	/* Written once. */
 	const struct np_nodes *nodes;
 	struct np_node *node;
@@ -102,6 +124,8 @@ struct np_cache {
 	struct np_seat *seat;
 	np_home_t home;
 	/* Of the slow path. Owner thread only. */
+	struct np_mag *mag[NP_MAX_CLASSES]; /* loaded[] has its pieces; its n
+				     is right where cache.c has looked */
 	size_t loaded_bytes;	  /* that loaded magazines could hold */
 	bool crowded;		  /* no class is to have a loaded magazine */
 	unsigned private_hand;	  /* class that is unloaded next */
@@ -109,15 +133,17 @@ struct np_cache {
 	unsigned in_use;	  /* class that this visit is about: none takes
 				     its room */
 	uint8_t refills[NP_MAX_CLASSES]; /* lately; 0: not in use */
-	/* Owner: atomic; busy is written by the owner, claimed by who holds
-	 * the claim lock. */
-	_Alignas(NP_LINE) _Atomic uint32_t busy;
+	/* Owner: atomic; busy is written by the owner, or, from LEFT to SEEN,
+	 * by who holds the claim lock, as claimed is. */
+	_Alignas(NP_LINE) _Atomic uint32_t busy; /* enum np_cache_busy */
 	_Atomic bool claimed;
-	uint32_t busy_seen;	  /* by the last tick; guarded by the claim
-				     lock */
 	/* The shared part: whoever is busy, or has claimed it. */
 	unsigned shared_hand;	  /* class that is pushed out next */
-	size_t shared_bytes;	  /* that second magazines hold */
+	ptrdiff_t shared_room;	  /* bytes: shared_most less what second
+				     magazines hold; below 0 if the bound was
+				     lowered since */
+	size_t shared_most;	  /* the pool's cache_bytes, as the last visit to
+				     the slow path found it */
 	struct np_mag *second[NP_MAX_CLASSES];
 	struct np_outgoing *outgoing; /* [nodes->n], by home */
 };
@@ -145,11 +171,9 @@ static inline bool np_cache_moved(const struct np_cache *cache)
  * behind np_cache_wait. Owner thread only. */
 static inline bool np_cache_enter(struct np_cache *cache)
 {
-	uint32_t busy = atomic_load_explicit(&cache->busy,
-					     memory_order_relaxed);
-
 	NP_YIELD(cache);
-	atomic_store_explicit(&cache->busy, busy + 1, memory_order_relaxed);
+	atomic_store_explicit(&cache->busy, NP_CACHE_BUSY,
+			      memory_order_relaxed);
 	/* The reclaimer's membarrier makes a fence of this. */
 	atomic_signal_fence(memory_order_seq_cst);
 	NP_YIELD(cache);
@@ -158,24 +182,29 @@ static inline bool np_cache_enter(struct np_cache *cache)
 					    memory_order_acquire)))
 		return true;
 	NP_YIELD(cache);
-	atomic_store_explicit(&cache->busy, busy, memory_order_release);
+	atomic_store_explicit(&cache->busy, NP_CACHE_LEFT,
+			      memory_order_release);
 	return false;
 }
 
 /* Release: pairs with the acquire of np_cache_steal. */
 static inline void np_cache_leave(struct np_cache *cache)
 {
-	uint32_t busy = atomic_load_explicit(&cache->busy,
-					     memory_order_relaxed);
-
 	NP_YIELD(cache);
-	atomic_store_explicit(&cache->busy, busy + 1, memory_order_release);
+	atomic_store_explicit(&cache->busy, NP_CACHE_LEFT,
+			      memory_order_release);
 }
 
 static inline size_t np_cache_size_of(const struct np_cache *cache,
 				      unsigned class)
 {
 	return cache->nodes->classes->row[class].size;
+}
+
+/* Bytes that second magazines hold. */
+static inline size_t np_cache_shared_bytes(const struct np_cache *cache)
+{
+	return cache->shared_most - (size_t)cache->shared_room;
 }
 
 /* The most that the shared part may hold. */
@@ -185,6 +214,46 @@ static inline size_t np_cache_most(const struct np_cache *cache)
 				    memory_order_relaxed);
 }
 
+/* May the piece be pushed to the magazines of this cache? Then *class is its
+ * class. */
+static inline bool np_cache_finds(const struct np_cache *cache, const void *p,
+				  unsigned *class)
+{
+	size_t n = ((uintptr_t)p >> NP_SLOT_SHIFT) - cache->first_slot;
+	size_t page = (uintptr_t)p % NP_SLOT_SIZE >> NP_PRESET_PAGE_SHIFT;
+	np_slot_t slot;
+
+	if (np_unlikely(n >= cache->nslots))
+		return false;
+	/* Acquire: as in np_map_find. */
+	slot = atomic_load_explicit(&cache->slots[n], memory_order_acquire) ^
+	       cache->slot_tag;
+	if (np_unlikely(slot >> NP_SLOT_TAG_SHIFT))
+		return false;
+	*class = ((const uint32_t *)(slot + NP_REGION_TABLE))[page] &
+		 NP_PAGE_CLASS;
+	return true;
+}
+
+static inline bool np_loaded_has_place(const struct np_loaded *l)
+{
+	return l->end != l->base;
+}
+
+/* It is not empty. */
+static inline void *np_loaded_pop(struct np_loaded *l)
+{
+	np_count_one(&l->count->allocs);
+	return *--l->top;
+}
+
+/* It is not full. */
+static inline void np_loaded_push(struct np_loaded *l, void *p)
+{
+	np_count_one(&l->count->frees);
+	*l->top++ = p;
+}
+
 /* A piece of the second magazine, or NULL: it is empty or claimed, or the class
  * has a loaded one, which serves it. class 0 is empty. */
 static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
@@ -192,13 +261,14 @@ static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
 	struct np_mag *mag;
 	void *p = NULL;
 
-	if (cache->loaded[class]->cap || !np_cache_enter(cache))
+	if (np_loaded_has_place(&cache->loaded[class]) ||
+	    !np_cache_enter(cache))
 		return NULL;
 	mag = cache->second[class];
 	NP_YIELD(cache);
 	if (np_likely(mag->n)) {
 		p = mag->slot[--mag->n];
-		cache->shared_bytes -= mag->size;
+		cache->shared_room += (ptrdiff_t)mag->size;
 		np_count_one(&mag->count->allocs);
 	}
 	np_cache_leave(cache);
@@ -212,22 +282,23 @@ static inline bool np_cache_push(struct np_cache *cache, void *p,
 				 unsigned class)
 {
 	struct np_mag *mag;
-	size_t bytes;
-	bool room;
+	ptrdiff_t room;
+	bool fits;
 
-	if (cache->loaded[class]->cap || !np_cache_enter(cache))
+	if (np_loaded_has_place(&cache->loaded[class]) ||
+	    !np_cache_enter(cache))
 		return false;
 	mag = cache->second[class];
 	NP_YIELD(cache);
-	bytes = cache->shared_bytes + mag->size;
-	room = mag->n < mag->cap && bytes <= np_cache_most(cache);
-	if (np_likely(room)) {
-		cache->shared_bytes = bytes;
+	room = cache->shared_room - (ptrdiff_t)mag->size;
+	fits = mag->n < mag->cap && room >= 0;
+	if (np_likely(fits)) {
+		cache->shared_room = room;
 		np_count_one(&mag->count->frees);
 		mag->slot[mag->n++] = p;
 	}
 	np_cache_leave(cache);
-	return room;
+	return fits;
 }
 
 /* Keeps a piece of another home until it is sent there, or returns false: it

@@ -88,16 +88,19 @@ static int set_slots(uintptr_t base, size_t size, struct np_region *region)
 {
 	size_t first = (base >> NP_SLOT_SHIFT) - np_map.first;
 	size_t n = (size + NP_SLOT_SIZE - 1) >> NP_SLOT_SHIFT;
+	np_slot_t slot = (np_slot_t)region;
 	int error = 0;
 
 	if (first >= np_map.nslots || n > np_map.nslots - first)
 		return ENOMEM;
+	if (region && !region->is_huge)
+		slot |= np_slot_tag(np_region_tag(region));
 	np_lock(&map_lock);
 	for (size_t i = first; !error && i < first + n; i++)
 		error = open_block(i);
 	/* Release: pairs with the acquire in np_map_find. */
 	for (size_t i = first; !error && i < first + n; i++)
-		atomic_store_explicit(&np_map.slots[i], region,
+		atomic_store_explicit(&np_map.slots[i], slot,
 				      memory_order_release);
 	np_unlock(&map_lock);
 	return error;
@@ -108,8 +111,9 @@ static int set_slots(uintptr_t base, size_t size, struct np_region *region)
 /* A region's own data: the struct, its page table and its chunk pointers. */
 static size_t region_meta_size(size_t npages, size_t nchunks)
 {
-	return np_round_up(sizeof(struct np_region), NP_LINE) +
-	       npages * sizeof(uint32_t) + nchunks * sizeof(void *);
+	return NP_REGION_TABLE + np_round_up(npages * sizeof(uint32_t),
+					     sizeof(void *)) +
+	       nchunks * sizeof(void *);
 }
 
 static size_t pages_of(const struct np_region *r)
@@ -126,9 +130,10 @@ static struct np_region *make_region(const struct np_owner *owner,
 			  region_meta_size(npages, nchunks));
 	if (!r)
 		return NULL;
+	r->pages = (uint32_t *)(void *)((char *)r + NP_REGION_TABLE);
 	r->chunks = (_Atomic(struct np_chunk *) *)(void *)
-		((char *)r + np_round_up(sizeof *r, NP_LINE));
-	r->pages = (uint32_t *)(void *)(r->chunks + nchunks);
+		((char *)r->pages + np_round_up(npages * sizeof(uint32_t),
+						sizeof(void *)));
 	r->nchunks = (uint32_t)nchunks;
 	r->pool = owner->pool;
 	atomic_init(&r->tag, owner->tag);
@@ -256,6 +261,12 @@ struct np_region *np_region_create_huge(const struct np_owner *owner,
 		return errno = error, NULL;
 	}
 	return r;
+}
+
+void np_region_set_tag(struct np_region *r, np_tag_t tag)
+{
+	atomic_store_explicit(&r->tag, tag, memory_order_relaxed);
+	set_slots(r->base, r->size, r);
 }
 
 int np_region_destroy(struct np_region *r)

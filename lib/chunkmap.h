@@ -39,7 +39,8 @@ struct np_region {
 	uintptr_t entries;	  /* address of the page-table entry that the
 				     page at address 0 would have */
 	_Atomic np_tag_t tag;	  /* whose memory; atomic, relaxed: changes
-				     once, when the pool learns its nodes */
+				     once, when the pool learns its nodes; its
+				     slots have it too */
 	uint8_t page_shift;	  /* huge: NP_HUGE_SHIFT */
 	uint8_t chunk_shift;
 	bool is_huge;
@@ -75,8 +76,24 @@ struct np_region {
 
 #define NP_HUGE_SHIFT 63 /* any offset is in page 0, whose entry is 0 */
 
+/* From a region to its page table; at once, for free(). */
+#define NP_REGION_TABLE \
+	((sizeof(struct np_region) + NP_LINE - 1) / NP_LINE * NP_LINE)
+
+/* A slot: the region's address, and above it, in the bits that an address does
+ * not use, its tag, inverted: in an empty slot, 0, that is NP_NO_TAG, and in
+ * that of a huge block, which has no page table. */
+typedef uintptr_t np_slot_t;
+
+#define NP_SLOT_TAG_SHIFT 48
+
+static inline np_slot_t np_slot_tag(np_tag_t tag)
+{
+	return (np_slot_t)(np_tag_t)~tag << NP_SLOT_TAG_SHIFT;
+}
+
 struct np_map {
-	_Atomic(struct np_region *) *slots;
+	_Atomic np_slot_t *slots;
 	size_t first;  /* slot number of slots[0] */
 	_Atomic size_t nslots; /* 0 until the map is made */
 };
@@ -97,8 +114,10 @@ static inline struct np_region *np_map_find(const void *p)
 
 	if (np_unlikely(slot >= n))
 		return NULL;
-	return atomic_load_explicit(&np_map.slots[slot],
-				    memory_order_acquire);
+	return (struct np_region *)(
+		atomic_load_explicit(&np_map.slots[slot],
+				     memory_order_acquire) &
+		(((np_slot_t)1 << NP_SLOT_TAG_SHIFT) - 1));
 }
 
 /* The page-table entry for p, which lies in the region. */
@@ -143,6 +162,9 @@ struct np_region *np_region_create(struct np_arena *arena,
  * with errno. */
 struct np_region *np_region_create_huge(const struct np_owner *owner,
 					size_t size, size_t align);
+
+/* It has another tag from now on. */
+void np_region_set_tag(struct np_region *region, np_tag_t tag);
 
 /* Leaves the map and unmaps; what is charged is the caller's business. Returns
  * 0, or a positive errno if the kernel

@@ -77,8 +77,7 @@ void np_huge_settle(struct np_huge *h)
 {
 	np_lock(&h->lock);
 	for (struct np_region *r = h->list; r; r = r->next) {
-		atomic_store_explicit(&r->tag, r->owner->tag,
-				      memory_order_relaxed);
+		np_region_set_tag(r, r->owner->tag);
 		np_limits_force(&(struct np_limits){ .node =
 				r->owner->limits.node }, r->block_size);
 		count_in(r);

@@ -9,12 +9,12 @@
 
 struct np_mag np_mag_none;
 
-static size_t mag_size(uint32_t cap)
+static size_t mag_size(size_t cap)
 {
 	return sizeof(struct np_mag) + cap * sizeof(void *);
 }
 
-struct np_mag *np_mag_create(np_home_t home, uint32_t cap)
+struct np_mag *np_mag_create(np_home_t home, size_t cap)
 {
 	struct np_mag *mag = np_meta_alloc(home, mag_size(cap));
 

@@ -17,10 +17,10 @@
 struct np_class_count;
 
 struct np_mag {
-	uint32_t n;	  /* pieces in it */
-	uint32_t cap;	  /* pieces that fit */
+	size_t n;	  /* pieces in it */
+	size_t cap;	  /* pieces that fit */
 	struct np_class_count *count; /* in a cache: where it counts */
-	uint32_t size;	  /* in a cache: bytes of a piece */
+	size_t size;	  /* in a cache: bytes of a piece */
 	struct np_mag *next; /* in a depot */
 	np_home_t home;	  /* whose memory it is; written once */
 	void *slot[];	  /* [0..n) */
@@ -30,7 +30,7 @@ struct np_mag {
 #define NP_MAG_MOST 512u /* pieces of the largest */
 
 /* An empty magazine for cap pieces, or NULL with ENOMEM. */
-struct np_mag *np_mag_create(np_home_t home, uint32_t cap);
+struct np_mag *np_mag_create(np_home_t home, size_t cap);
 
 /* Its pieces, if it has some, are nobody's then. NULL and np_mag_none may be
  * handed in. */

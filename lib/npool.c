@@ -33,61 +33,50 @@ static __attribute__((noinline)) void *malloc_slow(size_t size)
 					   .home = NP_ANY_HOME });
 }
 
-/* The loaded magazine is empty, or the class has none. Apart, so that the other
- * case needs no stack frame. */
-static __attribute__((noinline)) void *malloc_second(size_t size)
+static inline void *malloc_from(struct np_cache *c, unsigned class,
+				size_t size)
 {
-	unsigned class = np_class_of(&np_pool.classes, size);
-	struct np_cache *c = np_self;
-	void *p = np_cache_moved(c) ? NULL : np_cache_pop(c, class);
+	void *p = np_cache_pop(c, class);
 
 	return p ? p : malloc_slow(size);
+}
+
+/* The loaded magazine is empty, or the class has none. Apart, as the next, so
+ * that the other case needs no stack frame. */
+static __attribute__((noinline)) void *malloc_second(struct np_cache *c,
+						     size_t size)
+{
+	return malloc_from(c, np_pool.classes.lookup[(size + 15) / 16], size);
+}
+
+/* No loaded magazine serves sizes above NP_LOOKUP_MAX. */
+static __attribute__((noinline)) void *malloc_large(struct np_cache *c,
+						    size_t size)
+{
+	return malloc_from(c, np_class_of_large(&np_pool.classes, size), size);
 }
 
 void *npool_malloc(size_t size)
 {
 	struct np_cache *c = np_self;
-	struct np_mag *mag;
-	uint32_t n;
+	struct np_loaded *l;
 
+	if (np_unlikely(np_cache_moved(c)))
+		return malloc_slow(size);
 	if (np_unlikely(size > NP_LOOKUP_MAX))
-		return malloc_second(size);
-	mag = c->by_size[(size + 15) / 16];
-	if (np_unlikely(__builtin_sub_overflow(mag->n, 1u, &n) ||
-			np_cache_moved(c)))
-		return malloc_second(size);
-	np_count_one(&mag->count->allocs);
-	mag->n = n;
-	return mag->slot[n];
+		return malloc_large(c, size);
+	l = c->by_size[(size + 15) / 16];
+	if (np_unlikely(l->top == l->base))
+		return malloc_second(c, size);
+	return np_loaded_pop(l);
 }
 
 /* The loaded magazine is full, or the class has none. */
-static __attribute__((noinline)) void free_second(void *p, unsigned class)
+static __attribute__((noinline)) void free_second(struct np_cache *c, void *p,
+						  unsigned class)
 {
-	struct np_cache *c = np_self;
-
-	if (np_cache_moved(c) || !np_cache_push(c, p, class))
+	if (!np_cache_push(c, p, class))
 		np_piece_free(p);
-}
-
-static inline void push(struct np_mag *mag, void *p)
-{
-	uint32_t n = mag->n;
-
-	np_count_one(&mag->count->frees);
-	mag->n = n + 1;
-	mag->slot[n] = p;
-}
-
-/* The caller's cache in the pool of this slot, or NULL: it has none, or it has
- * moved. */
-static inline struct np_cache *cache_in(unsigned slot)
-{
-	struct np_cache *c = np_self;
-
-	if (np_tag_slot(c->tag) == slot && !np_cache_moved(c))
-		return c;
-	return np_thread_cache_now(slot);
 }
 
 /* Into the loaded magazine of another pool's cache, or to the pieces that
@@ -95,25 +84,26 @@ static inline struct np_cache *cache_in(unsigned slot)
 static inline bool push_elsewhere(const struct np_region *r, void *p)
 {
 	np_tag_t tag = np_region_tag(r);
-	struct np_cache *c = cache_in(np_tag_slot(tag));
+	struct np_cache *c = np_thread_cache_now(np_tag_slot(tag));
 	unsigned class;
-	struct np_mag *mag;
+	struct np_loaded *l;
 
 	if (!c || c->tag == NP_NO_TAG)
 		return false;
 	class = np_region_entry(r, p) & NP_PAGE_CLASS;
 	if (c->tag != tag)
 		return np_cache_push_outgoing(c, p, class, np_tag_home(tag));
-	mag = c->loaded[class];
-	if (mag->n == mag->cap)
+	l = &c->loaded[class];
+	if (l->top == l->end)
 		return np_cache_push(c, p, class);
-	push(mag, p);
+	np_loaded_push(l, p);
 	return true;
 }
 
-static __attribute__((noinline)) void free_slow(void *p,
-						const struct np_region *r)
+static __attribute__((noinline)) void free_slow(void *p)
 {
+	const struct np_region *r = np_map_find(p);
+
 	if (p && (!r || !push_elsewhere(r, p)))
 		np_piece_free(p);
 }
@@ -121,21 +111,19 @@ static __attribute__((noinline)) void free_slow(void *p,
 void npool_free(void *p)
 {
 	struct np_cache *c = np_self;
-	struct np_region *r = np_map_find(p);
-	struct np_mag *mag;
+	struct np_loaded *l;
 	unsigned class;
 
-	if (np_unlikely(!r || np_region_tag(r) != c->tag)) {
-		free_slow(p, r);
+	if (np_unlikely(np_cache_moved(c) || !np_cache_finds(c, p, &class))) {
+		free_slow(p);
 		return;
 	}
-	class = np_region_entry(r, p) & NP_PAGE_CLASS;
-	mag = c->loaded[class];
-	if (np_unlikely(mag->n == mag->cap || np_cache_moved(c))) {
-		free_second(p, class);
+	l = &c->loaded[class];
+	if (np_unlikely(l->top == l->end)) {
+		free_second(c, p, class);
 		return;
 	}
-	push(mag, p);
+	np_loaded_push(l, p);
 }
 
 void *npool_calloc(size_t n, size_t size)
@@ -361,17 +349,16 @@ static __attribute__((noinline)) void *alloc_slow(npool_t *pool, size_t size,
 void *npool_alloc(npool_t *pool, size_t size, unsigned flags)
 {
 	struct np_cache *c = np_thread_cache_now(pool->slot);
-	struct np_mag *mag;
+	struct np_loaded *l;
 	unsigned class;
 	void *p;
 
 	if (!c || (flags & ~NPOOL_ZERO) || (flags && size > NP_SMALL_MAX))
 		return alloc_slow(pool, size, flags);
 	class = np_class_of(&pool->classes, size ? size : 1);
-	mag = c->loaded[class];
-	if (mag->n) {
-		np_count_one(&mag->count->allocs);
-		p = mag->slot[--mag->n];
+	l = &c->loaded[class];
+	if (l->top != l->base) {
+		p = np_loaded_pop(l);
 	} else {
 		p = np_cache_pop(c, class);
 		if (!p)

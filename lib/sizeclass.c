@@ -138,15 +138,30 @@ static void fill_rows(struct np_classes *t, enum np_class_table table)
 				 size + (size >> t->steps_shift) * i);
 }
 
+/* The first class from `least` on that holds size bytes, or 0. */
+static unsigned class_from(const struct np_classes *t, unsigned least,
+			   size_t size)
+{
+	unsigned c = least ? least : 1;
+
+	while (c <= t->n && t->row[c].size < size)
+		c++;
+	return c <= t->n ? c : 0;
+}
+
 static void fill_lookup(struct np_classes *t)
 {
 	unsigned c = 1;
 
 	t->lookup[0] = t->zero ? t->zero : 1;
 	for (size_t i = 1; i <= NP_LOOKUP_MAX / QUANTUM; i++) {
-		while (c <= t->n && t->row[c].size < i * QUANTUM)
-			c++;
-		t->lookup[i] = (uint8_t)(c <= t->n ? c : 0);
+		c = class_from(t, c, i * QUANTUM);
+		t->lookup[i] = (uint8_t)c;
+	}
+	for (size_t i = NP_LOOKUP_MAX / NP_LOOKUP_LARGE_STEP;
+	     i < NP_LOOKUP_LARGE_MAX / NP_LOOKUP_LARGE_STEP; i++) {
+		c = class_from(t, c, (i + 1) * NP_LOOKUP_LARGE_STEP);
+		t->lookup_large[i] = (uint8_t)c;
 	}
 }
 
@@ -185,6 +200,15 @@ unsigned np_class_aligned(const struct np_classes *t, size_t size,
 		? c : 0;
 }
 
+/* Is it the class for all sizes of the step above this one? */
+static bool serves_step(const struct np_classes *t, unsigned c, size_t size)
+{
+	if (size + NP_LOOKUP_LARGE_STEP > t->chunk_size)
+		return !c;
+	return c && t->row[c].size >= size + NP_LOOKUP_LARGE_STEP &&
+	       t->row[c - 1].size <= size;
+}
+
 static bool lookup_valid(const struct np_classes *t)
 {
 	for (size_t i = 1; i <= NP_LOOKUP_MAX / QUANTUM; i++) {
@@ -196,6 +220,11 @@ static bool lookup_valid(const struct np_classes *t)
 		      t->row[c - 1].size >= size)
 			return false;
 	}
+	for (size_t i = NP_LOOKUP_MAX / NP_LOOKUP_LARGE_STEP;
+	     i < NP_LOOKUP_LARGE_MAX / NP_LOOKUP_LARGE_STEP; i++)
+		if (!serves_step(t, t->lookup_large[i],
+				 i * NP_LOOKUP_LARGE_STEP))
+			return false;
 	return t->lookup[0] == (t->zero ? t->zero : 1);
 }
 

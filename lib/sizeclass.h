@@ -43,13 +43,21 @@ struct np_class {
 	uint8_t kind;	 /* enum np_kind */
 };
 
-#define NP_LOOKUP_MAX ((size_t)4096) /* up to here one load finds the class */
+#define NP_PRESET_PAGE_SHIFT 13 /* pages of 8 KiB */
+
+/* Up to these one load finds the class. */
+#define NP_LOOKUP_MAX ((size_t)4096)
+#define NP_LOOKUP_LARGE_MAX (64 * NP_KIB)
+#define NP_LOOKUP_LARGE_STEP ((size_t)512)
 #define NP_RUN_PAGES_MAX 32	     /* pages of a subpage in `fine` */
 #define NP_FINE_ELEMS_MAX 512	     /* elements of a subpage in `fine` */
 
 struct np_classes {
 	/* lookup[(size + 15) / 16] = class, for size <= NP_LOOKUP_MAX. */
 	uint8_t lookup[NP_LOOKUP_MAX / 16 + 1];
+	/* lookup_large[(size - 1) / NP_LOOKUP_LARGE_STEP] = class, for size
+	 * above that, and <= NP_LOOKUP_LARGE_MAX. */
+	uint8_t lookup_large[NP_LOOKUP_LARGE_MAX / NP_LOOKUP_LARGE_STEP];
 	uint8_t page_shift;
 	uint8_t max_order;
 	uint8_t steps_shift; /* log2 of the rows a doubling above the base */
@@ -76,6 +84,9 @@ static inline unsigned np_class_of_large(const struct np_classes *classes,
 {
 	unsigned lg, steps = classes->steps_shift;
 
+	if (size <= NP_LOOKUP_LARGE_MAX)
+		return classes->lookup_large[(size - 1) /
+					     NP_LOOKUP_LARGE_STEP];
 	if (np_unlikely(size > classes->chunk_size))
 		return 0;
 	/* size lies in (2^lg, 2^(lg+1)], which has 1 << steps rows. */

@@ -140,7 +140,7 @@ static bool is_empty(const struct np_region *r)
 /* What a region is told when it is made. */
 static void test_owner(void)
 {
-	static const struct np_owner owner = { .tag = 7 << 16 | 2,
+	static const struct np_owner owner = { .tag = 7 << 10 | 2,
 					       .bind_node = NP_ANYWHERE,
 					       .pool = "mine" };
 	struct np_arena *arena = (void *)&scratch; /* not looked at */
@@ -208,7 +208,7 @@ static void test_several(void)
 
 static void test_huge(size_t size, size_t align)
 {
-	static const struct np_owner owner = { .tag = 5 << 16 | 3,
+	static const struct np_owner owner = { .tag = 5 << 10 | 3,
 					       .bind_node = NP_ANYWHERE,
 					       .pool = "blocks" };
 	struct np_region *r = np_region_create_huge(&owner, size, align);

@@ -196,15 +196,13 @@ static void hold(void *p)
 static void take(unsigned class)
 {
 	struct np_cache *c = my_cache();
-	struct np_mag *mag = c->loaded[class];
+	struct np_loaded *l = &c->loaded[class];
 	void *p = NULL;
 
-	if (mag->n) {
-		np_count_add(&c->count->class[class].allocs, 1);
-		p = mag->slot[--mag->n];
-	} else {
+	if (l->top != l->base)
+		p = np_loaded_pop(l);
+	else
 		p = np_cache_pop(c, class);
-	}
 	hold(p ? p : np_cache_take(c, class));
 }
 
@@ -216,14 +214,13 @@ static void give(void)
 	const struct np_region *r = np_map_find(p);
 	unsigned class = np_region_entry(r, p) & NP_PAGE_CLASS;
 	struct np_cache *c = my_cache();
-	struct np_mag *mag = c->loaded[class];
+	struct np_loaded *l = &c->loaded[class];
 
 	if (np_region_tag(r) != c->tag) {
 		if (!np_cache_push_outgoing(c, p, class, np_region_home(r)))
 			np_cache_give(c, p, class, r);
-	} else if (mag->n < mag->cap) {
-		np_count_add(&c->count->class[class].frees, 1);
-		mag->slot[mag->n++] = p;
+	} else if (l->top != l->end) {
+		np_loaded_push(l, p);
 	} else if (!np_cache_push(c, p, class)) {
 		np_cache_give(c, p, class, r);
 	}
@@ -309,8 +306,8 @@ static void check_cache(struct np_cache *c, void *unused)
 	for (unsigned k = 1; k <= classes.n; k++) {
 		const struct np_mag *second = c->second[k];
 
-		bytes += find_in_mag(c->loaded[k]) + find_in_mag(second);
-		room += c->loaded[k]->cap * size_of(k);
+		bytes += find_in_mag(loaded(c, k)) + find_in_mag(second);
+		room += c->mag[k]->cap * size_of(k);
 		shared += second->n * size_of(k);
 	}
 	for (unsigned i = 0; i < nodes.n; i++) {
@@ -320,9 +317,9 @@ static void check_cache(struct np_cache *c, void *unused)
 		outgoing += n;
 	}
 	check(c->claimed, false, "claimed");
-	check(c->busy & 1, 0, "busy");
+	check(c->busy == NP_CACHE_BUSY, 0, "busy");
 	check(c->loaded_bytes, room, "loaded_bytes");
-	check(c->shared_bytes, shared, "shared_bytes");
+	check(np_cache_shared_bytes(c), shared, "shared_bytes");
 	check((size_t)np_block_cached(&segment, &classes, c->count),
 	      bytes + outgoing, "np_block_cached");
 }

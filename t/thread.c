@@ -277,7 +277,9 @@ static uint64_t bytes_in(const struct np_cache *c, bool loaded)
 
 	for (unsigned k = 1; k <= np_pool.classes.n; k++)
 		bytes += np_cache_size_of(c, k) *
-			 (loaded ? c->loaded[k]->n : c->second[k]->n);
+			 (loaded ? (size_t)(c->loaded[k].top -
+						     c->loaded[k].base)
+				  : c->second[k]->n);
 	return bytes;
 }
 
