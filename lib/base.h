@@ -81,6 +81,9 @@ static inline unsigned np_tag_slot(np_tag_t tag)
  * (A process that does little has few pages, and each takes a fault.) */
 #define NP_WRITTEN_AT_START __attribute__((section(".data")))
 
+/* For libnpool.so and the malloc face alone: t/symbols.t, libnpool.map. */
+#define NP_FOR_FACE __attribute__((visibility("default")))
+
 /* Invariants run in debug builds only (configure --enable-debug). */
 #ifdef NP_DEBUG
 #define np_assert(x) \

@@ -54,6 +54,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/bufio.c \
 	%D%/handle.c %D%/handle.h \
 	%D%/chunkset.c \
+	%D%/fast.c %D%/fast.h \
 	%D%/stats.c %D%/stats.h \
 	%D%/segment.c %D%/segment.h
 %C%_libnpool_core_la_SHORTNAME = core
@@ -65,6 +66,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 %C%_libnpool_la_LIBADD = %D%/libnpool-core.la
 %C%_libnpool_la_LDFLAGS = $(AM_LDFLAGS) $(NP_LIB_LDFLAGS) \
 	-version-info 0:0:0 \
+	-Wl,-Bsymbolic-functions \
 	-Wl,--version-script=$(srcdir)/%D%/libnpool.map
 EXTRA_%C%_libnpool_la_DEPENDENCIES = %D%/libnpool.map
 

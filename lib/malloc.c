@@ -2,14 +2,16 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * malloc: the malloc face, a library of its own to be preloaded. Every symbol
- * that a C or C++ program may expect, each a thin word for a call of npool.h;
- * it links libnpool.so, so that a process has one chunk map and one pool.
+ * that a C or C++ program may expect, each a thin word for a call of npool.h,
+ * but for malloc and free themselves (fast.h); it links libnpool.so, so that a
+ * process has one chunk map and one pool.
  *
  * The contracts are those of malloc(3), posix_memalign(3), mallinfo(3),
  * mallopt(3) and, for the sized frees, of C23; where the C library's own
  * behaviour is more than its contract, it is copied (realloc(p, 0) frees).
  */
 #include "npool.h"
+#include "fast.h"
 
 #include <errno.h>
 #include <malloc.h> /* struct mallinfo2, M_* */
@@ -20,12 +22,12 @@
 
 FACE void *malloc(size_t size)
 {
-	return npool_malloc(size);
+	return np_fast_malloc(size);
 }
 
 FACE void free(void *p)
 {
-	npool_free(p);
+	np_fast_free(p);
 }
 
 FACE void *calloc(size_t n, size_t size)

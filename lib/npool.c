@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * npool: the calls of npool.h, and with them the two fast paths. A hit in the
- * loaded magazine takes no lock, no atomic read-modify-write, and does not
- * enter the kernel; for everything else there are request.c and piece.c.
+ * npool: the calls of npool.h, each a word for what other files do.
  */
 #include "npool.h"
 #include "attr.h"
 #include "boot.h"
+#include "fast.h"
 #include "piece.h"
 #include "pool.h"
 #include "request.h"
@@ -27,103 +26,14 @@ static void *serve(const struct np_request *request)
 	return np_request_serve(request);
 }
 
-static __attribute__((noinline)) void *malloc_slow(size_t size)
-{
-	return serve(&(struct np_request){ .pool = &np_pool, .size = size,
-					   .home = NP_ANY_HOME });
-}
-
-static inline void *malloc_from(struct np_cache *c, unsigned class,
-				size_t size)
-{
-	void *p = np_cache_pop(c, class);
-
-	return p ? p : malloc_slow(size);
-}
-
-/* The loaded magazine is empty, or the class has none. Apart, as the next, so
- * that the other case needs no stack frame. */
-static __attribute__((noinline)) void *malloc_second(struct np_cache *c,
-						     size_t size)
-{
-	return malloc_from(c, np_pool.classes.lookup[(size + 15) / 16], size);
-}
-
-/* No loaded magazine serves sizes above NP_LOOKUP_MAX. */
-static __attribute__((noinline)) void *malloc_large(struct np_cache *c,
-						    size_t size)
-{
-	return malloc_from(c, np_class_of_large(&np_pool.classes, size), size);
-}
-
 void *npool_malloc(size_t size)
 {
-	struct np_cache *c = np_self;
-	struct np_loaded *l;
-
-	if (np_unlikely(np_cache_moved(c)))
-		return malloc_slow(size);
-	if (np_unlikely(size > NP_LOOKUP_MAX))
-		return malloc_large(c, size);
-	l = c->by_size[(size + 15) / 16];
-	if (np_unlikely(l->top == l->base))
-		return malloc_second(c, size);
-	return np_loaded_pop(l);
-}
-
-/* The loaded magazine is full, or the class has none. */
-static __attribute__((noinline)) void free_second(struct np_cache *c, void *p,
-						  unsigned class)
-{
-	if (!np_cache_push(c, p, class))
-		np_piece_free(p);
-}
-
-/* Into the loaded magazine of another pool's cache, or to the pieces that
- * await being sent to their home, if that has room. */
-static inline bool push_elsewhere(const struct np_region *r, void *p)
-{
-	np_tag_t tag = np_region_tag(r);
-	struct np_cache *c = np_thread_cache_now(np_tag_slot(tag));
-	unsigned class;
-	struct np_loaded *l;
-
-	if (!c || c->tag == NP_NO_TAG)
-		return false;
-	class = np_region_entry(r, p) & NP_PAGE_CLASS;
-	if (c->tag != tag)
-		return np_cache_push_outgoing(c, p, class, np_tag_home(tag));
-	l = &c->loaded[class];
-	if (l->top == l->end)
-		return np_cache_push(c, p, class);
-	np_loaded_push(l, p);
-	return true;
-}
-
-static __attribute__((noinline)) void free_slow(void *p)
-{
-	const struct np_region *r = np_map_find(p);
-
-	if (p && (!r || !push_elsewhere(r, p)))
-		np_piece_free(p);
+	return np_fast_malloc(size);
 }
 
 void npool_free(void *p)
 {
-	struct np_cache *c = np_self;
-	struct np_loaded *l;
-	unsigned class;
-
-	if (np_unlikely(np_cache_moved(c) || !np_cache_finds(c, p, &class))) {
-		free_slow(p);
-		return;
-	}
-	l = &c->loaded[class];
-	if (np_unlikely(l->top == l->end)) {
-		free_second(c, p, class);
-		return;
-	}
-	np_loaded_push(l, p);
+	np_fast_free(p);
 }
 
 void *npool_calloc(size_t n, size_t size)

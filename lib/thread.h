@@ -37,7 +37,7 @@ struct np_thread {
 };
 
 /* The caller's cache in the default pool. */
-extern _Thread_local struct np_cache *np_self
+NP_FOR_FACE extern _Thread_local struct np_cache *np_self
 	__attribute__((tls_model("initial-exec")));
 
 /* The caller; NULL: not known (yet, or any more). */

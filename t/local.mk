@@ -120,7 +120,7 @@ check_PROGRAMS += $(unit_tests)
 
 # The same with a fast path that does not look at the CPU: for steps.t.
 check_PROGRAMS += %D%/steps-blind
-%C%_steps_blind_SOURCES = %D%/steps.c lib/npool.c
+%C%_steps_blind_SOURCES = %D%/steps.c lib/npool.c lib/fast.c
 %C%_steps_blind_CPPFLAGS = $(AM_CPPFLAGS) -DNP_BLIND
 
 # The reader of npool-stat, in a process that can be asked what is true.

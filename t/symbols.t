@@ -96,7 +96,7 @@ sub in_map
 sub shown
 {
 	return map { /^\S+ [A-Z] (\S+)$/i && $1 !~ /^(NPOOL_\S+)@@\1$/ &&
-	    $1 !~ /^NPOOL_[\d.]+$/ ? $1 : () }
+	    $1 !~ /^NPOOL_[\d.]+(_PRIVATE)?$/ ? $1 : () }
 	    output('nm', '-D', '--defined-only', '--with-symbol-versions', $_[0]);
 }
 
@@ -119,6 +119,8 @@ sub declared
 my @map = in_map("$source/lib/libnpool.map");
 my @public = map { $_->[0] } grep { $_->[1] !~ /PRIVATE/ } @map;
 my @private = map { $_->[0] } grep { $_->[1] =~ /PRIVATE/ } @map;
+my ($private_node) = grep { /PRIVATE/ } map { $_->[1] } @map;
+my ($version) = slurp("$build/lib/npool.pc") =~ /^Version: (.+)$/m;
 my @face = map { $_->[0] } in_map("$source/lib/malloc.map");
 my @dynamic = output('readelf', '-dW', "$made/libnpool.so.0");
 my $has_archive = ($ENV{NPOOL_TEST_STATIC} // 'yes') eq 'yes';
@@ -126,7 +128,7 @@ my @archive = map { /^\S* ?[BCDRTVW] (\S+)$/ ? $1 : () }
     $has_archive ?
     output('nm', '-g', '--defined-only', "$made/libnpool.a") : ();
 
-print "1..9\n";
+print "1..10\n";
 same('in the map', [map { "$_->[0]\@\@$_->[1]" } @map],
     'in libnpool.so', [shown("$made/libnpool.so.0")],
     'libnpool.so shows what its map lists');
@@ -134,6 +136,8 @@ same('in the map', \@public, 'in the headers', [declared()],
     'the map lists what the public headers declare');
 my @stray = grep { !/^np_/ } @private;
 ok(!@stray, 'what only our own libraries may use begins with np_', @stray);
+ok($private_node eq "NPOOL_${version}_PRIVATE",
+    'and has this release in its version', "$private_node: not $version");
 same('in the map', \@face, 'in libnpool-malloc.so',
     [shown("$made/libnpool-malloc.so")],
     'libnpool-malloc.so shows what its map lists, without versions');

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * fast: see fast.h.
+ */
+#include "fast.h"
+#include "piece.h"
+#include "pool.h"
+#include "request.h"
+
+#include <errno.h>
+
+void *np_fast_miss(size_t size)
+{
+	if (size > PTRDIFF_MAX)
+		return errno = ENOMEM, NULL;
+	return np_request_serve(&(struct np_request){
+		.pool = &np_pool, .size = size, .home = NP_ANY_HOME });
+}
+
+static inline void *take(struct np_cache *c, unsigned class, size_t size)
+{
+	void *p = np_cache_pop(c, class);
+
+	return p ? p : np_fast_miss(size);
+}
+
+/* The loaded magazine is empty, or the class has none. */
+void *np_fast_empty(struct np_cache *c, size_t size)
+{
+	return take(c, np_pool.classes.lookup[(size + 15) / 16], size);
+}
+
+/* No loaded magazine serves sizes above NP_LOOKUP_MAX. */
+void *np_fast_large(struct np_cache *c, size_t size)
+{
+	return take(c, np_class_of_large(&np_pool.classes, size), size);
+}
+
+/* The loaded magazine is full, or the class has none. */
+void np_fast_full(struct np_cache *c, void *p, unsigned class)
+{
+	if (!np_cache_push(c, p, class))
+		np_piece_free(p);
+}
+
+/* Into the loaded magazine of another pool's cache, or to the pieces that
+ * await being sent to their home, if that has room. */
+static inline bool push_elsewhere(const struct np_region *r, void *p)
+{
+	np_tag_t tag = np_region_tag(r);
+	struct np_cache *c = np_thread_cache_now(np_tag_slot(tag));
+	struct np_loaded *l;
+	unsigned class;
+
+	if (!c || c->tag == NP_NO_TAG)
+		return false;
+	class = np_region_entry(r, p) & NP_PAGE_CLASS;
+	if (c->tag != tag)
+		return np_cache_push_outgoing(c, p, class, np_tag_home(tag));
+	l = &c->loaded[class];
+	if (l->top == l->end)
+		return np_cache_push(c, p, class);
+	np_loaded_push(l, p);
+	return true;
+}
+
+void np_fast_elsewhere(void *p)
+{
+	const struct np_region *r = np_map_find(p);
+
+	if (p && (!r || !push_elsewhere(r, p)))
+		np_piece_free(p);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * fast: malloc and free of the default pool. While the loaded magazines serve
+ * them they take no lock, no atomic read-modify-write, and do not leave the
+ * thread's own cache lines. That way is inline, since it is walked by functions
+ * of two libraries: npool_malloc and npool_free, and the malloc face, for which
+ * a call of those would be two jumps more.
+ *
+ * So the face knows the layout of a cache. The names that it needs are shown
+ * by libnpool.so under a version that is this very release's: one of another
+ * release is refused by the loader.
+ *
+ * Owner: np_self is the thread's; see cache.h.
+ */
+#ifndef NP_FAST_H
+#define NP_FAST_H
+
+#include "base.h"
+#include "cache.h"
+#include "thread.h"
+
+/* Where they go on. c: the caller's cache. */
+NP_FOR_FACE void *np_fast_miss(size_t size);
+NP_FOR_FACE void *np_fast_large(struct np_cache *c, size_t size);
+NP_FOR_FACE void *np_fast_empty(struct np_cache *c, size_t size);
+NP_FOR_FACE void np_fast_full(struct np_cache *c, void *p, unsigned class);
+NP_FOR_FACE void np_fast_elsewhere(void *p);	/* or moved, or no piece */
+
+static inline void *np_fast_malloc(size_t size)
+{
+	struct np_cache *c = np_self;
+	struct np_loaded *l;
+
+	if (np_unlikely(np_cache_moved(c)))
+		return np_fast_miss(size);
+	if (np_unlikely(size > NP_LOOKUP_MAX))
+		return np_fast_large(c, size);
+	l = c->by_size[(size + 15) / 16];
+	if (np_unlikely(l->top == l->base))
+		return np_fast_empty(c, size);
+	return np_loaded_pop(l);
+}
+
+static inline void np_fast_free(void *p)
+{
+	struct np_cache *c = np_self;
+	struct np_loaded *l;
+	unsigned class;
+
+	if (np_unlikely(np_cache_moved(c) || !np_cache_finds(c, p, &class))) {
+		np_fast_elsewhere(p);
+		return;
+	}
+	l = &c->loaded[class];
+	if (np_unlikely(l->top == l->end)) {
+		np_fast_full(c, p, class);
+		return;
+	}
+	np_loaded_push(l, p);
+}
+
+#endif
