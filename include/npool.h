@@ -227,8 +227,8 @@ struct npool_attr {
 				   16 */
 	unsigned cache_pieces;	/* of a class in one magazine at most, 1 ..
 				   512; 0: no thread caches */
-	size_t cache_bytes;	/* in the shared part of a thread's cache, at
-				   most 1 GiB */
+	size_t cache_bytes;	/* in the shared parts of the caches of an
+				   arena's threads, at most 1 GiB */
 	size_t huge_bytes;	/* of freed huge blocks that are kept for the
 				   next, of each node */
 	int64_t decay_ms;	/* free pages return to the kernel after this

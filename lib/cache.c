@@ -72,9 +72,6 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	c->tag = nodes->no_fast_path ? NP_NO_TAG : node->owner.tag;
 	if (c->tag != NP_NO_TAG)
 		know_slots(c);
-	c->shared_most = atomic_load_explicit(&nodes->cache_bytes,
-					      memory_order_relaxed);
-	c->shared_room = (ptrdiff_t)c->shared_most;
 	for (unsigned i = 0; i < NP_MAX_CLASSES; i++) {
 		c->loaded[i] = (struct np_loaded)LOADED_NONE;
 		c->mag[i] = c->second[i] = &np_mag_none;
@@ -84,6 +81,8 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	c->node = node;
 	c->arena = arena;
 	c->seat = seat;
+	c->shared_most = np_cache_most(c);
+	c->shared_room = (ptrdiff_t)c->shared_most;
 	return 0;
 }
 

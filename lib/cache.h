@@ -19,8 +19,8 @@
  *	          alone, without any fence; nobody can take it from an idle
  *	          thread, so all loaded magazines together have room for
  *	          NP_LOADED_BYTES at most
- *	shared    second[] and outgoing[]: pieces of the pool's cache_bytes at
- *	          most. A visit costs some instructions more
+ *	shared    second[] and outgoing[]: pieces of a share of the pool's
+ *	          cache_bytes at most. A visit costs some instructions more
  *
  * Who has a loaded magazine: those that were refilled lately, if there is room
  * for them all. In a crowd nobody has one for a while, and all are served from
@@ -76,6 +76,7 @@
 #define NP_PRIVATE_MAX NP_LOOKUP_MAX
 #define NP_SMALL_MAX (32 * NP_KIB) /* these an arena hands out by the dozen */
 #define NP_LOADED_BYTES (64 * NP_KIB)
+#define NP_SHARE_LEAST (4 * NP_MIB)
 #define NP_LARGE_PIECE_MAX (4 * NP_MIB) /* larger ones are not cached */
 #define NP_OUTGOING_PIECES 64
 #define NP_OUTGOING_BYTES (64 * NP_KIB)
@@ -207,11 +208,19 @@ static inline size_t np_cache_shared_bytes(const struct np_cache *cache)
 	return cache->shared_most - (size_t)cache->shared_room;
 }
 
-/* The most that the shared part may hold. */
+/* The most that the shared part may hold: of cache_bytes an equal share for all
+ * threads of the arena, but NP_SHARE_LEAST at least. */
 static inline size_t np_cache_most(const struct np_cache *cache)
 {
-	return atomic_load_explicit(&cache->nodes->cache_bytes,
-				    memory_order_relaxed);
+	size_t all = atomic_load_explicit(&cache->nodes->cache_bytes,
+					  memory_order_relaxed);
+	uint32_t n;
+
+	if (all <= NP_SHARE_LEAST)
+		return all;
+	n = atomic_load_explicit(&cache->arena->nthreads,
+				 memory_order_relaxed);
+	return all / NP_SHARE_LEAST <= n ? NP_SHARE_LEAST : all / n;
 }
 
 /* May the piece be pushed to the magazines of this cache? Then *class is its
@@ -259,19 +268,23 @@ static inline void np_loaded_push(struct np_loaded *l, void *p)
 static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
 {
 	struct np_mag *mag;
-	void *p = NULL;
+	void *p;
 
 	if (np_loaded_has_place(&cache->loaded[class]) ||
 	    !np_cache_enter(cache))
 		return NULL;
 	mag = cache->second[class];
 	NP_YIELD(cache);
-	if (np_likely(mag->n)) {
-		p = mag->slot[--mag->n];
-		cache->shared_room += (ptrdiff_t)mag->size;
-		np_count_one(&mag->count->allocs);
+	if (np_unlikely(!mag->n)) {
+		np_cache_leave(cache);
+		return NULL;
 	}
+	np_count_one(&mag->count->allocs);
+	cache->shared_room += (ptrdiff_t)mag->size;
+	p = mag->slot[--mag->n];
 	np_cache_leave(cache);
+	if (!p) /* nor does a caller need to look */
+		__builtin_unreachable();
 	return p;
 }
 
