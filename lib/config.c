@@ -20,6 +20,8 @@ static const char *const policies[] = { "local", "interleave", NULL };
 static const char *const huge_pages[] = { "default", "off", "thp", "hugetlb",
 					  NULL };
 
+static const char *const switched[] = { "off", "on", NULL };
+
 #define FIELD(f) offsetof(struct np_config, f)
 #define MOST_BYTES ((int64_t)1 << 46) /* half of a process's addresses */
 #define MOST_CACHE_BYTES ((int64_t)1 << 30)
@@ -91,10 +93,13 @@ const struct np_option np_options[] = {
 	{ "nodes", NP_OPT_NUMBER, NP_OPT_PROCESS, FIELD(nodes), 0, 64, 0,
 	  "nodes", NULL,
 	  "Pretends that the machine has so many nodes; 0 looks at it." },
+	{ "stats", NP_OPT_WORD, NP_OPT_PROCESS, FIELD(stats), 0, 1, 1, "",
+	  switched,
+	  "Whether npool-stat can read the process's counters: on or off." },
 	{ "segment", NP_OPT_TEXT, NP_OPT_PROCESS, FIELD(segment), 0, 0, 0,
 	  "path", NULL,
-	  "Where to publish a segment of counters for npool-stat; "
-	  "empty = nowhere." },
+	  "A directory for files of counters, which stay when the process "
+	  "ends; empty = no files." },
 };
 
 const size_t np_noptions = sizeof np_options / sizeof np_options[0];

@@ -45,6 +45,7 @@ struct np_config {
 	int64_t check;	     /* bool */
 	int64_t background;  /* bool */
 	int64_t nodes;	     /* invented ones; 0 = those of the machine */
+	int64_t stats;	     /* bool: show the counters to others */
 	char segment[NP_CONFIG_PATH_MAX]; /* directory; "" = none */
 };
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h> /* getrlimit */
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -148,6 +149,14 @@ static size_t linux_page_size(void)
 	return seen;
 }
 
+static void *linux_shmat(int id, const void *addr, int flags)
+{
+	void *p = shmat(id, addr, flags);
+
+	from_kernel();
+	return p;
+}
+
 const struct np_os np_os_linux = {
 	.mmap = linux_mmap,
 	.munmap = linux_munmap,
@@ -161,6 +170,9 @@ const struct np_os np_os_linux = {
 	.name = linux_name,
 	.mlock = linux_mlock,
 	.membarrier = linux_membarrier,
+	.shmget = shmget,
+	.shmat = linux_shmat,
+	.shmctl = shmctl,
 	.page_size = linux_page_size,
 };
 
@@ -453,6 +465,42 @@ void *np_os_map_file(int fd, size_t size)
 			      fd, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+#define KEYS 16 /* that are tried */
+
+/* A key is in use only while somebody is in np_os_map_shared, or if he was
+ * killed there. */
+static int make_shared(uint32_t key, size_t size)
+{
+	uint32_t first = (uint32_t)getpid();
+	int id = -1;
+
+	for (uint32_t i = 0; i < KEYS && id < 0; i++) {
+		id = np_os->shmget((key_t)(key | ((first + i) & 0xffff)), size,
+				   IPC_CREAT | IPC_EXCL | SHM_NORESERVE | 0600);
+		if (id < 0 && errno != EEXIST)
+			break;
+	}
+	return id;
+}
+
+void *np_os_map_shared(uint32_t key, size_t size)
+{
+	int id = make_shared(key, size), error;
+	void *p;
+
+	if (id < 0)
+		return NULL;
+	p = np_os->shmat(id, NULL, 0);
+	error = errno;
+	/* From here on it lasts as long as it is mapped. */
+	if (np_os->shmctl(id, IPC_RMID, NULL) != 0 && p != MAP_FAILED) {
+		error = errno;
+		np_os_release(p, size);
+		p = MAP_FAILED;
+	}
+	return p == MAP_FAILED ? (errno = error, NULL) : p;
 }
 
 int np_os_populate(void *addr, size_t size)

@@ -4,7 +4,8 @@
  * os: the kernel behind one table. Nothing else in lib/ maps, binds, advises
  * or unmaps memory. The calls are raw system calls, so neither libnuma nor an
  * interposed libc stands in between; tests replace the table to count calls
- * and to make the n-th of them fail.
+ * and to make the n-th of them fail. Of shared memory they are the C library's,
+ * which knows the machines where these are one system call.
  *
  *	np_os_reserve   address space only (PROT_NONE), aligned
  *	np_os_bind      says which node its pages shall come from
@@ -14,8 +15,8 @@
  * its policy stands (HACKING: NUMA rule 1).
  *
  * Source: mmap(2), mbind(2), madvise(2), move_pages(2), getcpu(2), mlock(2),
- * membarrier(2); transhuge and hugetlbpage in the kernel's Documentation/
- * admin-guide/mm.
+ * membarrier(2), shmget(2), shmat(2); transhuge and hugetlbpage in the kernel's
+ * Documentation/admin-guide/mm.
  */
 #ifndef NP_OS_H
 #define NP_OS_H
@@ -24,8 +25,10 @@
 
 #include <sys/types.h>
 
+struct shmid_ds; /* sys/shm.h */
+
 /* Each entry has the contract of the system call of its name: -1 (or
- * MAP_FAILED) and errno on failure. */
+ * MAP_FAILED, which is shmat's too) and errno on failure. */
 struct np_os {
 	void *(*mmap)(void *addr, size_t size, int prot, int flags, int fd,
 		      off_t offset);
@@ -46,6 +49,9 @@ struct np_os {
 	int (*name)(void *addr, size_t size, const char *name);
 	int (*mlock)(const void *addr, size_t size);
 	int (*membarrier)(int command, unsigned flags);
+	int (*shmget)(key_t key, size_t size, int flags);
+	void *(*shmat)(int id, const void *addr, int flags);
+	int (*shmctl)(int id, int command, struct shmid_ds *about);
 	size_t (*page_size)(void); /* sysconf(_SC_PAGESIZE) */
 };
 
@@ -169,6 +175,14 @@ uint64_t np_os_now_ms(void);
 /* A shared, readable and writable mapping of fd.
  * Returns NULL with errno. */
 void *np_os_map_file(int fd, size_t size);
+
+/* New System V shared memory of this process, readable and writable, that reads
+ * as zero. Its key has the upper 16 bits of `key`, which others see in the
+ * process's maps; processes of the same user can attach it until the last one
+ * that has it mapped unmaps it, or ends. np_os_release unmaps it.
+ * Returns NULL with errno: ENOSPC, there are too many; ENOSYS or EPERM, the
+ * kernel or a container has none. */
+void *np_os_map_shared(uint32_t key, size_t size);
 
 /* Allocates the pages of [addr, addr + size), so that touching them cannot
  * fault. Returns 0 or a positive errno (EINVAL before Linux 5.14, and if these

@@ -248,6 +248,14 @@ static void apply_config(struct np_pool *pool)
 	np_tick_set(pool, decay_ms);
 }
 
+/* As np_segment_create takes it. Who names a directory wants files. */
+static const char *segment_place(void)
+{
+	const struct np_config *k = &np_pool.config;
+
+	return *k->segment || k->stats ? k->segment : NULL;
+}
+
 static int make_nodes(struct np_pool *pool, struct np_arena *first,
 		      const bool *in_set)
 {
@@ -280,8 +288,7 @@ static int make_nodes(struct np_pool *pool, struct np_arena *first,
 
 	plan.first_home = np_nodes_home_of(&plan, np_os_cpu());
 	shown.narenas = np_nodes_count_arenas(&plan);
-	error = np_segment_create(&pool->segment, np_pool.config.segment,
-				  &shown);
+	error = np_segment_create(&pool->segment, segment_place(), &shown);
 	return error ? error : np_nodes_create(&pool->nodes, &plan);
 }
 

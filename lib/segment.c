@@ -63,8 +63,13 @@ static void add_part(struct np_segment_header *h, struct np_segment_part *part,
 	part->offset = (uint32_t)h->size;
 	part->stride = (uint32_t)np_round_up(stride, NP_LINE);
 	part->n = n;
-	h->size = np_round_up(h->size + (size_t)part->stride * n,
-			      np_os_page_size());
+	h->size += (size_t)part->stride * n;
+}
+
+/* The next part begins with a page: it is made sure of piece by piece. */
+static void begin_page(struct np_segment_header *h)
+{
+	h->size = np_round_up(h->size, np_os_page_size());
 }
 
 static size_t block_stride(const struct np_classes *t)
@@ -80,7 +85,7 @@ static void lay_out(struct np_segment_header *h, const struct np_classes *t,
 {
 	unsigned nchunks = few ? FEW : NP_NCHUNKS;
 
-	h->size = np_round_up(sizeof *h, np_os_page_size());
+	h->size = np_round_up(sizeof *h, NP_LINE);
 	add_part(h, &h->classes, sizeof(struct np_segment_class), t->n + 2u);
 	add_part(h, &h->nodes, sizeof(struct np_segment_node),
 		 topology->nnodes);
@@ -89,9 +94,13 @@ static void lay_out(struct np_segment_header *h, const struct np_classes *t,
 		 topology->nnodes > NP_FLOWS_NODES ? 0
 		 : topology->nnodes * topology->nnodes);
 	add_part(h, &h->before, block_stride(t), 1);
+	begin_page(h);
 	add_part(h, &h->blocks, block_stride(t), few ? FEW : NP_NBLOCKS);
+	begin_page(h);
 	add_part(h, &h->chunks, sizeof(struct np_segment_chunk), nchunks);
+	begin_page(h);
 	add_part(h, &h->maps, (size_t)1 << t->max_order, nchunks);
+	begin_page(h);
 }
 
 /* --- mappings --------------------------------------------------------- */
@@ -159,12 +168,14 @@ static void *map_file(struct np_segment *s, size_t size)
 	return error ? (errno = error, NULL) : p;
 }
 
-/* It was mapped, but the disk is full. */
-static void drop_file(struct np_segment *s, void *p, size_t size)
+/* It was mapped, but there is no memory or disk for it. */
+static void drop(struct np_segment *s, void *p, size_t size)
 {
 	np_os_release(p, size);
-	remove_file(s);
-	s->is_file = false;
+	if (s->place == NP_SEGMENT_FILE)
+		remove_file(s);
+	s->place = NP_SEGMENT_PRIVATE;
+	s->hidden = ENOSPC;
 }
 
 static void *map_private(size_t size)
@@ -179,13 +190,23 @@ static void *map_private(size_t size)
 	return p;
 }
 
-/* Maps a file if there is a directory for it, else memory. */
-static void *map_segment(struct np_segment *s, size_t size)
+/* Where others see it. NULL with errno: there is no such place. */
+static void *map_visible(struct np_segment *s, size_t size)
 {
-	void *p = *directory ? map_file(s, size) : NULL;
+	s->place = *directory ? NP_SEGMENT_FILE : NP_SEGMENT_SHARED;
+	return *directory ? map_file(s, size)
+			  : np_os_map_shared(NP_SEGMENT_KEY, size);
+}
 
-	s->is_file = p != NULL;
-	return p ? p : map_private(size);
+static void *map_segment(struct np_segment *s, bool visible, size_t size)
+{
+	void *p = visible ? map_visible(s, size) : NULL;
+
+	s->hidden = p || !visible ? 0 : errno;
+	if (p)
+		return p;
+	s->place = NP_SEGMENT_PRIVATE;
+	return map_private(size);
 }
 
 /* Makes sure that writing to [p, p + size) cannot fault. */
@@ -196,7 +217,7 @@ static bool make_sure(const struct np_segment *s, void *p, size_t size)
 	uintptr_t end = np_round_up((uintptr_t)p + size, page);
 	int error;
 
-	if (!s->is_file)
+	if (s->place == NP_SEGMENT_PRIVATE)
 		return true;
 	error = np_os_populate((void *)start, end - start);
 	return !error || error == EINVAL;
@@ -303,17 +324,24 @@ static void describe_nodes(struct np_segment *s,
 	}
 }
 
-/* Maps room for the layout, in a file if there can be one. */
-static bool map_layout(struct np_segment *s, struct np_segment_header *h,
-		       const struct np_segment_pool *pool)
+/* Who asked for a file is told on standard error; else npool_stats_print tells,
+ * since a machine without shared memory would have it said by each program. */
+static void warn_of_hidden(const struct np_segment *s,
+			   const struct np_segment_pool *pool)
 {
-	lay_out(h, pool->classes, pool->topology, pool->narenas, false);
-	errno = 0;
-	s->base = map_segment(s, h->size);
-	if (*directory && !s->is_file)
+	if (*directory && s->hidden)
 		np_warn("no segment of counters in %s: %s; npool-stat will "
 			"not see pool %s of this process", directory,
-			strerrordesc_np(errno), pool->name);
+			strerrordesc_np(s->hidden), pool->name);
+}
+
+/* Maps room for the layout, where others see it if there can be any. */
+static bool map_layout(struct np_segment *s, struct np_segment_header *h,
+		       const struct np_segment_pool *pool, bool visible)
+{
+	lay_out(h, pool->classes, pool->topology, pool->narenas, false);
+	s->base = map_segment(s, visible, h->size);
+	warn_of_hidden(s, pool);
 	if (!s->base) {
 		lay_out(h, pool->classes, pool->topology, pool->narenas, true);
 		s->base = map_private(h->size);
@@ -323,9 +351,17 @@ static bool map_layout(struct np_segment *s, struct np_segment_header *h,
 	/* All that the start writes, up to block 0. */
 	if (make_sure(s, s->base, h->blocks.offset + h->blocks.stride))
 		return true;
-	drop_file(s, s->base, h->size);
+	drop(s, s->base, h->size);
+	warn_of_hidden(s, pool);
 	s->base = map_private(h->size);
 	return s->base != NULL;
+}
+
+/* Last: a reader that sees the magic sees the rest. */
+static void show(struct np_segment_header *h)
+{
+	atomic_thread_fence(memory_order_release);
+	h->magic = NP_SEGMENT_MAGIC;
 }
 
 int np_segment_create(struct np_segment *s, const char *dir,
@@ -333,12 +369,13 @@ int np_segment_create(struct np_segment *s, const char *dir,
 {
 	struct np_segment_header h = { 0 };
 
-	snprintf(directory, sizeof directory, "%s", dir);
+	if (dir)
+		snprintf(directory, sizeof directory, "%s", dir);
 	np_lock_init(&s->lock, NP_RANK_SEGMENT);
 	s->nfree_blocks = s->nfree_chunks = 0;
 	atomic_store_explicit(&s->blocks_used, 1, memory_order_relaxed);
 	atomic_store_explicit(&s->chunks_used, 0, memory_order_relaxed);
-	if (!map_layout(s, &h, pool))
+	if (!map_layout(s, &h, pool, dir != NULL))
 		return ENOMEM;
 	describe_pool(&h, pool);
 	memcpy(&s->layout, &h, sizeof h);
@@ -346,15 +383,13 @@ int np_segment_create(struct np_segment *s, const char *dir,
 	describe_classes(s, pool->classes);
 	describe_nodes(s, pool->topology);
 	s->header = (struct np_segment_header *)(void *)s->base;
-	/* Last: a reader that sees the magic sees the rest. */
-	atomic_thread_fence(memory_order_release);
-	s->header->magic = NP_SEGMENT_MAGIC;
+	show(s->header);
 	return 0;
 }
 
 void np_segment_destroy(struct np_segment *s)
 {
-	if (s->is_file)
+	if (s->place == NP_SEGMENT_FILE)
 		remove_file(s);
 	np_os_release(s->base, s->layout.size);
 	s->header = NULL;
@@ -509,18 +544,34 @@ static uint64_t held_by(const struct np_segment *s, const struct np_block *b)
 	return bytes;
 }
 
+/* What is written in between is seen by nobody who does not see the begin, and
+ * by everybody who sees the end. */
+static void begin_move(struct np_segment_header *h)
+{
+	np_count_add_shared(&h->moves_begun, 1);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void end_move(struct np_segment_header *h)
+{
+	atomic_fetch_add_explicit(&h->moves_ended, 1, memory_order_release);
+}
+
 void np_block_put(struct np_segment *s, struct np_block *b, unsigned home)
 {
 	const struct np_segment_part *part = &s->layout.blocks;
 	uintptr_t first = (uintptr_t)s->base + part->offset;
 
+	begin_move(s->header);
 	add_counts(s, np_block_shared(s), b);
 	np_segment_flow(s, home, home, held_by(s, b));
+	if (in_segment(s, b))
+		clear_block(s, b);
+	end_move(s->header);
 	if (!in_segment(s, b)) {
 		np_meta_free((np_home_t)home, b, part->stride);
 		return;
 	}
-	clear_block(s, b);
 	np_lock(&s->lock);
 	s->free_blocks[s->nfree_blocks++] =
 		(uint16_t)(((uintptr_t)b - first) / part->stride);
@@ -685,21 +736,42 @@ static bool make_used_sure(const struct np_segment *s, char *p)
 	return true;
 }
 
+/* All but the magic number: what is still the parent's in many words shall not
+ * be taken for a segment. */
 static void copy_used(const struct np_segment *s, char *to, const char *from)
 {
 	struct stretch used[USED];
 
 	find_used(s, used);
+	used[0].offset += sizeof s->layout.magic;
+	used[0].size -= sizeof s->layout.magic;
 	for (size_t i = 0; i < USED; i++)
 		memcpy(to + used[i].offset, from + used[i].offset,
 		       used[i].size);
 }
 
+/* Shared memory for the child, in which it can go on. */
+static char *map_for_child(const struct np_segment *s)
+{
+	char *p = np_os_map_shared(NP_SEGMENT_KEY, s->layout.size);
+
+	if (!p || make_used_sure(s, p))
+		return p;
+	np_os_release(p, s->layout.size);
+	return NULL;
+}
+
 void np_segment_fork_begins(struct np_segment *s)
 {
-	if (!s->header || !s->is_file)
+	if (!s->header || s->place == NP_SEGMENT_PRIVATE)
 		return;
-	s->snapshot = map_private(s->layout.size);
+	s->snapshot_place = NP_SEGMENT_SHARED;
+	if (s->place == NP_SEGMENT_SHARED)
+		s->snapshot = map_for_child(s);
+	if (!s->snapshot) {
+		s->snapshot_place = NP_SEGMENT_PRIVATE;
+		s->snapshot = map_private(s->layout.size);
+	}
 	if (s->snapshot)
 		copy_used(s, s->snapshot, s->base);
 }
@@ -784,7 +856,7 @@ static bool go_on_in_file(struct np_segment *s)
 		if (move_to_base(s, p))
 			return true;
 	}
-	drop_file(s, p, size);
+	drop(s, p, size);
 	return false;
 }
 
@@ -792,15 +864,18 @@ static bool go_on_in_memory(struct np_segment *s)
 {
 	char *p = s->snapshot;
 
-	s->is_file = false;
+	s->place = p ? s->snapshot_place : NP_SEGMENT_PRIVATE;
+	s->hidden = s->place == NP_SEGMENT_PRIVATE ? ENOSPC : 0;
 	s->snapshot = NULL;
 	return p ? move_to_base(s, p) : become_private(s);
 }
 
-/* The parent's file must not see the child's counts. */
-static void leave_parents_file(struct np_segment *s)
+/* The parent's segment must not see the child's counts. */
+static void leave_parents_segment(struct np_segment *s)
 {
-	if (!go_on_in_file(s) && !go_on_in_memory(s))
+	bool is_file = s->place == NP_SEGMENT_FILE;
+
+	if (!(is_file && go_on_in_file(s)) && !go_on_in_memory(s))
 		np_die("a forked child found no memory for its counters");
 }
 
@@ -811,6 +886,8 @@ static void forget_events(struct np_segment *s)
 	np_count_t *events[] = {
 		&h->forks, &h->abandoned, &h->chunks_unseen,
 		&h->caches_unseen, &h->refused, &h->pressures, &h->reclaims,
+		/* No thread of the child's is between the two. */
+		&h->moves_begun, &h->moves_ended,
 	};
 
 	for (size_t i = 0; i < sizeof events / sizeof *events; i++)
@@ -843,8 +920,8 @@ void np_segment_forked(struct np_segment *s)
 
 	if (!h)
 		return;
-	if (s->is_file)
-		leave_parents_file(s);
+	if (s->place != NP_SEGMENT_PRIVATE)
+		leave_parents_segment(s);
 	before = entry_of(s, &l->before, 0);
 	memset(before, 0, l->before.stride);
 	for (unsigned i = 0; i < s->blocks_used; i++)
@@ -854,6 +931,7 @@ void np_segment_forked(struct np_segment *s)
 	forget_events(s);
 	atomic_store_explicit(&h->state, NP_SEGMENT_LIVE,
 			      memory_order_relaxed);
+	show(h);
 }
 
 /* --- the end ---------------------------------------------------------- */
@@ -890,7 +968,8 @@ void np_segment_ended(struct np_segment *s)
 {
 	struct np_segment_header *h = s->header;
 
-	if (!h || !s->is_file || s->layout.pid != (uint32_t)getpid())
+	if (!h || s->place != NP_SEGMENT_FILE ||
+	    s->layout.pid != (uint32_t)getpid())
 		return;
 	for (unsigned i = 0; i < s->chunks_used; i++) {
 		struct np_segment_chunk *c =

@@ -4,11 +4,20 @@
  * segment: where a pool counts, laid out so that another process can read it.
  * Each pool has one.
  *
- * Without the option `segment` it is a private mapping; with it, a file
- * DIR/PID.N (N = 0, 1, ... for each program that this process id has run, and
- * for each pool) that the process maps shared. What happened stays in the file
- * when the process is killed. A forked child goes on in files of its own; the
- * file of a pool that is destroyed is removed.
+ * It is System V shared memory, whose number the kernel shows in the maps of
+ * the process: it needs no descriptor and no file system, nobody can cut it
+ * short, and it ends with the last process that has it mapped, which in a
+ * program that runs is its owner (HACKING, section 9, has the alternatives).
+ * A forked child goes on in a segment of its own.
+ *
+ *	7f10c8a00000-... rw-s 00000000 00:01 65538   /SYSV4e501f2c (deleted)
+ *	                              its number ^^^       ^^^^ NP_SEGMENT_KEY
+ *
+ * With the option `segment` it is a file DIR/PID.N (N = 0, 1, ... for each
+ * program that this process id has run, and for each pool) that the process
+ * maps shared. What happened stays in the file when the process is killed; the
+ * file of a pool that is destroyed is removed. With stats:off, and where the
+ * kernel has no shared memory for us, it is a private mapping.
  *
  *	header | classes | nodes | arenas | flows | blocks | chunks | page maps
  *
@@ -17,7 +26,8 @@
  * value is written by its owner with relaxed atomics and never read back for
  * a decision: a segment that somebody spoils spoils the figures only. Pages
  * are allocated before they are used: the owner cannot fault on a full disk.
- * Only who cuts the file short makes it fault.
+ * Only who cuts a file short makes it fault, and there is none unless it was
+ * asked for.
  *
  * Blocks: one for each live thread cache; block 0 takes what happens without
  * a cache and what ended threads have counted.
@@ -28,6 +38,10 @@
  *	                  - foreign_bytes - reclaimed_bytes
  *	hits = allocs - misses
  *
+ * While a thread's counts move to block 0 they are in both for a moment, or in
+ * neither. What was read is whole if moves_ended, read before it, is
+ * moves_begun, read behind it.
+ *
  * Owner: see each struct. This header is all that a reader needs.
  */
 #ifndef NP_SEGMENT_H
@@ -37,6 +51,11 @@
 #include "lock.h"
 
 #include <stdatomic.h>
+
+/* The upper half of the key with which a segment's shared memory is made, "NP";
+ * the lower half is anything. */
+#define NP_SEGMENT_KEY UINT32_C(0x4e500000)
+#define NP_SEGMENT_KEY_MASK UINT32_C(0xffff0000)
 
 #define NP_SEGMENT_MAGIC UINT64_C(0x31676573706e0a0d) /* "\r\nnpseg1" */
 #define NP_SEGMENT_VERSION 3
@@ -93,6 +112,9 @@ struct np_segment_header {
 	np_count_t looked_ms;	/* the last look for spills; CLOCK_MONOTONIC */
 	struct np_segment_part flows; /* nodes * nodes of them; none if there
 				   are more than NP_FLOWS_NODES */
+	/* Blocks that were put to block 0: see the head of this file. By
+	 * anybody, by atomic addition; ended releases what moved. */
+	np_count_t moves_begun, moves_ended;
 };
 
 /* Entry c of `classes` describes class c; entry 0 stands for huge blocks. */
@@ -238,6 +260,12 @@ struct np_spill;
 #define NP_NBLOCKS 4096 /* threads that can be told apart */
 #define NP_NCHUNKS 2048 /* 32 GiB of 16 MiB chunks */
 
+enum np_segment_place {
+	NP_SEGMENT_PRIVATE, /* nobody else sees it */
+	NP_SEGMENT_SHARED,  /* System V shared memory */
+	NP_SEGMENT_FILE,
+};
+
 /* What the process itself goes by: nothing of it stands in the segment, which
  * others might spoil. */
 struct np_segment {
@@ -247,12 +275,14 @@ struct np_segment {
 	_Atomic unsigned blocks_used;	  /* written under the lock */
 	_Atomic unsigned chunks_used;	  /* likewise */
 	char *base;
-	bool is_file;
+	enum np_segment_place place;
+	int hidden;	/* errno: why it is private, and should not be; or 0 */
 	unsigned number;		  /* of its file: PID.number */
-	char *snapshot;	/* the file as it was when a fork began: when the child
-			   comes to look, its parent has counted on. NULL: it
-			   is no file, or there was no memory for it. Guarded
-			   by the fork lock */
+	char *snapshot;	/* the segment as it was when a fork began: when the
+			   child comes to look, its parent has counted on.
+			   NULL: it is private, or there was no memory for it.
+			   Guarded by the fork lock */
+	enum np_segment_place snapshot_place; /* likewise */
 	struct np_lock lock;		  /* guards what follows, and entries
 					     that become used or free */
 	unsigned nfree_blocks, nfree_chunks;
@@ -269,9 +299,10 @@ struct np_segment_pool {
 	unsigned narenas; /* of all nodes */
 };
 
-/* Makes the segment and, if the option `segment` names a directory, its file;
- * warns and goes on with a private one if that cannot be. Returns 0 or a
- * positive errno. Called by the one thread that starts the pool. */
+/* Makes the segment, where others can see it, if that can be. directory: for a
+ * file (who asked for one is warned if there is none); "" for shared memory;
+ * NULL: nobody shall see it. Returns 0 or a positive errno. Called by the one
+ * thread that starts the pool. */
 int np_segment_create(struct np_segment *segment, const char *directory,
 		      const struct np_segment_pool *pool);
 
@@ -342,7 +373,7 @@ uint64_t np_segment_spill_age(const struct np_segment *segment);
 void np_segment_fork_begins(struct np_segment *segment);
 void np_segment_fork_ends(struct np_segment *segment);
 
-/* In the child: goes on in a file of its own. */
+/* In the child: goes on in a segment of its own. */
 void np_segment_forked(struct np_segment *segment);
 
 /* At exit(): looks where the pages are, and says that the process ended. */

@@ -98,8 +98,9 @@ bool np_start_early(void)
 	return stage() != NP_ASLEEP;
 }
 
-/* With the first call of all: handlers that are registered later run while we
- * do not hold our locks. */
+/* With the first call of all, or the first constructor: handlers that are
+ * registered later run while we do not hold our locks, and in a child when it
+ * has its own segment; what others take there is counted in the parent's. */
 static void handle_forks(void)
 {
 	static NP_WRITTEN_AT_START _Atomic bool done;
@@ -167,6 +168,13 @@ void np_start_forked(void)
 }
 
 /* --- the library's beginning and end ----------------------------------- */
+
+#define BEFORE_OTHERS 101 /* the first that is not reserved */
+
+__attribute__((constructor(BEFORE_OTHERS))) static void constructed_first(void)
+{
+	handle_forks();
+}
 
 /* Where malloc is ours, the pool can wait for the first call behind the
  * constructors: no thread comes into being without one (pthread_create

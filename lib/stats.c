@@ -109,10 +109,21 @@ static void print_line(struct print *out, const char *name, uint64_t value,
 	write_all(out, line, (size_t)n);
 }
 
+static void print_hidden(struct print *out, int error)
+{
+	char line[160];
+	int n = snprintf(line, sizeof line,
+			 "  npool-stat does not see it: %s\n",
+			 strerrordesc_np(error));
+
+	write_all(out, line, (size_t)n);
+}
+
 /* Of one pool, taken with the pools' lock held and written without: whoever
  * reads it may be slow. */
 struct shown {
 	bool is_there;
+	int hidden; /* errno: npool-stat does not see it, and should */
 	char name[NP_POOL_NAME_SIZE];
 	size_t soft, hard;
 	struct npool_figures f;
@@ -123,6 +134,8 @@ static void look(struct np_pool *pool, void *arg)
 	struct shown *s = arg;
 
 	s->is_there = true;
+	if (np_pool_stage(pool) == NP_AWAKE)
+		s->hidden = pool->segment.hidden;
 	memcpy(s->name, pool->name, sizeof s->name);
 	s->soft = atomic_load_explicit(&pool->limit.soft,
 				       memory_order_relaxed);
@@ -161,6 +174,8 @@ static void print_pool(struct print *out, const struct shown *s)
 	print_line(out, "threads", f->threads, "");
 	print_line(out, "nodes", f->nodes, "");
 	print_line(out, "arenas", f->arenas, "");
+	if (s->hidden)
+		print_hidden(out, s->hidden);
 }
 
 int np_stats_print(int fd)

@@ -275,7 +275,7 @@ static void test_scopes(void)
 		"decay_ms", "soft_limit", "hard_limit", "node_soft_limit",
 		"node_hard_limit" };
 	static const char *const process[] = { "background", "check", "nodes",
-					       "segment" };
+					       "stats", "segment" };
 	unsigned nlive = 0, nprocess = 0;
 	bool good = true;
 

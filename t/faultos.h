@@ -12,7 +12,7 @@
  *	... p is made: it takes n - 1 calls
  *	faultos_end();
  *
- * Mapped are the bytes that were mmap()ed and not munmap()ed since
+ * Mapped are the bytes that were mmap()ed or shmat()ed and not munmap()ed since
  * faultos_begin. A munmap that is made to fail leaves its range mapped, as
  * the kernel would: faultos_failed() tells which call it was.
  *
@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 
 enum faultos_call {
 	FAULTOS_NONE,
@@ -41,6 +42,9 @@ enum faultos_call {
 	FAULTOS_NAME,
 	FAULTOS_MLOCK,
 	FAULTOS_MEMBARRIER,
+	FAULTOS_SHMGET,
+	FAULTOS_SHMAT,
+	FAULTOS_SHMCTL,
 	FAULTOS_CALLS,
 };
 
@@ -182,6 +186,39 @@ static inline int faultos_membarrier(int command, unsigned flags)
 		? -1 : np_os_linux.membarrier(command, flags);
 }
 
+static inline int faultos_shmget(key_t key, size_t size, int flags)
+{
+	return faultos_hit(FAULTOS_SHMGET)
+		? -1 : np_os_linux.shmget(key, size, flags);
+}
+
+static inline void *faultos_shmat(int id, const void *addr, int flags)
+{
+	struct shmid_ds about;
+	void *p;
+
+	if (faultos_hit(FAULTOS_SHMAT) ||
+	    np_os_linux.shmctl(id, IPC_STAT, &about) != 0)
+		return MAP_FAILED;
+	p = np_os_linux.shmat(id, addr, flags);
+	if (p != MAP_FAILED)
+		atomic_fetch_add(&faultos.mapped,
+				 np_round_up(about.shm_segsz,
+					     np_os_page_size()));
+	return p;
+}
+
+static inline int faultos_shmctl(int id, int command, struct shmid_ds *about)
+{
+	bool failed = faultos_hit(FAULTOS_SHMCTL);
+	int status = np_os_linux.shmctl(id, command, about);
+
+	/* What shall be removed is, in any case: it would outlive the test. */
+	if (failed)
+		errno = faultos.error;
+	return failed ? -1 : status;
+}
+
 static inline size_t faultos_page_size(void)
 {
 	return np_os_linux.page_size();
@@ -200,6 +237,9 @@ static const struct np_os faultos_table = {
 	.name = faultos_name,
 	.mlock = faultos_mlock,
 	.membarrier = faultos_membarrier,
+	.shmget = faultos_shmget,
+	.shmat = faultos_shmat,
+	.shmctl = faultos_shmctl,
 	.page_size = faultos_page_size,
 };
 

@@ -75,10 +75,10 @@ static unsigned churn(uint64_t seed, unsigned n)
 /* How often handlers were called. Two threads may fork at once. */
 static struct {
 	_Atomic unsigned prepared, in_parent, in_child;
-} before_ours, behind_ours;
+} of_early, of_late;
 
 /* What they left for those after the fork. */
-static _Thread_local void *before_ours_left, *behind_ours_left;
+static _Thread_local void *of_early_left, *of_late_left;
 
 static void *use_memory(void)
 {
@@ -111,14 +111,15 @@ static void *use_memory(void)
 		npool_free(name##_left);                                    \
 	}
 
-HANDLERS(before_ours)
-HANDLERS(behind_ours)
+HANDLERS(of_early)
+HANDLERS(of_late)
 
-/* The first handler to be registered; the pool is not awake yet. */
-__attribute__((constructor(101))) static void register_first(void)
+/* As early as a program can; the pool is not awake yet. t/segment.c has one
+ * that is before ours. */
+__attribute__((constructor(102))) static void register_first(void)
 {
-	if (pthread_atfork(before_ours_prepare, before_ours_parent,
-			   before_ours_child))
+	if (pthread_atfork(of_early_prepare, of_early_parent,
+			   of_early_child))
 		abort();
 }
 
@@ -329,13 +330,13 @@ static void test_counts(void)
 
 static void test_handlers(void)
 {
-	ok(before_ours.prepared && before_ours.in_parent ==
-	   before_ours.prepared && !before_ours.in_child,
-	   "handlers before ours had memory each time (%u)",
-	   before_ours.prepared);
-	ok(behind_ours.prepared && behind_ours.in_parent ==
-	   behind_ours.prepared && !behind_ours.in_child,
-	   "and those behind ours (%u)", behind_ours.prepared);
+	ok(of_early.prepared && of_early.in_parent ==
+	   of_early.prepared && !of_early.in_child,
+	   "early handlers had memory each time (%u)",
+	   of_early.prepared);
+	ok(of_late.prepared && of_late.in_parent ==
+	   of_late.prepared && !of_late.in_child,
+	   "and late ones (%u)", of_late.prepared);
 }
 
 /* All the parent has is as it was, and goes back. */
@@ -370,8 +371,8 @@ int main(int argc, char **argv)
 	conf_restart(argv, CONF);
 	plan(13);
 	if (!np_start() ||
-	    pthread_atfork(behind_ours_prepare, behind_ours_parent,
-			   behind_ours_child))
+	    pthread_atfork(of_late_prepare, of_late_parent,
+			   of_late_child))
 		bail_out("nothing to start with");
 	if (npool_create(&own, NULL))
 		bail_out("no second pool");

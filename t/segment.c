@@ -4,7 +4,8 @@
  * segment: what the file says is what happened, after an exit, a kill, a
  * fork, an exec; it is laid out as its header says; each pool has one; and
  * whatever is wrong with it (no folder, a full disk, someone who overwrites
- * it) the process that writes it goes on.
+ * it) the process that writes it goes on. Without a file it is shared memory,
+ * of which a process has one a pool, and a forked child its own.
  *
  * Each such case is a child that runs this program anew with one argument; the
  * parent reads what it left. The files are looked at as they are, without the
@@ -29,9 +30,11 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 
-#define OPTIONS "nodes:2,arenas:2,decay_ms:-1,segment:"
+#define SHARED "nodes:2,arenas:2,decay_ms:-1"
+#define OPTIONS SHARED ",segment:"
 #define NSMALL 1000 /* pieces of 64 bytes that a child takes */
 #define NFREED 300  /* and frees */
 #define RUN (5 * 8192) /* bytes of a run that it takes */
@@ -270,7 +273,8 @@ static void limit_pool(void)
 
 	must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 	pool = use_pool("limited");
-	must(!pool->segment.is_file && np_pool.segment.is_file);
+	must(pool->segment.place == NP_SEGMENT_PRIVATE &&
+	     np_pool.segment.place == NP_SEGMENT_FILE);
 	npool_destroy(pool);
 }
 
@@ -330,19 +334,42 @@ static void go_on(void)
 	must(write(gone_on[1], "", 1) == 1);
 }
 
-/* The child's handler before ours. */
+static bool eager, greedy;
+
+/* A handler before ours: the locks are held. */
+static void take_before(void)
+{
+	if (eager)
+		take_some();
+}
+
+/* The child's. */
 static void wait_for_parent(void)
 {
 	char c;
 
+	take_before();
 	if (slow)
 		must(read(gone_on[0], &c, 1) == 1);
 }
 
-/* Before the pool registers its own. */
+/* Before the pool registers its own: the linker has our constructor first. */
 __attribute__((constructor(101))) static void register_first(void)
 {
-	if (pthread_atfork(NULL, NULL, wait_for_parent))
+	if (pthread_atfork(take_before, take_before, wait_for_parent))
+		abort();
+}
+
+/* The child's handler of a program that is as early as can be. */
+static void take_in_child(void)
+{
+	if (greedy)
+		take_some();
+}
+
+__attribute__((constructor(102))) static void register_early(void)
+{
+	if (pthread_atfork(NULL, NULL, take_in_child))
 		abort();
 }
 
@@ -384,7 +411,7 @@ static void fork_in_little_space(void)
 	must(setrlimit(RLIMIT_AS, &limit) == 0);
 	pid = fork();
 	if (!pid) {
-		must(!np_pool.segment.is_file);
+		must(np_pool.segment.place == NP_SEGMENT_PRIVATE);
 		must(np_pool.segment.header->magic == NP_SEGMENT_MAGIC);
 		must(np_pool.segment.header->pid == (uint32_t)getpid());
 		must(np_count_get(&np_pool.segment.header->threads) == 1);
@@ -424,10 +451,174 @@ static void cancel_in_fork(void)
 	must(!pthread_join(t, &result) && result == dir);
 }
 
+/* --- shared memory ---------------------------------------------------- */
+
+/* The numbers of the shared memory of our kind that this process has mapped;
+ * returns how many. */
+static unsigned numbers_mapped(unsigned long numbers[8])
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned n = 0, key;
+	char line[512];
+
+	must(maps);
+	while (n < 8 && fgets(line, sizeof line, maps))
+		n += sscanf(line, "%*s rw-s %*s %*s %lu /SYSV%8x",
+			    &numbers[n], &key) == 2 &&
+		     (key & NP_SEGMENT_KEY_MASK) == NP_SEGMENT_KEY;
+	fclose(maps);
+	return n;
+}
+
+/* What the shared memory of this number says, attached as a reader does. */
+static const struct np_segment_header *attach(unsigned long number)
+{
+	void *p = shmat((int)number, NULL, SHM_RDONLY);
+
+	must(p != MAP_FAILED);
+	return p;
+}
+
+static void share(void)
+{
+	unsigned long numbers[8];
+	const struct np_segment_header *h;
+	struct shmid_ds about;
+	npool_t *pool;
+
+	must(np_pool.segment.place == NP_SEGMENT_SHARED);
+	must(numbers_mapped(numbers) == 1);
+	h = attach(numbers[0]);
+	must(h != np_pool.segment.header);
+	must(h->magic == NP_SEGMENT_MAGIC && h->pid == (uint32_t)getpid());
+	must(h->size == np_pool.segment.layout.size);
+	must(shmctl((int)numbers[0], IPC_STAT, &about) == 0);
+	must(about.shm_segsz == h->size && about.shm_perm.mode & SHM_DEST);
+	must((about.shm_perm.mode & 0777) == 0600);
+	take_some();
+	must(np_count_get(&h->threads) == 1);
+	must(shmdt(h) == 0);
+	pool = use_pool("mine");
+	must(pool->segment.place == NP_SEGMENT_SHARED);
+	must(numbers_mapped(numbers) == 2);
+	npool_destroy(pool);
+	must(numbers_mapped(numbers) == 1);
+}
+
+/* The child's is another one, which nobody sees before it is the child's. */
+static void share_and_fork(void)
+{
+	unsigned long parents[8], numbers[8];
+	const struct np_segment_header *h;
+	struct np_segment *s = &np_pool.segment;
+	int status;
+	pid_t pid;
+
+	take_some();
+	must(numbers_mapped(parents) == 1);
+	h = s->header;
+	greedy = true;
+	pid = fork();
+	if (!pid) {
+		must(s->place == NP_SEGMENT_SHARED && s->header == h);
+		must(numbers_mapped(numbers) == 1 && numbers[0] != parents[0]);
+		must(h->magic == NP_SEGMENT_MAGIC);
+		must(h->pid == (uint32_t)getpid());
+		must(h->parent == (uint32_t)getppid());
+		use_memory(NULL);
+		_exit(0);
+	}
+	must(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	must(numbers_mapped(numbers) == 1 && numbers[0] == parents[0]);
+	must(h->pid == (uint32_t)getpid() && !h->parent);
+	must(np_count_get(&np_segment_block(s, 1)->class[class_of(64)].allocs)
+	     == NSMALL);
+}
+
+static void fork_eagerly(void)
+{
+	int status;
+	pid_t pid;
+
+	eager = true;
+	pid = fork();
+	eager = false;
+	if (!pid) {
+		use_memory(NULL);
+		_exit(0);
+	}
+	must(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	must(figures().allocs == 2 * (NSMALL + 1));
+	use_all();
+}
+
+/* A segment that is at most so large: 1 MiB, and 4 KiB for each thread. */
+static size_t resident(const struct np_segment *s)
+{
+	size_t page = np_os_page_size(), n = s->layout.size / page, bytes = 0;
+	unsigned char *in_memory = malloc(n);
+
+	must(in_memory && mincore(s->base, s->layout.size, in_memory) == 0);
+	for (size_t i = 0; i < n; i++)
+		bytes += (in_memory[i] & 1) * page;
+	free(in_memory);
+	return bytes;
+}
+
+#define NTHREADS 200 /* at once, and five times as many come and go */
+
+static pthread_barrier_t all_there;
+
+static void *come_and_stay(void *arg)
+{
+	npool_free(npool_malloc(100));
+	pthread_barrier_wait(&all_there);
+	return arg;
+}
+
+static void share_with_threads(void)
+{
+	pthread_t t[NTHREADS];
+	struct npool_figures f;
+
+	must(!pthread_barrier_init(&all_there, NULL, NTHREADS + 1));
+	must(resident(&np_pool.segment) < 200 * NP_KIB);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < NTHREADS; i++)
+			must(!pthread_create(&t[i], NULL, come_and_stay, NULL));
+		pthread_barrier_wait(&all_there);
+		for (int i = 0; i < NTHREADS; i++)
+			must(!pthread_join(t[i], NULL));
+	}
+	must(resident(&np_pool.segment) < NP_MIB + NTHREADS * 4 * NP_KIB);
+	f = figures();
+	must(f.allocs >= 5 * NTHREADS && f.threads <= 1);
+	must(np_count_get(&np_pool.segment.header->moves_begun) ==
+	     np_count_get(&np_pool.segment.header->moves_ended));
+}
+
+static bool child_that_shares(const char *part)
+{
+	if (!strcmp(part, "share"))
+		share();
+	else if (!strcmp(part, "share and fork"))
+		share_and_fork();
+	else if (!strcmp(part, "fork eagerly"))
+		fork_eagerly();
+	else if (!strcmp(part, "share with threads"))
+		share_with_threads();
+	else if (!strcmp(part, "share nothing"))
+		must(np_pool.segment.place == NP_SEGMENT_PRIVATE &&
+		     !np_pool.segment.hidden);
+	else
+		return false;
+	return true;
+}
+
 static int child(const char *part)
 {
 	must(np_start());
-	if (child_with_pool(part))
+	if (child_with_pool(part) || child_that_shares(part))
 		return 0;
 	if (!strcmp(part, "exit")) {
 		take_some();
@@ -674,6 +865,31 @@ static void test_exec(void)
 	ok(file_open(&f, pid, 0) && file_open(&f, pid, 1) &&
 	   f.h->pid == (uint32_t)pid, "which gets the next number");
 	is_uint(clean_dir(), 2, "there are two files");
+}
+
+static void test_shared(void)
+{
+	conf_ok(SHARED, "share", "shared memory is found and read by who looks "
+		"into the process's maps");
+	conf_ok(SHARED, "share and fork", "a forked child has its own");
+	conf_ok(SHARED, "fork slowly", "which begins with what there was when "
+		"it was forked");
+	conf_ok(SHARED, "fork cancelled", "fork is no cancellation point");
+	conf_ok(SHARED, "pool fork", "so it is with pools of its own");
+	conf_ok(SHARED, "use", "and with all that writes");
+	conf_ok(SHARED ",stats:off", "share nothing", "stats:off shows it to "
+		"nobody");
+	conf_ok(SHARED ",stats:off", "use", "and all else works");
+	conf_ok(SHARED ",stats:off", "fork eagerly", "handlers of a fork that "
+		"come before ours have memory");
+	if (CONF_SANITIZED) {
+		skip(2, "a sanitizer wants memory and threads of its own");
+		return;
+	}
+	conf_ok(SHARED, "fork in little space", "a child without room for a "
+		"segment counts for itself");
+	conf_ok(SHARED, "share with threads", "threads that come and go cost "
+		"4 KiB each at once at most, and are counted");
 }
 
 /* --- what may be wrong ------------------------------------------------ */
@@ -934,9 +1150,9 @@ static int create(struct np_segment *s, const char *folder)
 static void test_create(void)
 {
 	faultos_begin();
-	is_int(create(&unit, ""), 0, "a segment is made, without a file");
-	ok(faultos_mapped() == unit.layout.size && !unit.is_file,
-	   "it is memory");
+	is_int(create(&unit, NULL), 0, "a segment is made, without a file");
+	ok(faultos_mapped() == unit.layout.size && !unit.hidden &&
+	   unit.place == NP_SEGMENT_PRIVATE, "it is memory");
 	is_str(unit.header->pool, "a name of more than thirty-one ",
 	       "a pool's name is cut");
 	is_uint(unit.header->pool_slot, 7, "its slot is told");
@@ -1140,8 +1356,9 @@ static bool file_is_there(int n)
 
 static void test_numbers(void)
 {
-	ok(!create(&unit, dir) && !create(&other, dir) && unit.is_file &&
-	   other.is_file, "two segments of one process have files");
+	ok(!create(&unit, dir) && !create(&other, dir) &&
+	   unit.place == NP_SEGMENT_FILE && other.place == NP_SEGMENT_FILE,
+	   "two segments of one process have files");
 	ok(unit.number == 0 && other.number == 1 && file_is_there(0) &&
 	   file_is_there(1), "of the numbers 0 and 1");
 	np_count_set(&np_segment_node(&unit, 0)->taken, 5);
@@ -1161,29 +1378,72 @@ static void test_numbers(void)
 	is_uint(clean_dir(), 0, "no file is left");
 }
 
-static void test_snapshot(void)
+static void test_snapshot_of(const char *folder, enum np_segment_place place,
+			     const char *what)
 {
+	const struct np_segment_header *h;
 	size_t size;
 
-	np_segment_fork_begins(&other);
-	ok(!other.snapshot, "what is not made has nothing to be kept");
-	faultos_begin();
-	create(&unit, "");
-	np_segment_fork_begins(&unit);
-	ok(!unit.snapshot, "nor what is no file: a fork copies it");
-	np_segment_fork_ends(&unit);
-	np_segment_destroy(&unit);
-	create(&unit, dir);
+	create(&unit, folder);
 	size = faultos_mapped();
 	np_count_set(&unit.header->threads, 3);
 	np_segment_fork_begins(&unit);
 	np_count_set(&unit.header->threads, 4);
-	ok(unit.snapshot && np_count_get(&((struct np_segment_header *)(void *)
-		unit.snapshot)->threads) == 3,
-	   "of a file a fork keeps what it was");
+	h = (const void *)unit.snapshot;
+	ok(h && unit.snapshot_place == place &&
+	   np_count_get(&h->threads) == 3,
+	   "%s a fork keeps what it was", what);
+	ok(h && !h->magic, "as no segment yet");
 	np_segment_fork_ends(&unit);
 	ok(!unit.snapshot && faultos_mapped() == size, "until it is over");
 	np_segment_destroy(&unit);
+}
+
+static void test_snapshot(void)
+{
+	np_segment_fork_begins(&other);
+	ok(!other.snapshot, "what is not made has nothing to be kept");
+	faultos_begin();
+	create(&unit, NULL);
+	np_segment_fork_begins(&unit);
+	ok(!unit.snapshot, "nor what is private: a fork copies it");
+	np_segment_fork_ends(&unit);
+	np_segment_destroy(&unit);
+	test_snapshot_of("", NP_SEGMENT_SHARED, "of shared memory");
+	test_snapshot_of(dir, NP_SEGMENT_PRIVATE, "of a file");
+	create(&unit, "");
+	faultos_fail(1, ENOSPC);
+	np_segment_fork_begins(&unit);
+	ok(faultos_failed() == FAULTOS_SHMGET && unit.snapshot &&
+	   unit.snapshot_place == NP_SEGMENT_PRIVATE,
+	   "without shared memory the child's is private");
+	np_segment_fork_ends(&unit);
+	np_segment_destroy(&unit);
+	faultos_end();
+}
+
+/* Each step of making shared memory fails once. */
+static void test_no_shared_memory(void)
+{
+	static const enum faultos_call steps[] = {
+		FAULTOS_SHMGET, FAULTOS_SHMAT, FAULTOS_SHMCTL,
+	};
+
+	faultos_begin();
+	create(&unit, "");
+	ok(unit.place == NP_SEGMENT_SHARED && !unit.hidden &&
+	   faultos_mapped() == unit.layout.size, "there is shared memory");
+	np_segment_destroy(&unit);
+	for (unsigned i = 0; i < 3; i++) {
+		faultos_fail(i + 1, ENOSPC);
+		is_int(create(&unit, ""), 0, "a segment is made without");
+		ok(faultos_failed() == steps[i] &&
+		   unit.place == NP_SEGMENT_PRIVATE && unit.hidden == ENOSPC,
+		   "private, and it is known why");
+		faultos_fail(0, 0);
+		np_segment_destroy(&unit);
+		is_uint(faultos_mapped(), 0, "nothing is left");
+	}
 	faultos_end();
 }
 
@@ -1230,7 +1490,7 @@ static void test_no_memory(void)
 
 	empty.mmap = no_mmap;
 	np_os = &empty;
-	is_int(create(&unit, ""), ENOMEM, "without memory there is none");
+	is_int(create(&unit, NULL), ENOMEM, "without memory there is none");
 	np_os = &np_os_linux;
 }
 
@@ -1246,6 +1506,7 @@ static void test_units(void)
 	test_numbers();
 	test_snapshot();
 	test_create_fails(none, "whatever fails, a segment is made or not");
+	test_no_shared_memory();
 	test_create_fails(dir, "so with a file, of which none is left");
 	test_no_memory();
 }
@@ -1256,7 +1517,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(70 + 7 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 7 + 3);
+	plan(70 + 7 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 7 + 3 +
+	     5 + 10 + 11);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
@@ -1270,6 +1532,7 @@ int main(int argc, char **argv)
 	test_little_space();
 	test_cancel();
 	test_exec();
+	test_shared();
 	test_no_folder();
 	test_spoilt();
 	test_small_files();

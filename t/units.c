@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 
 #define CONF "nodes:2,decay_ms:2"
 #define UNIT (64 * NP_KIB)
@@ -106,6 +107,18 @@ static int big_mbind(void *addr, size_t size, int mode,
 		: -1;
 }
 
+static void *big_shmat(int id, const void *addr, int flags)
+{
+	struct shmid_ds about;
+
+	if (!is_whole(addr, 0) || np_os_linux.shmctl(id, IPC_STAT, &about))
+		return MAP_FAILED;
+	if (!addr)
+		addr = find_place(np_round_up(about.shm_segsz, UNIT));
+	return addr == MAP_FAILED
+		? MAP_FAILED : np_os_linux.shmat(id, addr, flags | SHM_REMAP);
+}
+
 static size_t big_page_size(void)
 {
 	return UNIT;
@@ -123,6 +136,7 @@ __attribute__((constructor(101))) static void have_big_pages(void)
 	big.madvise = big_madvise;
 	big.mremap = big_mremap;
 	big.mbind = big_mbind;
+	big.shmat = big_shmat;
 	big.page_size = big_page_size;
 	np_os = &big;
 }
