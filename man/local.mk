@@ -7,6 +7,7 @@
 dist_man_MANS = \
 	%D%/npool-malloc.7 \
 	%D%/npool-stat.1 \
+	%D%/npool-stat.5 \
 	%D%/npool-trace.1 \
 	%D%/npool.3 \
 	%D%/npool.7 \

@@ -74,6 +74,7 @@ dist_check_SCRIPTS += \
 	%D%/headers.t \
 	%D%/install.t \
 	%D%/judge.t \
+	%D%/live.t \
 	%D%/man.t \
 	%D%/offsets.t \
 	%D%/reference.t \
@@ -129,8 +130,11 @@ check_PROGRAMS += $(unit_tests_of_tools)
 %C%_stat_read_t_SOURCES = \
 	%D%/stat-read.c \
 	tools/stat-base.c \
+	tools/stat-copy.c \
 	tools/stat-json.c \
+	tools/stat-live.c \
 	tools/stat-map.c \
+	tools/stat-proc.c \
 	tools/stat-read.c \
 	tools/stat-sample.c \
 	tools/stat-sum.c \

@@ -84,25 +84,32 @@ sub test_usage
 	ends(stat_run({}, '--help'), 0, qr/^$/, '--help is no error');
 	like(stat_run({}, '--version')->{out}, qr/^npool-stat .*\d\.\d+\.\d+$/m,
 	    '--version prints the version');
-	ends(stat_run({}), 2, qr/which command/, 'a command is needed');
-	ends(stat_run({}, '--colour', 'true'), 2, qr/--colour/,
+	ends(stat_run({}, '--'), 2, qr/which command/,
+	    'behind -- there is a command');
+	ends(stat_run({}, 'true', 'x'), 2, qr/INTERVAL is seconds.*put --/s,
+	    'a command without -- is a name, and what follows no interval');
+	ends(stat_run({}, '1', '1', '0'), 2, qr/COUNT/,
+	    'a count is at least 1');
+	ends(stat_run({}, '-m', '1', '1'), 2, qr/-m and -v/,
+	    'rates have no map');
+	ends(stat_run({}, '--colour', '--', 'true'), 2, qr/--colour/,
 	    'an unknown option is named');
 	ends(stat_run({}, '-o'), 2, qr/requires an argument|needs/,
 	    '-o needs a file');
-	ends(stat_run({}, '--read', $tmp, 'true'), 2, qr/--read/,
+	ends(stat_run({}, '--read', $tmp, '--', 'true'), 2, qr/--read/,
 	    '--read and a command exclude each other');
-	ends(stat_run({}, '-o', "$tmp/no/such", 'touch', "$tmp/was-run"), 125,
-	    qr/no\/such: No such file/, 'an output that cannot be is told');
+	ends(stat_run({}, '-o', "$tmp/no/such", '--', 'touch',
+	    "$tmp/was-run"), 125, qr/no\/such: No such file/, 'an output that cannot be is told');
 	ok(!-e "$tmp/was-run", 'and nothing was run');
-	ends(stat_run({}, '-L', "$tmp/none.so", 'true'), 125,
+	ends(stat_run({}, '-L', "$tmp/none.so", '--', 'true'), 125,
 	    qr/none\.so.*--face.*NPOOL_FACE/s,
 	    'a face that is not there is told, and what to do');
-	ends(stat_run({ env => { NPOOL_FACE => "$tmp/nor.so" } }, 'true'), 125,
-	    qr/nor\.so/, 'NPOOL_FACE names a face');
-	ends(stat_run({}, "$tmp/no-such-program"), 127, qr/No such file/,
+	ends(stat_run({ env => { NPOOL_FACE => "$tmp/nor.so" } }, '--',
+	    'true'), 125, qr/nor\.so/, 'NPOOL_FACE names a face');
+	ends(stat_run({}, '--', "$tmp/no-such-program"), 127, qr/No such file/,
 	    'a command that is not there is 127');
 	spew("$tmp/data", 'no program');
-	ends(stat_run({}, "$tmp/data"), 126, qr/Permission denied/,
+	ends(stat_run({}, '--', "$tmp/data"), 126, qr/Permission denied/,
 	    'a command that cannot be run is 126');
 }
 
@@ -129,7 +136,7 @@ sub test_config
 	    1, qr/'soon' is no value for decay_ms/,
 	    'a value that cannot be is told, by message and exit code');
 	return if !need_json(1);
-	my $json = json_of($how, 'true')->{json};
+	my $json = json_of($how, '--', 'true')->{json};
 	my %seen = map { split /:/, $_, 2 }
 	    split /,/, $json->{processes}[0]{options} // '';
 	$seen{segment} = '';
@@ -144,12 +151,12 @@ sub test_config
 sub test_passing
 {
 	for my $code (0, 1, 42, 255) {
-		ends(stat_run({}, $perl, '-e', "exit $code"), $code,
+		ends(stat_run({}, '--', $perl, '-e', "exit $code"), $code,
 		    qr/exit code $code$/m, "exit code $code is passed on");
 	}
-	ends(stat_run({}, $perl, '-e', 'kill 9, $$; sleep 9'), 137,
+	ends(stat_run({}, '--', $perl, '-e', 'kill 9, $$; sleep 9'), 137,
 	    qr/ended by signal 9 /, 'death by SIGKILL is 137, and told');
-	ends(stat_run({}, $perl, '-e', 'kill 15, $$; sleep 9'), 143,
+	ends(stat_run({}, '--', $perl, '-e', 'kill 15, $$; sleep 9'), 143,
 	    qr/ended by signal 15 /, 'death by SIGTERM is 143, and told');
 	my $run = stat_run({}, '--', $perl, '-e',
 	    'print "out\n"; print STDERR "err\n"; print "@ARGV\n"', '--', '-j');
@@ -164,7 +171,7 @@ sub test_environment
 	my $old = (slurp('/proc/self/maps') =~ m{(/\S*libm[.-]\S*)})[0]
 	    // face();
 	my $run = stat_run({ env => { LD_PRELOAD => $old,
-	    NPOOL_CONF => 'decay_ms:7' } }, $perl, '-e', $show);
+	    NPOOL_CONF => 'decay_ms:7' } }, '--', $perl, '-e', $show);
 	my ($preload, $conf) = split / /, $run->{out};
 
 	is($preload, face() . ":$old", 'the face comes first in LD_PRELOAD');
@@ -172,13 +179,13 @@ sub test_environment
 	    'NPOOL_CONF keeps what it has and gets a segment');
 	$show = '($d) = $ENV{NPOOL_CONF} =~ /segment:(.*)/; printf "%s %o %s"' .
 	    ', $d, (stat $d)[2], -e "$d/$$.0" ? "seen" : "not"';
-	$run = stat_run({}, $perl, '-e', $show);
+	$run = stat_run({}, '--', $perl, '-e', $show);
 	like($run->{out}, qr{^\Q$tmp\E/rt/npool-stat\....... 40700 seen$},
 	    'the segment is in a private folder in XDG_RUNTIME_DIR');
 	is(join(' ', left_behind()), '', 'which is gone afterwards');
 	mkdir "$tmp/c,omma";
 	$run = stat_run({ env => { XDG_RUNTIME_DIR => "$tmp/c,omma" } },
-	    $perl, '-e', $show);
+	    '--', $perl, '-e', $show);
 	like($run->{out}, qr{^/(dev/shm|.*tmp.*)/npool-stat\.\w{6} 40700 seen$},
 	    'a folder with a comma in its name is passed over');
 }
@@ -194,7 +201,7 @@ sub test_signal_state
 	my $wanted = join '', <$plain>;
 
 	close $plain;
-	open my $pipe, '-|', $stat, '-o', "$tmp/table", @show
+	open my $pipe, '-|', $stat, '-o', "$tmp/table", '--', @show
 	    or die "$stat: $!\n";
 	my $seen = join '', <$pipe>;
 	close $pipe;
@@ -217,7 +224,7 @@ sub signalled
 
 		wait_for(20, sub { slurp("$to.out") =~ /ready/ });
 		kill $signal, $pid;
-	} }, $perl, '-e', $code);
+	} }, '--', $perl, '-e', $code);
 }
 
 sub test_signals
@@ -248,7 +255,7 @@ sub hold
 
 sub test_table
 {
-	my $run = stat_run({}, '-m', '-v', $perl, '-e', hold(20000));
+	my $run = stat_run({}, '-m', '-v', '--', $perl, '-e', hold(20000));
 	my @wide = grep { length > 80 } split /\n/, $run->{err};
 
 	is("@wide", '', 'no line is wider than 80 columns');
@@ -263,18 +270,18 @@ sub test_table
 	like($run->{err}, qr/^ +0  [.#=A-Za-z]{64}$/m, 'in rows of 64 pages');
 	like($run->{err}, qr/^  Hh   subpage.* 2048 bytes$/m,
 	    'with a legend');
-	$run = stat_run({}, '-o', "$tmp/table", $perl, '-e', '1');
+	$run = stat_run({}, '-o', "$tmp/table", '--', $perl, '-e', '1');
 	is($run->{err}, '', 'with -o nothing goes to standard error');
 	like(slurp("$tmp/table"), qr/^npool-stat: \Q$perl\E -e 1$/m,
 	    'the table goes to the file');
-	$run = stat_run({ env => { NPOOL_CONF => 'nodes:2' } }, $perl, '-e',
-	    '1');
+	$run = stat_run({ env => { NPOOL_CONF => 'nodes:2' } }, '--', $perl,
+	    '-e', '1');
 	like($run->{err}, qr/^ +1 +- .* -$/m,
 	    'an invented node has no number, and no share on it');
 	like($run->{err}, qr{^distances\n  by\\of +0 +1\n +0 +10 +20\n +1 +20 +10\n}m,
 	    'between two nodes there are matrices');
 	my ($libc) = slurp('/proc/self/maps') =~ m{(/\S*libc[.-]\S*)};
-	ends(stat_run({}, '-L', $libc, $perl, '-e', 'exit 3'), 3,
+	ends(stat_run({}, '-L', $libc, '--', $perl, '-e', 'exit 3'), 3,
 	    qr/no process used the malloc face/,
 	    'a command without the face is told, its exit code passed on');
 }
@@ -296,16 +303,16 @@ sub test_no_json
 		skip(1, 'built with JSON');
 		return;
 	}
-	ends(stat_run({}, '-j', 'touch', "$tmp/was-run"), 2, qr/without JSON/,
-	    '-j of a build without JSON says so');
+	ends(stat_run({}, '-j', '--', 'touch', "$tmp/was-run"), 2,
+	    qr/without JSON/, '-j of a build without JSON says so');
 }
 
 # Whoever has the memory of a node: all of it is what is used there.
 sub test_flows
 {
 	return if !need_json(4);
-	my $json = json_of({ env => { NPOOL_CONF => 'nodes:2' } }, $perl, '-e',
-	    hold(20000))->{json};
+	my $json = json_of({ env => { NPOOL_CONF => 'nodes:2' } }, '--', $perl,
+	    '-e', hold(20000))->{json};
 
 	is(join(' ', map { "$_->{by_node}$_->{of_node}:$_->{distance}" }
 	    @{ $json->{flows} }), '00:10 01:20 10:20 11:10',
@@ -332,7 +339,7 @@ sub sum
 sub test_json
 {
 	return if !need_json(11);
-	my $json = json_of({}, $perl, '-e', hold(20000))->{json};
+	my $json = json_of({}, '--', $perl, '-e', hold(20000))->{json};
 	my $t = $json->{totals};
 
 	is("@{ $json->{command} // [] }[0, 1]", "$perl -e",
@@ -376,7 +383,7 @@ sub keys_of
 sub test_keys
 {
 	return if !need_json(3);
-	my $json = json_of({}, '-m', $perl, '-e', hold(1000))->{json};
+	my $json = json_of({}, '-m', '--', $perl, '-e', hold(1000))->{json};
 	my $text = slurp($page);
 	my %key = map { $_ => 1 } keys_of($json);
 	my @dark = grep { $text !~ /^\.(It )?Li [^\n]*\b$_\b/m } sort keys %key;
@@ -397,8 +404,8 @@ sub test_keys
 sub test_children
 {
 	return if !need_json(8);
-	my $json = json_of({}, $perl, '-e', 'for (1 .. 3) { if (!fork) {' .
-	    hold(5000) . 'exit } } 1 while wait > 0')->{json};
+	my $json = json_of({}, '--', $perl, '-e', 'for (1 .. 3) { ' .
+	    'if (!fork) {' . hold(5000) . 'exit } } 1 while wait > 0')->{json};
 	my $t = $json->{totals};
 
 	number_is($t->{processes}, 4, 'three children and their parent');
@@ -412,7 +419,7 @@ sub test_children
 	ok($t->{allocs} < 2 * 15000 + 4 * $parent->{allocs},
 	    'what a child has inherited is not counted again',
 	    "$t->{allocs}, the parent's are $parent->{allocs}");
-	$json = json_of({}, 'sh', '-c', "exec $perl -e 1")->{json};
+	$json = json_of({}, '--', 'sh', '-c', "exec $perl -e 1")->{json};
 	number_is(join(' ', map { $_->{program_number} }
 	    @{ $json->{processes} }), '0 1',
 	    'a process that ran two programs is told twice');
@@ -425,7 +432,7 @@ sub test_children
 sub test_killed
 {
 	return if !need_json(4);
-	my $json = json_of({}, $perl, '-e', hold(20000) .
+	my $json = json_of({}, '--', $perl, '-e', hold(20000) .
 	    'select undef, undef, undef, 0.7; kill 9, $$')->{json};
 	my $t = $json->{totals};
 
@@ -445,7 +452,7 @@ sub test_running
 	    'q(/dev/null); $| = 1; print "ready\n"; sleep 30; exit }' .
 	    '1 while !-s $ARGV[0]; open F, ">$ARGV[0].pid"; print F $pid';
 	my $out = "$tmp/run" . ($n + 1) . '.out';
-	my $run = stat_run({}, $perl, '-e', $code, $out);
+	my $run = stat_run({}, '--', $perl, '-e', $code, $out);
 	my $pid = slurp("$out.pid");
 
 	ends($run, 0, qr/^  1 process still running/m,
@@ -471,7 +478,7 @@ sub serve
 	# Not examples/echo-server: libtool's script would count, too.
 	return stat_run({ meanwhile => $meanwhile,
 	    env => { LD_LIBRARY_PATH => build_dir() . '/lib/.libs' } },
-	    @_, build_dir() . '/examples/.libs/echo-server', '-t', 1);
+	    @_, '--', build_dir() . '/examples/.libs/echo-server', '-t', 1);
 }
 
 sub test_pools_in_table
@@ -490,7 +497,7 @@ sub test_pools_in_table
 	like($all, qr/^ +\d+ default .*\n +\d+ echo /m, 'but with -v it is');
 	my @rows = $all =~ /^ +\d+ \S*echo-serv\S* +gone /mg;
 	number_is(scalar @rows, 1, 'among the processes the server is one');
-	stat_run({}, '-o', "$tmp/pools", $perl, '-e', '1');
+	stat_run({}, '-o', "$tmp/pools", '--', $perl, '-e', '1');
 	ok(slurp("$tmp/pools") !~ /pid pool/, 'without a pool of its own ' .
 	    'there is no such table', slurp("$tmp/pools"));
 }
@@ -522,7 +529,7 @@ sub test_spoilt
 	my $spoil = 'my ($d) = $ENV{NPOOL_CONF} =~ /segment:(.*)/; ' .
 	    'open F, "+<", "$d/$$.0" or die; print F "x" x 4096; close F; ' .
 	    'exit 4';
-	my $run = stat_run({}, $perl, '-e', $spoil);
+	my $run = stat_run({}, '--', $perl, '-e', $spoil);
 
 	ends($run, 4, qr/segment \d+\.0 is skipped: not a segment/,
 	    'a process that spoils its segment spoils no more');
@@ -558,7 +565,7 @@ sub test_read
 	    'the other is counted');
 }
 
-plan(114);
+plan(117);
 $tmp = tmpdir();
 mkdir "$tmp/rt";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/rt";

@@ -9,8 +9,11 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 %C%_npool_stat_SOURCES = \
 	%D%/npool-stat.c \
 	%D%/stat-base.c \
+	%D%/stat-copy.c \
 	%D%/stat-json.c \
+	%D%/stat-live.c \
 	%D%/stat-map.c \
+	%D%/stat-proc.c \
 	%D%/stat-read.c \
 	%D%/stat-run.c \
 	%D%/stat-sample.c \

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * npool-stat: runs a command on the malloc face, and tells where its memory
- * came from. The options, and what is done in which order; the header stat.h
- * shows the parts.
+ * npool-stat: looks into processes that use npool, or runs a command on the
+ * malloc face and tells where its memory came from. The options, and what is
+ * done in which order; the header stat.h shows the parts.
  */
 #include "stat.h"
 #include "config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -16,32 +17,43 @@
 #include <string.h>
 #include <unistd.h>
 
+#define DAY_S (24 * 3600)
+
 /* --- options ---------------------------------------------------------- */
 
 static const char usage_text[] =
-	"usage: npool-stat [-jmv] [-o FILE] [-L FACE] [--] COMMAND [ARG ...]\n"
-	"       npool-stat [-jmv] [-o FILE] --read DIR\n"
+	"usage: npool-stat [-j] [-o FILE]\n"
+	"       npool-stat [-jmv] [-o FILE] PID|NAME\n"
+	"       npool-stat [-j] [-o FILE] PID|NAME INTERVAL [COUNT]\n"
+	"       npool-stat [-jmv] [--children] [-o FILE] [-L FACE] -- COMMAND "
+		"[ARG ...]\n"
+	"       npool-stat [-jmv] [--children] [-o FILE] --read DIR\n"
 	"       npool-stat --config | --help | --version\n";
 
 static const char help_text[] =
 	"\n"
-	"Runs COMMAND on libnpool's malloc face and tells on standard error\n"
-	"where its memory came from. Signals and the exit code pass through.\n"
+	"Lists the processes that use npool; prints what one of them, or\n"
+	"all of a name, have in their pools; prints a line of rates each\n"
+	"INTERVAL, in seconds. Or runs COMMAND on libnpool's malloc face and\n"
+	"tells on standard error where its memory came from; signals and the\n"
+	"exit code pass through.\n"
 	"\n"
 	"  -j, --json         print JSON instead of the table\n"
 	"  -m, --map          draw the pages of the fullest chunk\n"
 	"  -v, --verbose      all classes, arenas and processes; with -m all\n"
 	"                     chunks\n"
+	"      --children     a line for each process\n"
 	"  -o, --output FILE  print into FILE\n"
 	"  -L, --face FACE    the libnpool-malloc.so to preload\n"
 	"      --read DIR     run nothing; print what the segments in DIR say\n"
 	"      --config       print the options that NPOOL_CONF sets\n"
 	"\n"
-	"Exit code: COMMAND's, or 128 + the signal that ended it; 2 bad\n"
-	"usage, 125 npool-stat itself failed, 126 COMMAND cannot be run, 127\n"
-	"there is no COMMAND. npool-stat(1) has the rest.\n";
+	"Exit code: COMMAND's, or 128 + the signal that ended it; 1\n"
+	"something could not be read, 2 bad usage, 125 npool-stat itself\n"
+	"failed, 126 COMMAND cannot be run, 127 there is no COMMAND.\n"
+	"npool-stat(1) has the rest.\n";
 
-enum { OPT_READ = 256, OPT_CONFIG, OPT_HELP, OPT_VERSION };
+enum { OPT_READ = 256, OPT_CHILDREN, OPT_CONFIG, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -50,6 +62,7 @@ static const struct option long_options[] = {
 	{ "output", required_argument, NULL, 'o' },
 	{ "face", required_argument, NULL, 'L' },
 	{ "read", required_argument, NULL, OPT_READ },
+	{ "children", no_argument, NULL, OPT_CHILDREN },
 	{ "config", no_argument, NULL, OPT_CONFIG },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -109,6 +122,7 @@ static bool take_option(struct options *o, int option, int *code)
 	case 'o': o->output = optarg; return true;
 	case 'L': o->face = optarg; return true;
 	case OPT_READ: o->read_dir = optarg; return true;
+	case OPT_CHILDREN: o->children = true; return true;
 	case OPT_CONFIG:
 		*code = print_config();
 		return false;
@@ -126,6 +140,60 @@ static bool take_option(struct options *o, int option, int *code)
 	return false;
 }
 
+/* Seconds, with a part of one if need be, as ms. */
+static uint64_t parse_interval(const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0.001 && seconds <= DAY_S))
+		usage("INTERVAL is seconds, 0.001 to 86400; to run a command, "
+		      "put -- before it");
+	return (uint64_t)(seconds * 1000 + 0.5);
+}
+
+static uint64_t parse_count(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (!isdigit((unsigned char)*text) || *end || !n)
+		usage("COUNT is a number from 1");
+	return n;
+}
+
+/* PID|NAME [INTERVAL [COUNT]] */
+static void take_operands(struct options *o, int n, char **operand)
+{
+	if (n > 3)
+		usage("too many operands; to run a command, put -- before it");
+	if (n > 0)
+		o->target = operand[0];
+	if (n > 1)
+		o->interval_ms = parse_interval(operand[1]);
+	if (n > 2)
+		o->count = parse_count(operand[2]);
+}
+
+static void check_options(const struct options *o)
+{
+	if (o->read_dir && (o->command || o->target))
+		usage("--read goes without a command or process");
+	if (o->face && !o->command)
+		usage("a face is for a command, which stands behind --");
+	if (o->command && !*o->command)
+		usage("which command?");
+	if ((o->map || o->verbose) && !o->command && !o->read_dir &&
+	    (!o->target || o->interval_ms))
+		usage("-m and -v are for one look: name a process, and no "
+		      "interval");
+	if (o->children && !o->command && !o->read_dir && !o->target)
+		usage("--children of which process?");
+	if (o->json && !json_is_there())
+		give_up(EXIT_USAGE, "built without JSON: configure found no "
+			"jansson, or was told to do without");
+}
+
 /* Ends the tool where the options say so, or make no sense. */
 static void parse_options(struct options *o, int argc, char **argv)
 {
@@ -136,16 +204,14 @@ static void parse_options(struct options *o, int argc, char **argv)
 				     NULL)) != -1)
 		if (!take_option(o, option, &code))
 			exit(code);
-	o->command = argv + optind;
-	if (o->read_dir && *o->command)
-		usage("--read runs no command");
-	if (o->read_dir && o->face)
-		usage("--read needs no face");
-	if (!o->read_dir && !*o->command)
-		usage("which command?");
-	if (o->json && !json_is_there())
-		give_up(EXIT_USAGE, "built without JSON: configure found no "
-			"jansson, or was told to do without");
+	/* It may also be what an option was given. */
+	if (optind > 1 && !strcmp(argv[optind - 1], "--") &&
+	    argv[optind - 1] != o->output && argv[optind - 1] != o->face &&
+	    argv[optind - 1] != o->read_dir)
+		o->command = argv + optind;
+	else
+		take_operands(o, argc - optind, argv + optind);
+	check_options(o);
 }
 
 /* --- output ----------------------------------------------------------- */
@@ -161,7 +227,7 @@ static FILE *open_output(const struct options *o)
 		fd = open(o->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
 			  O_NOCTTY, 0666);
 	else
-		fd = fcntl(o->read_dir ? STDOUT_FILENO : STDERR_FILENO,
+		fd = fcntl(o->command ? STDERR_FILENO : STDOUT_FILENO,
 			   F_DUPFD_CLOEXEC, 3);
 	out = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!out)
@@ -171,15 +237,9 @@ static FILE *open_output(const struct options *o)
 	return out;
 }
 
-/* Returns whether all was written. */
-static bool print_report(FILE *out, const struct report *report)
+/* status: what the printing said. Returns whether all was written. */
+static bool close_output(FILE *out, int status)
 {
-	int status = 0;
-
-	if (report->options->json)
-		status = json_print(out, report);
-	else
-		table_print(out, report);
 	if (ferror(out) || status != 0 || fclose(out) != 0) {
 		complain("the output could not be written: %s",
 			 strerror(errno));
@@ -188,7 +248,58 @@ static bool print_report(FILE *out, const struct report *report)
 	return true;
 }
 
-/* --- the two things it does ------------------------------------------- */
+static bool print_report(FILE *out, const struct report *report)
+{
+	if (report->options->json)
+		return close_output(out, json_print(out, report));
+	table_print(out, report);
+	return close_output(out, 0);
+}
+
+/* --- what it does ------------------------------------------------------ */
+
+static int list_processes(const struct options *o, FILE *out)
+{
+	struct listed *list;
+	size_t n = list_read(&list, o);
+	int status = 0;
+
+	targets_clean();
+	if (o->json)
+		status = json_print_list(out, list, n);
+	else if (n)
+		list_print(out, list, n);
+	else
+		complain("no process%s uses npool",
+			 geteuid() ? " of this user" : "");
+	list_free(list, n);
+	return close_output(out, status) ? EXIT_SUCCESS : EXIT_SELF;
+}
+
+static int look_at_processes(const struct options *o, FILE *out)
+{
+	struct report report = { .options = o };
+	struct samples samples = { 0 };
+	int code = EXIT_SUCCESS;
+	char why[200];
+
+	if (!report_named(&report, o->target, &samples, why, sizeof why))
+		give_up(EXIT_SKIPPED, "process %s: %s", o->target, why);
+	if (report.nskipped)
+		code = EXIT_SKIPPED;
+	if (!print_report(out, &report))
+		code = EXIT_SELF;
+	report_free(&report);
+	samples_free(&samples);
+	return code;
+}
+
+static int watch_processes(const struct options *o, FILE *out)
+{
+	int code = rates_watch(out, o);
+
+	return close_output(out, 0) ? code : EXIT_SELF;
+}
 
 static int read_segments(const struct options *o, FILE *out)
 {
@@ -241,6 +352,12 @@ int main(int argc, char **argv)
 
 	parse_options(&options, argc, argv);
 	out = open_output(&options);
-	return options.read_dir ? read_segments(&options, out)
-				: stat_command(&options, out);
+	if (options.command)
+		return stat_command(&options, out);
+	if (options.read_dir)
+		return read_segments(&options, out);
+	if (options.interval_ms)
+		return watch_processes(&options, out);
+	return options.target ? look_at_processes(&options, out)
+			      : list_processes(&options, out);
 }

@@ -252,10 +252,21 @@ static json_t *totals(const struct report *r)
 	return all;
 }
 
+static int print_whole(FILE *out, json_t *root, size_t flags)
+{
+	int status;
+
+	if (failed)
+		give_up(EXIT_SELF, "out of memory");
+	status = json_dumpf(root, out, flags);
+	fputc('\n', out);
+	json_decref(root);
+	return status;
+}
+
 int json_print(FILE *out, const struct report *r)
 {
 	json_t *root = json_object();
-	int status;
 
 	put(root, "format", json_integer(FORMAT));
 	put(root, "npool_version", string(PACKAGE_VERSION));
@@ -272,15 +283,87 @@ int json_print(FILE *out, const struct report *r)
 	put(root, "skipped", skipped(r));
 	if (r->options->map)
 		put(root, "chunks", chunks(r));
-	if (failed)
-		give_up(EXIT_SELF, "out of memory");
-	status = json_dumpf(root, out, JSON_INDENT(2));
-	fputc('\n', out);
-	json_decref(root);
-	return status;
+	return print_whole(out, root, JSON_INDENT(2));
+}
+
+/* --- processes that run ------------------------------------------------ */
+
+static json_t *listed(const struct listed *row)
+{
+	json_t *one = json_object();
+
+	put(one, "pid", json_integer(row->pid));
+	put(one, "program", string(row->program));
+	put(one, "reason", row->why ? string(row->why) : json_null());
+	if (row->why)
+		return one;
+	put(one, "pools", number(row->pools));
+	put(one, "nodes", number(row->nodes));
+	put_figures(one, &row->total, total_figures);
+	return one;
+}
+
+int json_print_list(FILE *out, const struct listed *list, size_t n)
+{
+	json_t *root = json_object(), *all = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		append(all, listed(&list[i]));
+	put(root, "format", json_integer(FORMAT));
+	put(root, "npool_version", string(PACKAGE_VERSION));
+	put(root, "processes", all);
+	return print_whole(out, root, JSON_INDENT(2));
+}
+
+/* Of what is counted; the rest are states. */
+static json_t *per_seconds(const struct rates *r)
+{
+	static const struct { const char *key; size_t offset; } counted[] = {
+#define COUNTED(field) { #field, offsetof(struct total, field) }
+		COUNTED(allocs), COUNTED(frees), COUNTED(hits),
+		COUNTED(misses), COUNTED(depot_gets), COUNTED(depot_puts),
+		COUNTED(fills), COUNTED(flushes), COUNTED(foreign_frees),
+		COUNTED(foreign_bytes), COUNTED(rehomes), COUNTED(purged),
+		COUNTED(refused), COUNTED(reclaims),
+#undef COUNTED
+	};
+	json_t *all = json_object();
+
+	for (size_t i = 0; i < sizeof counted / sizeof *counted; i++) {
+		struct figure f = { .offset = counted[i].offset };
+
+		put(all, counted[i].key,
+		    number(per_second(*figure_in(&r->since, &f),
+				      r->elapsed_ms)));
+	}
+	return all;
+}
+
+int json_print_rates(FILE *out, const struct rates *r)
+{
+	json_t *root = json_object(), *now = json_object();
+
+	put_figures(now, r->now, total_figures);
+	put(root, "format", json_integer(FORMAT));
+	put(root, "elapsed_ms", number(r->elapsed_ms));
+	put(root, "totals", now);
+	put(root, "per_second", per_seconds(r));
+	return print_whole(out, root, JSON_COMPACT);
 }
 
 #else /* !HAVE_JANSSON */
+
+int json_print_list(FILE *out, const struct listed *list, size_t n)
+{
+	(void)out, (void)list, (void)n;
+	return -1;
+}
+
+int json_print_rates(FILE *out, const struct rates *r)
+{
+	(void)out, (void)r;
+	return -1;
+}
 
 bool json_is_there(void)
 {

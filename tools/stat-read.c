@@ -3,10 +3,14 @@
  *
  * view: a segment as it was when it was read.
  *
- * The file belongs to a process that may write anything into it, at any time,
- * and may cut it off: so it is copied by pread(2), never mapped, and nothing
- * is believed before it was checked against the file's own size. What cannot
- * be true of a segment makes view_open() say what it was, and why.
+ * It belongs to a process that may write anything into it, at any time, and
+ * may cut it off if it is a file: so it is copied with a guard (stat-copy.c),
+ * and nothing is believed before it was checked against the segment's own size,
+ * which the kernel tells. What cannot be true of a segment makes view_open()
+ * and its like say what it was, and why.
+ *
+ * A view is copied again if counts moved from one block to another meanwhile,
+ * but not for ever.
  *
  * Parts are copied entry by entry into the structs of this version: a longer
  * entry (a newer library) loses its end, a shorter one is refused.
@@ -22,20 +26,25 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <sched.h> /* setns */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* No segment of a real process comes near these. */
-#define SEGMENT_MAX ((uint64_t)1 << 32)	 /* bytes */
-#define ENTRIES_MAX ((uint32_t)1 << 20)	 /* of a part */
+#define SEGMENT_MAX ((uint64_t)1 << 28)	 /* bytes */
+#define ENTRIES_MAX ((uint32_t)1 << 16)	 /* of a part */
 #define CHUNK_SIZE_MAX ((uint64_t)1 << 30)
 #define PAGE_SIZE_MIN 4096
 #define PAGE_SIZE_MAX ((uint32_t)1 << 20)
 #define MAX_ORDER_MAX 14
 #define CLASSES_MAX (NP_MAX_CLASSES + 1) /* the rows, and that of zero bytes */
+
+#define TRIES 8 /* to find counts at rest */
 
 /* --- reading ---------------------------------------------------------- */
 
@@ -56,43 +65,76 @@ static bool refuse(const struct reader *r, const char *fmt, ...)
 	return false;
 }
 
+/* Whoever calls has checked that it is in the segment. */
 static bool read_at(const struct view *view, void *to, size_t size,
 		    uint64_t offset)
 {
-	char *at = to;
+	return copy_guarded(to, view->base + offset, size);
+}
 
-	while (size) {
-		ssize_t n = pread(view->fd, at, size, (off_t)offset);
+static bool check_size(const struct reader *r)
+{
+	if (r->view->size < sizeof r->view->head)
+		return refuse(r, "cut off: %" PRIu64 " bytes, the header "
+			      "has %zu", r->view->size,
+			      sizeof r->view->head);
+	if (r->view->size > SEGMENT_MAX)
+		return refuse(r, "too large: %" PRIu64 " bytes",
+			      r->view->size);
+	return true;
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		size -= (size_t)n;
-		offset += (uint64_t)n;
-	}
+/* fd: of the file, whatever it is. */
+static bool map_file(const struct reader *r, int fd)
+{
+	struct view *view = r->view;
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st) != 0)
+		return refuse(r, "%s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return refuse(r, "not a regular file");
+	if (st.st_uid != geteuid() && st.st_uid != view->owner)
+		return refuse(r, "belongs to user %u", (unsigned)st.st_uid);
+	view->ino = st.st_ino;
+	view->size = (uint64_t)st.st_size;
+	if (!check_size(r))
+		return false;
+	p = mmap(NULL, view->size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return refuse(r, "%s", strerror(errno));
+	view->base = p;
 	return true;
 }
 
 static bool open_file(const struct reader *r, int dir)
 {
-	struct view *view = r->view;
-	struct stat st;
+	int fd = openat(dir, r->view->name.text, O_RDONLY | O_NOFOLLOW |
+			O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool mapped;
 
-	view->fd = openat(dir, view->name.text, O_RDONLY | O_NOFOLLOW |
-			  O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (view->fd < 0)
+	if (fd < 0)
 		return refuse(r, "%s", strerror(errno));
-	if (fstat(view->fd, &st) != 0)
+	mapped = map_file(r, fd);
+	close(fd);
+	return mapped;
+}
+
+/* System V shared memory, of the namespace that we are in. */
+static bool attach(const struct reader *r, int id)
+{
+	struct shmid_ds about;
+	void *p = shmat(id, NULL, SHM_RDONLY);
+
+	if (p == (void *)-1)
 		return refuse(r, "%s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return refuse(r, "not a regular file");
-	if (st.st_uid != geteuid())
-		return refuse(r, "belongs to user %u", (unsigned)st.st_uid);
-	view->ino = st.st_ino;
-	view->size = (uint64_t)st.st_size;
-	return true;
+	r->view->base = p;
+	r->view->is_attached = true;
+	if (shmctl(id, IPC_STAT, &about) != 0)
+		return refuse(r, "%s", strerror(errno));
+	r->view->size = about.shm_segsz;
+	return check_size(r);
 }
 
 /* --- the header ------------------------------------------------------- */
@@ -101,6 +143,11 @@ static bool check_words(const struct reader *r)
 {
 	const struct np_segment_header *h = &r->view->head;
 
+	/* Of a child that is just being forked, say, or the parent's that one
+	 * has which did not come by fork(3). */
+	if (r->view->is_live && (!h->magic || (h->magic == NP_SEGMENT_MAGIC &&
+	    h->pid != (uint32_t)r->view->pid_inside)))
+		return refuse(r, "%s", "");
 	if (!h->magic)
 		return refuse(r, "not finished: its process had just started");
 	if (h->magic != NP_SEGMENT_MAGIC)
@@ -113,9 +160,7 @@ static bool check_words(const struct reader *r)
 	if (h->size > r->view->size)
 		return refuse(r, "cut off: %" PRIu64 " of %" PRIu64 " bytes",
 			      r->view->size, h->size);
-	if (h->size > SEGMENT_MAX)
-		return refuse(r, "too large: %" PRIu64 " bytes", h->size);
-	if (h->pid != (uint32_t)r->view->name.pid)
+	if (h->pid != (uint32_t)r->view->pid_inside)
 		return refuse(r, "says that it is of process %u", h->pid);
 	return true;
 }
@@ -152,6 +197,9 @@ static bool check_part(const struct reader *r, const char *name,
 	if (part->n > most)
 		return refuse(r, "%u %s; at most %u can be", part->n, name,
 			      most);
+	if (part->offset % sizeof(uint64_t) || part->stride % sizeof(uint64_t))
+		return refuse(r, "%s that are not aligned: %u bytes, at %u",
+			      name, part->stride, part->offset);
 	if (part->stride < stride)
 		return refuse(r, "%s of %u bytes, less than %zu", name,
 			      part->stride, stride);
@@ -207,11 +255,10 @@ static bool read_header(const struct reader *r)
 {
 	struct np_segment_header *h = &r->view->head;
 
-	if (r->view->size < sizeof *h)
-		return refuse(r, "cut off: %" PRIu64 " bytes, the header "
-			      "has %zu", r->view->size, sizeof *h);
 	if (!read_at(r->view, h, sizeof *h, 0))
-		return refuse(r, "cannot be read");
+		return refuse(r, "cut off while it was read");
+	/* Before the parts: with moves_ended comes what has moved. */
+	atomic_thread_fence(memory_order_acquire);
 	h->program[sizeof h->program - 1] = '\0';
 	h->pool[sizeof h->pool - 1] = '\0';
 	h->topology[sizeof h->topology - 1] = '\0';
@@ -338,27 +385,8 @@ static bool check_homes(const struct reader *r)
 	return true;
 }
 
-struct view *view_open(int dir, const struct segment_name *name, char *why,
-		       size_t size)
+static void drop_parts(struct view *view)
 {
-	struct view *view = get_memory(1, sizeof *view);
-	struct reader r = { view, why, size };
-
-	view->name = *name;
-	view->fd = -1;
-	if (open_file(&r, dir) && read_header(&r) && copy_parts(&r) &&
-	    check_classes(&r) && check_homes(&r))
-		return view;
-	view_close(view);
-	return NULL;
-}
-
-void view_close(struct view *view)
-{
-	if (!view)
-		return;
-	if (view->fd >= 0)
-		close(view->fd);
 	free(view->classes);
 	free(view->nodes);
 	free(view->arenas);
@@ -366,6 +394,186 @@ void view_close(struct view *view)
 	free(view->flows);
 	free(view->blocks);
 	free(view->before);
+	view->classes = NULL;
+	view->nodes = NULL;
+	view->arenas = NULL;
+	view->chunks = NULL;
+	view->flows = NULL;
+	view->blocks = NULL;
+	view->before = NULL;
+}
+
+/* Did no counts move from block to block since the header was read? */
+static bool is_whole(const struct view *view)
+{
+	uint64_t begun;
+
+	/* Behind the parts: who saw any of a move sees that it has begun. */
+	atomic_thread_fence(memory_order_acquire);
+	return read_at(view, &begun, sizeof begun,
+		       offsetof(struct np_segment_header, moves_begun)) &&
+	       begun == np_count_get(&view->head.moves_ended);
+}
+
+static bool copy_all(const struct reader *r)
+{
+	for (unsigned n = 1;; n++) {
+		if (!read_header(r) || !copy_parts(r) || !check_classes(r) ||
+		    !check_homes(r))
+			return false;
+		if (n == TRIES || is_whole(r->view))
+			return true;
+		drop_parts(r->view);
+	}
+}
+
+/* The view, if there is one, or NULL. */
+static struct view *finish(const struct reader *r, bool is_mapped)
+{
+	if (is_mapped && copy_all(r))
+		return r->view;
+	view_close(r->view);
+	return NULL;
+}
+
+struct view *view_open(int dir, const struct segment_name *name, char *why,
+		       size_t size)
+{
+	struct view *view = get_memory(1, sizeof *view);
+	struct reader r = { view, why, size };
+
+	view->name = *name;
+	view->pid_inside = name->pid;
+	view->owner = geteuid();
+	return finish(&r, open_file(&r, dir));
+}
+
+/* Opens the file of a process by its path there, where a symbolic link, a FIFO
+ * or a device may stand by now: nothing is opened before it is known to be the
+ * file that the process has mapped. */
+static bool open_mapped(const struct reader *r, const struct place *place)
+{
+	char *path = format_text("/proc/%d/root%s", (int)r->view->name.pid,
+				 place->path);
+	int handle = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+	struct stat st;
+	bool mapped = false;
+
+	free(path);
+	path = format_text("/proc/self/fd/%d", handle);
+	if (handle < 0 || fstat(handle, &st) != 0)
+		refuse(r, "%s", strerror(errno));
+	else if (!S_ISREG(st.st_mode) || st.st_ino != place->number)
+		refuse(r, "%s is another file by now", place->path);
+	else if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0)
+		refuse(r, "%s", strerror(errno));
+	else
+		mapped = map_file(r, fd);
+	if (fd >= 0)
+		close(fd);
+	if (handle >= 0)
+		close(handle);
+	free(path);
+	return mapped;
+}
+
+/* Goes into the namespace that a process's shared memory is in. *back: where
+ * to go afterwards, or -1: it is our own. */
+static bool enter_namespace(const struct reader *r, int *back)
+{
+	char path[40];
+	struct stat theirs, ours;
+	int fd, error;
+
+	*back = -1;
+	snprintf(path, sizeof path, "/proc/%d/ns/ipc",
+		 (int)r->view->name.pid);
+	if (stat(path, &theirs) != 0 || stat("/proc/self/ns/ipc", &ours) != 0)
+		return refuse(r, "%s: %s", path, strerror(errno));
+	if (theirs.st_ino == ours.st_ino)
+		return true;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	*back = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+	error = fd < 0 || *back < 0 || setns(fd, CLONE_NEWIPC) != 0 ? errno : 0;
+	if (fd >= 0)
+		close(fd);
+	if (!error)
+		return true;
+	if (*back >= 0)
+		close(*back);
+	return refuse(r, "in a container (another IPC namespace), where root "
+		      "alone can look: %s", strerror(error));
+}
+
+static void leave_namespace(int back)
+{
+	if (back < 0)
+		return;
+	if (setns(back, CLONE_NEWIPC) != 0)
+		give_up(EXIT_SELF, "cannot leave an IPC namespace: %s",
+			strerror(errno));
+	close(back);
+}
+
+/* Its number is the one of the process's namespace. */
+static bool attach_mapped(const struct reader *r, const struct place *place)
+{
+	int back;
+	bool attached;
+
+	if (place->number > INT_MAX)
+		return refuse(r, "there is no such shared memory");
+	if (!enter_namespace(r, &back))
+		return false;
+	attached = attach(r, (int)place->number);
+	leave_namespace(back);
+	return attached;
+}
+
+struct view *view_look(const struct target *target, const struct place *place,
+		       char *why, size_t size)
+{
+	struct view *view = get_memory(1, sizeof *view);
+	struct reader r = { view, why, size };
+
+	view->name.pid = target->pid;
+	view->name.number = (unsigned)place->number;
+	snprintf(view->name.text, sizeof view->name.text, "of process %d",
+		 (int)target->pid);
+	view->is_live = true;
+	view->pid_inside = target->pid_inside;
+	view->owner = target->owner;
+	view = finish(&r, place->path ? open_mapped(&r, place)
+				      : attach_mapped(&r, place));
+	/* Its name now; that of its start is in the segment. */
+	if (view)
+		memcpy(view->head.program, target->program,
+		       sizeof view->head.program);
+	return view;
+}
+
+struct view *view_of(const void *base, size_t size, char *why, size_t room)
+{
+	struct view *view = get_memory(1, sizeof *view);
+	struct reader r = { view, why, room };
+
+	view->base = base;
+	view->size = size;
+	view->is_borrowed = true;
+	view->pid_inside = view->name.pid = getpid();
+	snprintf(view->name.text, sizeof view->name.text, "in memory");
+	return finish(&r, check_size(&r));
+}
+
+void view_close(struct view *view)
+{
+	if (!view)
+		return;
+	if (view->base && view->is_attached)
+		shmdt(view->base);
+	else if (view->base && !view->is_borrowed)
+		munmap((void *)(uintptr_t)view->base, view->size);
+	drop_parts(view);
 	free(view);
 }
 
@@ -433,8 +641,7 @@ int view_is_alive(const struct view *view)
 
 /* --- the folder ------------------------------------------------------- */
 
-/* PID.N, as the library writes it: no sign, no leading zero. */
-static bool parse_name(const char *text, struct segment_name *name)
+bool segment_name_parse(const char *text, struct segment_name *name)
 {
 	unsigned long pid, number;
 	char *end;
@@ -478,7 +685,7 @@ ssize_t segment_names(int dir, struct segment_name **names)
 		return -1;
 	}
 	while ((entry = readdir(stream)))
-		if (parse_name(entry->d_name, &name)) {
+		if (segment_name_parse(entry->d_name, &name)) {
 			*names = grow(*names, n, sizeof name);
 			(*names)[n++] = name;
 		}

@@ -223,6 +223,9 @@ struct addition {
 	const struct sample *sample; /* NULL: none */
 	struct total total;
 	struct node_row *nodes; /* of this segment, by home */
+	uint64_t *held;		/* bytes that the threads of each home took,
+				   less those that they gave back; without
+				   block 0, whose are in the flows */
 };
 
 static void begin_nodes(struct addition *a)
@@ -230,6 +233,7 @@ static void begin_nodes(struct addition *a)
 	const struct view *v = a->view;
 
 	a->nodes = get_memory(v->nnodes, sizeof *a->nodes);
+	a->held = get_memory(v->nnodes, sizeof *a->held);
 	for (unsigned i = 0; i < v->nnodes; i++) {
 		const struct np_segment_node *from = &v->nodes[i];
 		struct node_row *to = &a->nodes[i];
@@ -329,17 +333,6 @@ static uint64_t cached_by(const struct view *v, const struct np_block *b)
 	       np_count_get(&b->reclaimed_bytes) - held_by(v, b);
 }
 
-/* Block 0 has what is in the flows already. */
-static uint64_t held_on(const struct view *v, unsigned home)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 1; i < v->nblocks; i++)
-		if (view_block(v, i)->home == home)
-			bytes += held_by(v, view_block(v, i));
-	return bytes;
-}
-
 static void add_flows(struct addition *a)
 {
 	const struct view *v = a->view;
@@ -359,7 +352,7 @@ static void add_flows(struct addition *a)
 		};
 
 		if (by == of)
-			row.in_use += held_on(v, by);
+			row.in_use += a->held[by];
 		r->flows = grow(r->flows, r->nflows, sizeof row);
 		r->flows[r->nflows++] = row;
 	}
@@ -438,6 +431,8 @@ static void add_blocks(struct addition *a)
 		const struct np_block *b = view_block(v, i);
 
 		add_events(&all, b, v->nclasses);
+		if (i)
+			a->held[b->home] += held_by(v, b);
 		a->nodes[b->home].cached += cached_by(v, b);
 	}
 	if (v->head.before.n)
@@ -579,8 +574,8 @@ static void add_process(struct addition *a, enum life life)
 	fold_row(&r->total, &p.total, total_figures);
 }
 
-static void add_view(struct report *r, const struct view *view,
-		     const struct samples *samples, enum life life)
+void report_add(struct report *r, const struct view *view,
+		const struct samples *samples, enum life life)
 {
 	struct addition a = {
 		.report = r,
@@ -600,6 +595,7 @@ static void add_view(struct report *r, const struct view *view,
 		add_node(&a, &a.nodes[i]);
 	add_process(&a, life);
 	free(a.nodes);
+	free(a.held);
 	if (r->options->map)
 		pictures_add(r, view);
 	r->nnodes = fold_rows(r->nodes, r->nnodes, sizeof *r->nodes,
@@ -628,7 +624,7 @@ static enum life life_of(const struct view *view, struct samples *samples)
 	return alive ? LIFE_RUNNING : LIFE_GONE;
 }
 
-static void skip(struct report *r, const char *name, const char *why)
+void report_skip(struct report *r, const char *name, const char *why)
 {
 	struct skipped *s;
 
@@ -653,9 +649,10 @@ void report_read(struct report *r, int dir, struct samples *samples)
 					      sizeof why);
 
 		if (view)
-			add_view(r, view, samples, life_of(view, samples));
+			report_add(r, view, samples,
+				   life_of(view, samples));
 		else
-			skip(r, names[i].text, why);
+			report_skip(r, names[i].text, why);
 		view_close(view);
 	}
 	r->sample_error = samples->error;

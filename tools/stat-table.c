@@ -20,8 +20,6 @@
 #define TOP_CLASSES 10
 #define EXACT_MAX 9999999
 
-typedef char cell[24];
-
 /* --- cells ------------------------------------------------------------ */
 
 /* Three digits and a unit. */
@@ -40,7 +38,7 @@ static const char *scaled(cell to, uint64_t value, double step,
 	return to;
 }
 
-static const char *bytes(cell to, uint64_t n)
+const char *show_bytes(cell to, uint64_t n)
 {
 	static const char *const units[] = {
 		"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", NULL,
@@ -51,7 +49,7 @@ static const char *bytes(cell to, uint64_t n)
 	return scaled(to, n, 1024, units);
 }
 
-static const char *count(cell to, uint64_t n)
+const char *show_count(cell to, uint64_t n)
 {
 	static const char *const units[] = {
 		"", "k", "M", "G", "T", "P", "E", NULL,
@@ -62,7 +60,7 @@ static const char *count(cell to, uint64_t n)
 	return scaled(to, n, 1000, units);
 }
 
-static const char *percent(cell to, uint64_t part, uint64_t whole)
+const char *show_percent(cell to, uint64_t part, uint64_t whole)
 {
 	double share = whole ? (double)part / (double)whole * 100 : 0;
 
@@ -118,10 +116,24 @@ static char *join(char **words)
 	return all;
 }
 
+static void print_running(FILE *out, const struct report *r)
+{
+	if (r->nprograms == 1)
+		fprintf(out, "npool-stat: process %d (%s), as it is now\n",
+			(int)r->processes[0].pid, r->processes[0].program);
+	else
+		fprintf(out, "npool-stat: %zu processes called %s, as they are "
+			"now\n", r->nprograms, r->processes[0].program);
+}
+
 static void print_command(FILE *out, const struct report *r)
 {
 	char *command;
 
+	if (r->is_live) {
+		print_running(out, r);
+		return;
+	}
 	if (!r->run) {
 		fprintf(out, "npool-stat: segments in %s\n",
 			r->options->read_dir);
@@ -168,7 +180,8 @@ static void print_setting(FILE *out, const struct report *r)
 	cell page, chunk;
 
 	fprintf(out, "  pages of %s, chunks of %s, classes %s\n",
-		bytes(page, p->page_size), bytes(chunk, p->chunk_size),
+		show_bytes(page, p->page_size),
+		show_bytes(chunk, p->chunk_size),
 		p->class_table);
 	print_wrapped(out, "topology", p->topology);
 	print_wrapped(out, "options", p->options);
@@ -187,10 +200,11 @@ static void print_nodes(FILE *out, const struct report *r)
 		fprintf(out, "%4" PRIu64 " %6s %4" PRIu64 " %7" PRIu64
 			" %6" PRIu64 " %9s %9s %9s %9s %7s\n", n->home,
 			kernel_node(node, n->kernel_node), n->cpus,
-			n->threads, n->chunks, bytes(reserved, n->reserved),
-			bytes(used, n->used), bytes(cached, n->cached),
-			bytes(peak, n->peak_taken),
-			percent(share, n->pages.local, n->pages.resident));
+			n->threads, n->chunks,
+			show_bytes(reserved, n->reserved),
+			show_bytes(used, n->used), show_bytes(cached, n->cached),
+			show_bytes(peak, n->peak_taken),
+			show_percent(share, n->pages.local, n->pages.resident));
 	}
 }
 
@@ -210,8 +224,8 @@ static const char *net_bytes(cell to, uint64_t n)
 	cell amount;
 
 	if ((int64_t)n >= 0)
-		return bytes(to, n);
-	snprintf(to, sizeof(cell), "-%s", bytes(amount, -n));
+		return show_bytes(to, n);
+	snprintf(to, sizeof(cell), "-%s", show_bytes(amount, -n));
 	return to;
 }
 
@@ -225,12 +239,12 @@ static void print_places(FILE *out, const struct report *r)
 		cell asked, resident, local, spilled, known, brought;
 
 		fprintf(out, "%4" PRIu64 " %12s %10s %8s %10s %10s %13s\n",
-			n->home, count(asked, p->asked),
-			percent(resident, p->resident, p->asked),
-			percent(local, p->local, p->resident),
-			bytes(spilled, n->spilled),
+			n->home, show_count(asked, p->asked),
+			show_percent(resident, p->resident, p->asked),
+			show_percent(local, p->local, p->resident),
+			show_bytes(spilled, n->spilled),
 			n->spilled ? seconds(known, n->spilled_ms) : "-",
-			bytes(brought, n->brought_home));
+			show_bytes(brought, n->brought_home));
 	}
 }
 
@@ -241,12 +255,12 @@ static const char *in_use(cell to, const struct flow_row *f)
 
 static const char *sent(cell to, const struct flow_row *f)
 {
-	return f->by == f->of ? "-" : count(to, f->sent);
+	return f->by == f->of ? "-" : show_count(to, f->sent);
 }
 
 static const char *distance(cell to, const struct flow_row *f)
 {
-	return count(to, f->distance);
+	return show_count(to, f->distance);
 }
 
 typedef const char *flow_cell(cell to, const struct flow_row *f);
@@ -284,8 +298,8 @@ static void print_flow_list(FILE *out, const struct report *r)
 			fprintf(out, "%5" PRIu64 "%5" PRIu64
 				" %11s %11s %9s %9" PRIu64 "\n", f->by, f->of,
 				net_bytes(use, f->in_use),
-				count(pieces, f->sent),
-				bytes(size, f->sent_bytes), f->distance);
+				show_count(pieces, f->sent),
+				show_bytes(size, f->sent_bytes), f->distance);
 	}
 }
 
@@ -334,8 +348,10 @@ static void print_arena_memory(FILE *out, const struct report *r)
 		fprintf(out, "%5" PRIu64 " %4" PRIu64 " %7" PRIu64 " %6" PRIu64
 			" %5" PRIu64 " %9s %9s %9s %9s\n", a->arena, a->home,
 			a->threads, a->chunks, a->peak_chunks,
-			bytes(reserved, a->reserved), bytes(taken, a->taken),
-			bytes(peak, a->peak_taken), bytes(purged, a->purged));
+			show_bytes(reserved, a->reserved),
+			show_bytes(taken, a->taken),
+			show_bytes(peak, a->peak_taken),
+			show_bytes(purged, a->purged));
 	}
 	if (idle)
 		fprintf(out, "      %zu more, never used (-v shows them)\n",
@@ -355,12 +371,12 @@ static void print_arena_pieces(FILE *out, const struct report *r)
 			continue;
 		fprintf(out, "%5" PRIu64 " %4" PRIu64
 			"  %9s %9s %9s %9s %9s %9s\n", a->arena, a->home,
-			count(c[0], a->allocs[NP_TINY]),
-			count(c[1], a->frees[NP_TINY]),
-			count(c[2], a->allocs[NP_SMALL]),
-			count(c[3], a->frees[NP_SMALL]),
-			count(c[4], a->allocs[NP_NORMAL]),
-			count(c[5], a->frees[NP_NORMAL]));
+			show_count(c[0], a->allocs[NP_TINY]),
+			show_count(c[1], a->frees[NP_TINY]),
+			show_count(c[2], a->allocs[NP_SMALL]),
+			show_count(c[3], a->frees[NP_SMALL]),
+			show_count(c[4], a->allocs[NP_NORMAL]),
+			show_count(c[5], a->frees[NP_NORMAL]));
 	}
 }
 
@@ -372,20 +388,21 @@ static void print_calls(FILE *out, const struct total *t)
 	cell a, b, c;
 
 	fprintf(out, "\ncalls     allocations %s, frees %s\n",
-		count(a, t->allocs), count(b, t->frees));
+		show_count(a, t->allocs), show_count(b, t->frees));
 	fprintf(out, "caches    hits %s of allocations (%s), misses %s\n",
-		percent(a, t->hits, t->allocs), count(b, t->hits),
-		count(c, t->misses));
+		show_percent(a, t->hits, t->allocs), show_count(b, t->hits),
+		show_count(c, t->misses));
 	fprintf(out, "depots    magazines got %s, put %s\n",
-		count(a, t->depot_gets), count(b, t->depot_puts));
+		show_count(a, t->depot_gets), show_count(b, t->depot_puts));
 	fprintf(out, "arenas    visits to fill %s, to flush %s\n",
-		count(a, t->fills), count(b, t->flushes));
+		show_count(a, t->fills), show_count(b, t->flushes));
 	fprintf(out, "nodes     foreign frees %s (%s), rehomed threads %s\n",
-		count(a, t->foreign_frees), bytes(b, t->foreign_bytes),
-		count(c, t->rehomes));
+		show_count(a, t->foreign_frees),
+		show_bytes(b, t->foreign_bytes),
+		show_count(c, t->rehomes));
 	fprintf(out, "pressure  requests refused %s, owners called %s; idle "
-		"caches emptied %s\n", count(a, t->refused),
-		count(b, t->pressures), count(c, t->reclaims));
+		"caches emptied %s\n", show_count(a, t->refused),
+		show_count(b, t->pressures), show_count(c, t->reclaims));
 }
 
 static void print_memory(FILE *out, const struct total *t)
@@ -393,20 +410,23 @@ static void print_memory(FILE *out, const struct total *t)
 	cell a, b, c, d;
 
 	fprintf(out, "memory    reserved %s (peak %s), taken %s (peak %s)\n",
-		bytes(a, t->reserved), bytes(b, t->peak_reserved),
-		bytes(c, t->taken), bytes(d, t->peak_taken));
+		show_bytes(a, t->reserved), show_bytes(b, t->peak_reserved),
+		show_bytes(c, t->taken), show_bytes(d, t->peak_taken));
 	fprintf(out, "          used %s, cached %s, purged %s\n",
-		bytes(a, t->used), bytes(b, t->cached), bytes(c, t->purged));
-	fprintf(out, "huge      blocks %s (%s)\n", count(a, t->huge_blocks),
-		bytes(b, t->huge_bytes));
+		show_bytes(a, t->used), show_bytes(b, t->cached),
+		show_bytes(c, t->purged));
+	fprintf(out, "huge      blocks %s (%s)\n",
+		show_count(a, t->huge_blocks),
+		show_bytes(b, t->huge_bytes));
 	if (t->hugetlb_got || t->hugetlb_missed)
 		fprintf(out, "hugetlb   chunks in huge pages of a reserve %s, "
 			"in others for want of them %s\n",
-			count(a, t->hugetlb_got), count(b, t->hugetlb_missed));
-	fprintf(out, "threads   %s at the end, peak %s; forks %s, caches "
-		"abandoned %s\n", count(a, t->threads),
-		count(b, t->peak_threads), count(c, t->forks),
-		count(d, t->abandoned));
+			show_count(a, t->hugetlb_got),
+			show_count(b, t->hugetlb_missed));
+	fprintf(out, "threads   %s, peak %s; forks %s, caches "
+		"abandoned %s\n", show_count(a, t->threads),
+		show_count(b, t->peak_threads), show_count(c, t->forks),
+		show_count(d, t->abandoned));
 }
 
 static void print_pages(FILE *out, const struct report *r)
@@ -415,19 +435,19 @@ static void print_pages(FILE *out, const struct report *r)
 	cell a, b, c;
 
 	fprintf(out, "pages     asked %s, in memory %s, of them on their node "
-		"%s\n", count(a, p->asked), count(b, p->resident),
-		percent(c, p->local, p->resident));
+		"%s\n", show_count(a, p->asked), show_count(b, p->resident),
+		show_percent(c, p->local, p->resident));
 	if (r->sample_error)
 		fprintf(out, "          not all could be asked: %s\n",
 			strerror(r->sample_error));
 	if (r->total.chunks_unseen)
 		fprintf(out, "          %s chunks had no room in their segment "
 			"and are not asked or drawn\n",
-			count(a, r->total.chunks_unseen));
+			show_count(a, r->total.chunks_unseen));
 	if (r->total.caches_unseen)
 		fprintf(out, "          %s thread caches had no room in their "
 			"segment: counted from their end\n",
-			count(a, r->total.caches_unseen));
+			show_count(a, r->total.caches_unseen));
 }
 
 /* --- classes ---------------------------------------------------------- */
@@ -447,14 +467,14 @@ static void print_class(FILE *out, const struct class_row *c)
 	cell size, allocs, frees, live, live_bytes, n;
 
 	fprintf(out, "%9s %-6s %9s %9s %9s %9s  ",
-		c->kind == NP_HUGE ? "-" : count(size, c->size),
-		kind_names[c->kind], count(allocs, c->allocs),
-		count(frees, c->frees), count(live, c->live),
-		bytes(live_bytes, c->live_bytes));
+		c->kind == NP_HUGE ? "-" : show_count(size, c->size),
+		kind_names[c->kind], show_count(allocs, c->allocs),
+		show_count(frees, c->frees), show_count(live, c->live),
+		show_bytes(live_bytes, c->live_bytes));
 	if (c->kind == NP_HUGE)
 		fputs("blocks of their own\n", out);
 	else if (!c->nelems)
-		fprintf(out, "run, %s page%s\n", count(n, c->npages),
+		fprintf(out, "run, %s page%s\n", show_count(n, c->npages),
 			c->npages == 1 ? "" : "s");
 	else
 		fprintf(out, "%" PRIu64 " on %" PRIu64 " page%s\n", c->nelems,
@@ -500,11 +520,11 @@ static void print_processes(FILE *out, const struct report *r)
 			continue;
 		fprintf(out, "%7d %-15.15s  %-7s %9s %9s %9s %9s %7s\n",
 			(int)p->pid, p->program, life_names[p->life],
-			count(allocs, p->total.allocs),
-			bytes(used, p->total.used),
-			bytes(cached, p->total.cached),
-			bytes(peak, p->total.peak_taken),
-			percent(share, p->total.pages.local,
+			show_count(allocs, p->total.allocs),
+			show_bytes(used, p->total.used),
+			show_bytes(cached, p->total.cached),
+			show_bytes(peak, p->total.peak_taken),
+			show_percent(share, p->total.pages.local,
 				p->total.pages.resident));
 	}
 }
@@ -523,11 +543,12 @@ static void print_pools(FILE *out, const struct report *r)
 		if (!p->pool_slot && !r->options->verbose)
 			continue;
 		fprintf(out, "%7d %-20.20s %9s %9s %9s %9s %9s\n",
-			(int)p->pid, p->pool, count(allocs, p->total.allocs),
-			bytes(used, p->total.used),
-			bytes(cached, p->total.cached),
-			bytes(peak, p->total.peak_taken),
-			count(refused, p->total.refused));
+			(int)p->pid, p->pool,
+			show_count(allocs, p->total.allocs),
+			show_bytes(used, p->total.used),
+			show_bytes(cached, p->total.cached),
+			show_bytes(peak, p->total.peak_taken),
+			show_count(refused, p->total.refused));
 	}
 }
 
@@ -553,7 +574,8 @@ void table_print(FILE *out, const struct report *r)
 		      "own malloc cannot\n", out);
 		return;
 	}
-	print_lives(out, r);
+	if (!r->is_live)
+		print_lives(out, r);
 	print_setting(out, r);
 	print_nodes(out, r);
 	print_between_nodes(out, r);
@@ -563,7 +585,7 @@ void table_print(FILE *out, const struct report *r)
 	print_memory(out, &r->total);
 	print_pages(out, r);
 	print_classes(out, r);
-	if (r->options->verbose)
+	if (r->options->verbose || r->options->children)
 		print_processes(out, r);
 	print_pools(out, r);
 	print_legend(out, r);

@@ -5,16 +5,20 @@
  *
  *	npool-stat.c   options, and what is done in which order
  *	stat-run.c     the command: its environment, signals and end
+ *	stat-proc.c    target: a process, and the places of its segments
  *	stat-read.c    view: one segment, checked and copied
+ *	stat-copy.c    copying what may go away
  *	stat-sample.c  sample: on which node the pages of a process are
  *	stat-sum.c     report: all views added up
+ *	stat-live.c    reports of processes that run; their list, their rates
  *	stat-map.c     picture: the pages of a chunk as text
  *	stat-table.c   the report for people
  *	stat-json.c    the report for programs
  *	stat-base.c    messages, memory, text
  *
- *	DIR/PID.N --view--> report --+-> table, pictures
- *	live PID ---sample--^        +-> JSON
+ *	DIR/PID.N ---view--> report --+-> table, pictures
+ *	live PID --+-view----^        +-> JSON
+ *	           +-sample--^
  *
  * A figure is a uint64_t in a row (a process, node, arena or class), and a
  * `struct figure` says which: its name in JSON and in npool-stat(1), where in
@@ -34,7 +38,7 @@
 
 /* Exit codes of npool-stat's own, beside those of the command. */
 enum {
-	EXIT_SKIPPED = 1,  /* --read, --config: something could not be used */
+	EXIT_SKIPPED = 1,  /* something could not be read or used */
 	EXIT_USAGE = 2,	   /* nothing was run */
 	EXIT_SELF = 125,   /* npool-stat itself failed */
 	EXIT_NOT_RUN = 126, /* the command is there, but cannot be run */
@@ -43,11 +47,14 @@ enum {
 };
 
 struct options {
-	bool json, map, verbose;
+	bool json, map, verbose, children;
 	const char *output;   /* -o, or NULL */
 	const char *face;     /* --face, or NULL */
 	const char *read_dir; /* --read, or NULL */
-	char **command;	      /* ends with NULL; NULL with --read */
+	char **command;	      /* ends with NULL; NULL: none is run */
+	const char *target;   /* a process id or a name, or NULL */
+	uint64_t interval_ms; /* between two lines of rates; 0: no rates */
+	uint64_t count;	      /* of these lines; 0: without end */
 };
 
 /* --- figures ---------------------------------------------------------- */
@@ -171,7 +178,43 @@ static inline uint64_t *figure_in(const void *row, const struct figure *f)
 	return (uint64_t *)(uintptr_t)((const char *)row + f->offset);
 }
 
+/* --- target: a process ------------------------------------------------ */
+
+/* Of a segment, as a line of /proc/PID/maps has it. */
+struct place {
+	uint64_t number; /* of the shared memory, or the file's inode */
+	char *path;	 /* of the file, seen by the process; NULL: none */
+};
+
+struct target {
+	pid_t pid, pid_inside; /* here, and in its own namespace */
+	uid_t owner;
+	char program[32];      /* its name now */
+	bool uses_npool;       /* as far as its maps tell */
+	struct place *places;
+	size_t nplaces;
+};
+
+/* Looks for the segments of a process. Returns false if it cannot be looked
+ * at; why then says so, in at most size bytes. */
+bool target_find(struct target *target, pid_t pid, char *why, size_t size);
+void target_free(struct target *target);
+
+/* Milliseconds since the process started. */
+uint64_t target_age_ms(pid_t pid);
+
+/* Removes shared memory that processes left which were killed while they made
+ * it, of this user (root: of all). */
+void targets_clean(void);
+
+/* The process ids of this user (root: of all), in order, but for our own. */
+size_t target_pids(pid_t **pids);
+
 /* --- view: one segment ------------------------------------------------ */
+
+/* Copies size bytes that may vanish meanwhile; `from` is a multiple of 8.
+ * Returns whether all were there. */
+bool copy_guarded(void *to, const void *from, size_t size);
 
 struct segment_name {
 	pid_t pid;
@@ -181,9 +224,14 @@ struct segment_name {
 
 struct view {
 	struct segment_name name;
-	int fd;
-	ino_t ino;
-	uint64_t size; /* of the file, bytes */
+	pid_t pid_inside; /* the process in its own namespace */
+	uid_t owner;	  /* whose file it may be, beside our own */
+	ino_t ino;	  /* of a file */
+	const char *base; /* the segment itself: read by copy_guarded() */
+	bool is_live;	  /* of a process that has it mapped */
+	bool is_attached; /* shared memory, not a file */
+	bool is_borrowed; /* the memory is somebody else's */
+	uint64_t size;	  /* as the kernel has it, bytes */
 	struct np_segment_header head; /* strings end and are printable */
 	unsigned nclasses, nnodes, narenas, nblocks, nchunks;
 	struct np_segment_class *classes;
@@ -201,6 +249,15 @@ struct view {
  * size bytes, what is wrong with it. */
 struct view *view_open(int dir, const struct segment_name *name, char *why,
 		       size_t size);
+
+/* The same of a segment that a process has mapped. *why is empty where there is
+ * nothing to complain of: it is not the process's own, or not yet. */
+struct view *view_look(const struct target *target, const struct place *place,
+		       char *why, size_t size);
+
+/* The same of any memory, which stays its owner's; as of this process. */
+struct view *view_of(const void *base, size_t size, char *why, size_t room);
+
 void view_close(struct view *view);
 
 static inline const struct np_block *view_block(const struct view *view,
@@ -218,6 +275,9 @@ bool view_map(const struct view *view, unsigned chunk, uint8_t *map);
 
 /* Does a process have the segment mapped? Returns -1: it may not be asked. */
 int view_is_alive(const struct view *view);
+
+/* PID.N, as the library writes it: no sign, no leading zero. */
+bool segment_name_parse(const char *text, struct segment_name *name);
 
 /* The segments' names in the folder dir, by pid, then number. Returns how
  * many, or -1 with errno. */
@@ -283,7 +343,8 @@ int run_exit_code(const struct run *run);
 
 struct report {
 	const struct options *options;
-	const struct run *run; /* NULL: --read */
+	const struct run *run; /* NULL: no command */
+	bool is_live;	       /* all of it is of processes that run */
 	struct process *processes;
 	struct node_row *nodes;
 	struct flow_row *flows;
@@ -291,7 +352,8 @@ struct report {
 	struct class_row *classes;
 	struct picture *pictures;
 	struct skipped *skipped;
-	size_t nprocesses, nnodes, nflows, narenas, nclasses, npictures, nskipped;
+	size_t nprocesses, nnodes, nflows, narenas, nclasses;
+	size_t npictures, nskipped;
 	size_t nprograms;  /* of the processes: default pools */
 	size_t by_life[3]; /* programs, by enum life */
 	struct total total;
@@ -300,6 +362,14 @@ struct report {
 
 /* Reads every segment of the folder dir; samples those that still live. */
 void report_read(struct report *report, int dir, struct samples *samples);
+
+/* Adds a view. */
+void report_add(struct report *report, const struct view *view,
+		const struct samples *samples, enum life life);
+
+/* Complains of a segment that cannot be read. */
+void report_skip(struct report *report, const char *name, const char *why);
+
 void report_free(struct report *report);
 
 /* The process of the command itself; without one, the first. NULL: none. */
@@ -316,6 +386,65 @@ bool json_is_there(void);
 
 /* Returns 0 or -1. */
 int json_print(FILE *out, const struct report *report);
+
+/* --- live: processes that run ------------------------------------------ */
+
+/* Adds all segments that a process has mapped, as they are now. Complains of
+ * those that cannot be read. Returns whether there was one; if not, why says
+ * what is the matter, in at most size bytes. */
+bool report_target(struct report *report, const struct target *target,
+		   struct samples *samples, char *why, size_t size);
+
+/* The same of a process id. */
+bool report_process(struct report *report, pid_t pid, struct samples *samples,
+		    char *why, size_t size);
+
+/* The same of what the operand of npool-stat says: a process id, or the name of
+ * one or more. */
+bool report_named(struct report *report, const char *name,
+		  struct samples *samples, char *why, size_t size);
+
+/* A line of the list. */
+struct listed {
+	pid_t pid;
+	char program[32];
+	size_t nodes, pools;
+	struct total total; /* of all its pools */
+	char *why;	    /* it cannot be read; NULL: it was */
+};
+
+/* What happened between two looks. */
+struct rates {
+	uint64_t elapsed_ms;
+	const struct total *now; /* as it is */
+	struct total since;	 /* what was counted since then */
+};
+
+/* The processes that use npool, each as it is now. */
+size_t list_read(struct listed **list, const struct options *options);
+void list_print(FILE *out, const struct listed *list, size_t n);
+void list_free(struct listed *list, size_t n);
+
+/* Prints a line each interval, until there is nothing more to be read. Returns
+ * the exit code. */
+int rates_watch(FILE *out, const struct options *options);
+
+/* Each returns 0 or -1. */
+int json_print_list(FILE *out, const struct listed *list, size_t n);
+int json_print_rates(FILE *out, const struct rates *rates);
+
+/* --- cells: figures as people read them -------------------------------- */
+
+typedef char cell[24];
+
+/* Three digits and a unit of 1024; exact below 1000. */
+const char *show_bytes(cell to, uint64_t n);
+
+/* Exact up to seven digits, then three and a unit of 1000. */
+const char *show_count(cell to, uint64_t n);
+
+/* "-" if there is no whole; 100.0% if it is all, and only then. */
+const char *show_percent(cell to, uint64_t part, uint64_t whole);
 
 /* --- base ------------------------------------------------------------- */
 
@@ -340,6 +469,12 @@ void make_printable(char *text);
 static inline uint64_t add_u64(uint64_t a, uint64_t b)
 {
 	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* Rounded to the nearest. */
+static inline uint64_t per_second(uint64_t n, uint64_t ms)
+{
+	return (uint64_t)((double)n * 1000 / (double)(ms ? ms : 1) + 0.5);
 }
 
 static inline uint64_t sub_u64(uint64_t a, uint64_t b)
