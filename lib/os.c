@@ -376,6 +376,13 @@ int np_os_purge(void *addr, size_t size)
 	return errno;
 }
 
+int np_os_punch(void *addr, size_t size)
+{
+	if (!is_whole(addr, size))
+		return EINVAL;
+	return np_os->madvise(addr, size, MADV_REMOVE) ? errno : 0;
+}
+
 int np_os_release(void *addr, size_t size)
 {
 	return np_os->munmap(addr, size) ? errno : 0;

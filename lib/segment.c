@@ -372,7 +372,8 @@ int np_segment_create(struct np_segment *s, const char *dir,
 	if (dir)
 		snprintf(directory, sizeof directory, "%s", dir);
 	np_lock_init(&s->lock, NP_RANK_SEGMENT);
-	s->nfree_blocks = s->nfree_chunks = 0;
+	memset(&s->free_blocks, 0, sizeof s->free_blocks);
+	memset(&s->free_chunks, 0, sizeof s->free_chunks);
 	atomic_store_explicit(&s->blocks_used, 1, memory_order_relaxed);
 	atomic_store_explicit(&s->chunks_used, 0, memory_order_relaxed);
 	if (!map_layout(s, &h, pool, dir != NULL))
@@ -429,25 +430,125 @@ void np_segment_sent(const struct np_segment *s, unsigned by, unsigned home,
 
 /* --- blocks ----------------------------------------------------------- */
 
-/* An entry that is free, or one that was never used and can be written to;
- * -1: none. more: a second part that goes with it, or NULL; shown: where
- * readers see how many are used. */
-static int take_entry(const struct np_segment *s,
-		      const struct np_segment_part *part,
-		      const struct np_segment_part *more,
-		      _Atomic unsigned *used, np_count_t *shown,
-		      uint16_t *free_list, unsigned *nfree)
-{
-	unsigned i = atomic_load_explicit(used, memory_order_relaxed);
+#define KEPT 128 /* entries behind the last one that keep their memory */
 
-	if (*nfree)
-		return free_list[--*nfree];
-	if (i >= part->n || !make_sure(s, entry_of(s, part, i), part->stride) ||
-	    (more && !make_sure(s, entry_of(s, more, i), more->stride)))
+/* Entries that are handed out. Guarded by the segment's lock. */
+struct entries {
+	const struct np_segment_part *part;
+	const struct np_segment_part *more; /* goes with it; or NULL */
+	_Atomic unsigned *used;
+	np_count_t *shown; /* where readers see how many are used */
+	struct np_segment_free *free;
+};
+
+static struct entries blocks_of(struct np_segment *s)
+{
+	return (struct entries){
+		.part = &s->layout.blocks,
+		.used = &s->blocks_used,
+		.shown = &s->header->blocks_used,
+		.free = &s->free_blocks,
+	};
+}
+
+static struct entries chunks_of(struct np_segment *s)
+{
+	return (struct entries){
+		.part = &s->layout.chunks,
+		.more = &s->layout.maps,
+		.used = &s->chunks_used,
+		.shown = &s->header->chunks_used,
+		.free = &s->free_chunks,
+	};
+}
+
+static void use_entries(const struct entries *e, unsigned n)
+{
+	atomic_store_explicit(e->used, n, memory_order_relaxed);
+	np_count_set(e->shown, n);
+}
+
+static bool is_free(const struct np_segment_free *set, unsigned i)
+{
+	return set->bits[i / 64] >> i % 64 & 1;
+}
+
+static void set_free(struct np_segment_free *set, unsigned i, bool yes)
+{
+	uint64_t bit = UINT64_C(1) << i % 64;
+
+	set->bits[i / 64] = yes ? set->bits[i / 64] | bit
+				: set->bits[i / 64] & ~bit;
+}
+
+/* The first free entry of those that are used, or -1. */
+static int find_free(const struct np_segment_free *set)
+{
+	for (unsigned w = 0; w < sizeof set->bits / sizeof *set->bits; w++)
+		if (set->bits[w])
+			return (int)(w * 64) + __builtin_ctzll(set->bits[w]);
+	return -1;
+}
+
+static bool make_entry_sure(const struct np_segment *s,
+			    const struct entries *e, unsigned i)
+{
+	if (i < e->free->sure)
+		return true;
+	if (!make_sure(s, entry_of(s, e->part, i), e->part->stride) ||
+	    (e->more &&
+	     !make_sure(s, entry_of(s, e->more, i), e->more->stride)))
+		return false;
+	e->free->sure = i + 1;
+	return true;
+}
+
+/* An entry that is free and can be written to; -1: none. */
+static int take_entry(const struct np_segment *s, const struct entries *e)
+{
+	unsigned n = atomic_load_explicit(e->used, memory_order_relaxed);
+	int i = find_free(e->free);
+
+	if (i >= 0) {
+		set_free(e->free, (unsigned)i, false);
+		return i;
+	}
+	if (n >= e->part->n || !make_entry_sure(s, e, n))
 		return -1;
-	atomic_store_explicit(used, i + 1, memory_order_relaxed);
-	np_count_set(shown, i + 1);
-	return (int)i;
+	use_entries(e, n + 1);
+	return (int)n;
+}
+
+/* Gives the whole pages of these entries back; they read as zero. */
+static bool purge(const struct np_segment *s,
+		  const struct np_segment_part *part, unsigned from,
+		  unsigned to)
+{
+	size_t page = np_os_page_size();
+	uintptr_t start = np_round_up((uintptr_t)entry_of(s, part, from),
+				      page);
+	uintptr_t end = (uintptr_t)entry_of(s, part, to) & ~(page - 1);
+
+	if (start >= end)
+		return true;
+	return (s->place == NP_SEGMENT_PRIVATE
+		? np_os_purge((void *)start, end - start)
+		: np_os_punch((void *)start, end - start)) == 0;
+}
+
+static void put_entry(const struct np_segment *s, const struct entries *e,
+		      unsigned i)
+{
+	unsigned n = atomic_load_explicit(e->used, memory_order_relaxed);
+	struct np_segment_free *set = e->free;
+
+	set_free(set, i, true);
+	while (n && is_free(set, n - 1))
+		set_free(set, --n, false);
+	use_entries(e, n);
+	if (set->sure > n + KEPT && purge(s, e->part, n, set->sure) &&
+	    (!e->more || purge(s, e->more, n, set->sure)))
+		set->sure = n;
 }
 
 static bool in_segment(const struct np_segment *s, const void *p)
@@ -476,19 +577,17 @@ static void clear_block(const struct np_segment *s, struct np_block *b)
 struct np_block *np_block_get(struct np_segment *s, unsigned home,
 			      unsigned arena)
 {
-	const struct np_segment_part *part = &s->layout.blocks;
+	const struct entries blocks = blocks_of(s);
 	struct np_block *b;
 	int i;
 
 	np_lock(&s->lock);
-	i = take_entry(s, part, NULL, &s->blocks_used,
-		       &s->header->blocks_used, s->free_blocks,
-		       &s->nfree_blocks);
+	i = take_entry(s, &blocks);
 	np_unlock(&s->lock);
 	if (i >= 0) {
-		b = entry_of(s, part, (unsigned)i);
+		b = entry_of(s, blocks.part, (unsigned)i);
 	} else {
-		b = np_meta_alloc((np_home_t)home, part->stride);
+		b = np_meta_alloc((np_home_t)home, blocks.part->stride);
 		np_count_add_shared(&s->header->caches_unseen, 1);
 	}
 	if (!b)
@@ -559,8 +658,9 @@ static void end_move(struct np_segment_header *h)
 
 void np_block_put(struct np_segment *s, struct np_block *b, unsigned home)
 {
-	const struct np_segment_part *part = &s->layout.blocks;
-	uintptr_t first = (uintptr_t)s->base + part->offset;
+	const struct entries blocks = blocks_of(s);
+	size_t stride = blocks.part->stride;
+	uintptr_t first = (uintptr_t)entry_of(s, blocks.part, 0);
 
 	begin_move(s->header);
 	add_counts(s, np_block_shared(s), b);
@@ -569,12 +669,11 @@ void np_block_put(struct np_segment *s, struct np_block *b, unsigned home)
 		clear_block(s, b);
 	end_move(s->header);
 	if (!in_segment(s, b)) {
-		np_meta_free((np_home_t)home, b, part->stride);
+		np_meta_free((np_home_t)home, b, stride);
 		return;
 	}
 	np_lock(&s->lock);
-	s->free_blocks[s->nfree_blocks++] =
-		(uint16_t)(((uintptr_t)b - first) / part->stride);
+	put_entry(s, &blocks, (unsigned)(((uintptr_t)b - first) / stride));
 	np_unlock(&s->lock);
 }
 
@@ -615,13 +714,14 @@ void np_segment_forget(struct np_segment *s, const struct np_classes *t)
 static int number_chunk(struct np_segment *s)
 {
 	struct np_segment_header *h = s ? s->header : NULL;
+	struct entries chunks;
 	int i;
 
 	if (!h)
 		return -1;
+	chunks = chunks_of(s);
 	np_lock(&s->lock);
-	i = take_entry(s, &s->layout.chunks, &s->layout.maps, &s->chunks_used,
-		       &h->chunks_used, s->free_chunks, &s->nfree_chunks);
+	i = take_entry(s, &chunks);
 	np_unlock(&s->lock);
 	if (i < 0)
 		np_count_add_shared(&h->chunks_unseen, 1);
@@ -689,13 +789,15 @@ uint64_t np_segment_spill_age(const struct np_segment *s)
 void np_segment_leave(struct np_segment *s, int i)
 {
 	struct np_segment_chunk *c;
+	struct entries chunks;
 
 	if (i < 0)
 		return;
+	chunks = chunks_of(s);
 	c = entry_of(s, &s->layout.chunks, (unsigned)i);
 	np_count_set(&c->base, 0);
 	np_lock(&s->lock);
-	s->free_chunks[s->nfree_chunks++] = (uint16_t)i;
+	put_entry(s, &chunks, (unsigned)i);
 	np_unlock(&s->lock);
 }
 
@@ -922,6 +1024,9 @@ void np_segment_forked(struct np_segment *s)
 		return;
 	if (s->place != NP_SEGMENT_PRIVATE)
 		leave_parents_segment(s);
+	/* Of the child's, what is used is sure, and no more. */
+	s->free_blocks.sure = s->blocks_used;
+	s->free_chunks.sure = s->chunks_used;
 	before = entry_of(s, &l->before, 0);
 	memset(before, 0, l->before.stride);
 	for (unsigned i = 0; i < s->blocks_used; i++)

@@ -266,6 +266,14 @@ enum np_segment_place {
 	NP_SEGMENT_FILE,
 };
 
+/* Which entries below those that are used are free. Entries are taken from the
+ * first, and the memory of those behind the last one goes back in the end: a
+ * thousand threads that came and went cost no more than those that are left. */
+struct np_segment_free {
+	unsigned sure;	/* entries that can be written to without a fault */
+	uint64_t bits[NP_NBLOCKS / 64];
+};
+
 /* What the process itself goes by: nothing of it stands in the segment, which
  * others might spoil. */
 struct np_segment {
@@ -285,8 +293,7 @@ struct np_segment {
 	enum np_segment_place snapshot_place; /* likewise */
 	struct np_lock lock;		  /* guards what follows, and entries
 					     that become used or free */
-	unsigned nfree_blocks, nfree_chunks;
-	uint16_t free_blocks[NP_NBLOCKS], free_chunks[NP_NCHUNKS];
+	struct np_segment_free free_blocks, free_chunks;
 };
 
 /* Whose segment it is. */

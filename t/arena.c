@@ -765,7 +765,7 @@ static struct np_owner late_owner(void)
 	np_config_preset(&config);
 	np_topology_init(&topology, 2);
 	np_meta_init(&topology);
-	if (np_segment_create(&segment, "", &shown))
+	if (np_segment_create(&segment, NULL, &shown))
 		bail_out("no segment");
 	late.tag = np_tag(3, LATE_HOME);
 	late.segment = &segment;

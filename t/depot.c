@@ -459,7 +459,7 @@ int main(void)
 	np_topology_init(&topology, 2);
 	np_meta_init(&topology);
 	if (np_classes_init(&classes, NP_FINE, 13, 11) ||
-	    np_segment_create(&segment, "", &shown))
+	    np_segment_create(&segment, NULL, &shown))
 		bail_out("nothing to start with");
 	node = np_segment_node(&segment, HOME);
 	depot = np_depot_create(HOME, &classes, node);

@@ -669,7 +669,7 @@ int main(void)
 	np_topology_init(&topology, 3);
 	np_meta_init(&topology);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 11) ||
-	    np_segment_create(&segment, "", &shown))
+	    np_segment_create(&segment, NULL, &shown))
 		bail_out("nothing to start with");
 	np_huge_init(&blocks, 0, true);
 	test_block();

@@ -163,7 +163,7 @@ static void make_world(void)
 	np_topology_init(&topology, NHOMES);
 	np_meta_init(&topology);
 	if (np_map_init() || np_classes_init(&classes, NP_NETTY, 13, 4) ||
-	    np_segment_create(&segment, "", &shown) ||
+	    np_segment_create(&segment, NULL, &shown) ||
 	    np_nodes_create(&nodes, &plan))
 		bail_out("nothing to start with");
 	nodes.cache_pieces = MAG_PIECES;

@@ -540,8 +540,8 @@ static void start(void)
 	p.name = "nodes";
 	p.first = &first;
 	p.first_home = FIRST_HOME;
-	if (np_segment_create(&segment, "", &shown) ||
-	    np_segment_create(&other_segment, "", &shown) ||
+	if (np_segment_create(&segment, NULL, &shown) ||
+	    np_segment_create(&other_segment, NULL, &shown) ||
 	    np_nodes_create(&nodes, &p))
 		bail_out("no nodes");
 }

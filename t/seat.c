@@ -65,7 +65,7 @@ static void make_world(void)
 		topology.home_of_cpu[i] = (np_home_t)(i % NHOMES);
 	np_meta_init(&topology);
 	if (np_map_init() || np_classes_init(&classes, NP_FINE, 13, 4) ||
-	    np_segment_create(&segment, "", &shown))
+	    np_segment_create(&segment, NULL, &shown))
 		bail_out("nothing to start with");
 	make_nodes(&nodes, NULL);
 	make_nodes(&one_node, only_two);

@@ -565,13 +565,14 @@ static size_t resident(const struct np_segment *s)
 	return bytes;
 }
 
-#define NTHREADS 200 /* at once, and five times as many come and go */
+#define NTHREADS 1000 /* at once, and five times as many come and go */
 
 static pthread_barrier_t all_there;
 
 static void *come_and_stay(void *arg)
 {
 	npool_free(npool_malloc(100));
+	pthread_barrier_wait(&all_there);
 	pthread_barrier_wait(&all_there);
 	return arg;
 }
@@ -587,14 +588,47 @@ static void share_with_threads(void)
 		for (int i = 0; i < NTHREADS; i++)
 			must(!pthread_create(&t[i], NULL, come_and_stay, NULL));
 		pthread_barrier_wait(&all_there);
+		must(resident(&np_pool.segment) <
+		     NP_MIB + NTHREADS * 4 * NP_KIB);
+		pthread_barrier_wait(&all_there);
 		for (int i = 0; i < NTHREADS; i++)
 			must(!pthread_join(t[i], NULL));
 	}
-	must(resident(&np_pool.segment) < NP_MIB + NTHREADS * 4 * NP_KIB);
+	must(resident(&np_pool.segment) < 600 * NP_KIB);
 	f = figures();
 	must(f.allocs >= 5 * NTHREADS && f.threads <= 1);
 	must(np_count_get(&np_pool.segment.header->moves_begun) ==
 	     np_count_get(&np_pool.segment.header->moves_ended));
+}
+
+static int no_shmget(key_t key, size_t size, int flags)
+{
+	(void)key, (void)size, (void)flags;
+	return errno = ENOSPC, -1;
+}
+
+/* A pool that gets none says so to who asks, and to nobody else. */
+static void share_in_vain(void)
+{
+	struct np_os without = np_os_linux;
+	int fd = memfd_create("figures", 0);
+	char text[8192];
+	npool_t *pool;
+	ssize_t n;
+
+	without.shmget = no_shmget;
+	np_os = &without;
+	pool = use_pool("hidden");
+	np_os = &np_os_linux;
+	must(pool->segment.place == NP_SEGMENT_PRIVATE);
+	must(npool_stats_print(fd) == 0);
+	n = pread(fd, text, sizeof text - 1, 0);
+	must(n > 0);
+	text[n] = '\0';
+	must(strstr(text, "npool-stat does not see it: No space left"));
+	must(strstr(text, "npool-stat does not see it") >
+	     strstr(text, "pool hidden"));
+	npool_destroy(pool);
 }
 
 static bool child_that_shares(const char *part)
@@ -603,6 +637,8 @@ static bool child_that_shares(const char *part)
 		share();
 	else if (!strcmp(part, "share and fork"))
 		share_and_fork();
+	else if (!strcmp(part, "share in vain"))
+		share_in_vain();
 	else if (!strcmp(part, "fork eagerly"))
 		fork_eagerly();
 	else if (!strcmp(part, "share with threads"))
@@ -877,6 +913,8 @@ static void test_shared(void)
 	conf_ok(SHARED, "fork cancelled", "fork is no cancellation point");
 	conf_ok(SHARED, "pool fork", "so it is with pools of its own");
 	conf_ok(SHARED, "use", "and with all that writes");
+	conf_ok(SHARED, "share in vain", "without shared memory a pool works, "
+		"and says that it is not seen");
 	conf_ok(SHARED ",stats:off", "share nothing", "stats:off shows it to "
 		"nobody");
 	conf_ok(SHARED ",stats:off", "use", "and all else works");
@@ -1297,7 +1335,14 @@ static void test_many_blocks(void)
 		np_block_put(&unit, b[i], 0);
 	ok(has_counts(np_block_shared(&unit), NP_NBLOCKS + 2),
 	   "what they counted is kept");
-	is_uint(unit.nfree_blocks, NP_NBLOCKS - 1, "all blocks are free");
+	is_uint(unit.blocks_used, 1, "all blocks are free");
+	ok(resident(&unit) < 100 * NP_KIB, "and their memory is gone");
+	for (unsigned i = 0; i < 3; i++)
+		b[i] = np_block_get(&unit, 0, 0);
+	np_block_put(&unit, b[0], 0);
+	np_block_put(&unit, b[1], 0);
+	is_uint(unit.blocks_used, 4, "below one that is used");
+	is_ptr(np_block_get(&unit, 0, 0), b[0], "the first free one is next");
 	np_segment_destroy(&unit);
 }
 
@@ -1518,7 +1563,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return child(argv[1]);
 	plan(70 + 7 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 7 + 3 +
-	     5 + 10 + 11);
+	     5 + 10 + 12 + 3);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))

@@ -549,7 +549,8 @@ int main(void)
 	np_config_preset(&config);
 	np_topology_init(&topology, 2);
 	np_meta_init(&topology);
-	if (np_map_init() != 0 || np_segment_create(&segment, "", &shown) != 0)
+	if (np_map_init() != 0 ||
+	    np_segment_create(&segment, NULL, &shown) != 0)
 		bail_out("no memory");
 	np_huge_init(&blocks, 0, true);
 	run_class = np_class_of(&classes, RUN);
