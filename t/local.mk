@@ -106,6 +106,7 @@ EXTRA_DIST += \
 	%D%/fuzz/buf.c \
 	%D%/fuzz/handle.c \
 	%D%/fuzz/run \
+	%D%/fuzz/stat.c \
 	%D%/fuzz/trace.c \
 	%D%/golden \
 	%D%/judge/Replay.pm \
@@ -125,10 +126,9 @@ check_PROGRAMS += %D%/steps-blind
 %C%_steps_blind_CPPFLAGS = $(AM_CPPFLAGS) -DNP_BLIND
 
 # The reader of npool-stat, in a process that can be asked what is true.
-unit_tests_of_tools = %D%/stat-read.t
+unit_tests_of_tools = %D%/stat-read.t %D%/stat-live.t
 check_PROGRAMS += $(unit_tests_of_tools)
-%C%_stat_read_t_SOURCES = \
-	%D%/stat-read.c \
+reader_of_stat = \
 	tools/stat-base.c \
 	tools/stat-copy.c \
 	tools/stat-json.c \
@@ -139,9 +139,13 @@ check_PROGRAMS += $(unit_tests_of_tools)
 	tools/stat-sample.c \
 	tools/stat-sum.c \
 	tools/stat-table.c
+%C%_stat_read_t_SOURCES = %D%/stat-read.c $(reader_of_stat)
 %C%_stat_read_t_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	-iquote $(top_srcdir)/tools
 %C%_stat_read_t_LDADD = $(LDADD) $(JANSSON_LIBS)
+%C%_stat_live_t_SOURCES = %D%/stat-live.c $(reader_of_stat)
+%C%_stat_live_t_CPPFLAGS = $(%C%_stat_read_t_CPPFLAGS)
+%C%_stat_live_t_LDADD = $(%C%_stat_read_t_LDADD)
 
 check_LTLIBRARIES += %D%/libtap.la
 %C%_libtap_la_SOURCES = \

@@ -20,6 +20,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -791,12 +793,75 @@ static void test_random(void)
 	fclose(nowhere);
 }
 
+/* --- while it is read --------------------------------------------------- */
+
+static atomic_bool stop_cutting;
+
+/* Cuts the copy off and mends it, again and again. */
+static void *cut(void *arg)
+{
+	struct rng rng = rng_seed(77);
+
+	while (!atomic_load(&stop_cutting)) {
+		if (ftruncate(copy, (off_t)rng_log(&rng, original_size)) != 0)
+			abort();
+		write_at(original, original_size, 0);
+	}
+	return arg;
+}
+
+static void test_shrinking(void)
+{
+	FILE *nowhere = fopen("/dev/null", "w");
+	struct catch c = catch_begin();
+	char text[CHILD_TEXT_MAX];
+	unsigned could = 0, n = 0;
+	pthread_t t;
+
+	if (!nowhere || pthread_create(&t, NULL, cut, NULL))
+		bail_out("no thread");
+	for (; n < 300 || (!could && n < 3000); n++)
+		could += read_copy(nowhere);
+	atomic_store(&stop_cutting, true);
+	pthread_join(t, NULL);
+	catch_end(&c, text);
+	fclose(nowhere);
+	diag("%u of %u could be read", could, n);
+	ok(could > 0, "a file that is cut off while it is read is read or not");
+	make_copy();
+}
+
+/* The file of a process, found in its maps; and what may stand there. */
+static void test_mapped(void)
+{
+	struct samples samples = { 0 };
+	struct report r = { .options = &all_options };
+	struct catch c;
+	char why[200], text[CHILD_TEXT_MAX];
+
+	ok(report_process(&r, getpid(), &samples, why, sizeof why),
+	   "a process with a file is looked at");
+	report_free(&r);
+	r = (struct report){ .options = &all_options };
+	if (renameat(dir, mine, dir, "moved") != 0 ||
+	    symlinkat("moved", dir, mine) != 0)
+		bail_out("rename: %s", strerror(errno));
+	c = catch_begin();
+	ok(!report_process(&r, getpid(), &samples, why, sizeof why),
+	   "a file that has gone is not, whatever has its name");
+	catch_end(&c, text);
+	report_free(&r);
+	unlinkat(dir, mine, 0);
+	renameat(dir, "moved", dir, mine);
+	samples_free(&samples);
+}
+
 int main(int argc, char **argv)
 {
 	(void)argc;
 	begin(argv);
 	plan(13 + 12 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 31 + 5 + 3 + 4 + 2 +
-	     3);
+	     3 + 1 + 2);
 	open_dirs();
 	test_figures();
 	test_fork();
@@ -811,6 +876,8 @@ int main(int argc, char **argv)
 	test_files();
 	test_names();
 	test_random();
+	test_shrinking();
+	test_mapped();
 	remove_dirs();
 	return done();
 }

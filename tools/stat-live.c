@@ -27,8 +27,7 @@ static void say_why_not(const struct target *t, char *why, size_t size)
 	snprintf(why, size, "%s", t->nplaces
 		 ? "has no segment that can be read"
 		 : t->uses_npool
-		 ? "shows no counters: NPOOL_CONF has stats:off, or there was "
-		   "no shared memory"
+		 ? "shows no counters: it has stats:off or no shared memory"
 		 : "does not use npool, or not yet");
 }
 

@@ -202,7 +202,8 @@ static void print_nodes(FILE *out, const struct report *r)
 			kernel_node(node, n->kernel_node), n->cpus,
 			n->threads, n->chunks,
 			show_bytes(reserved, n->reserved),
-			show_bytes(used, n->used), show_bytes(cached, n->cached),
+			show_bytes(used, n->used),
+			show_bytes(cached, n->cached),
 			show_bytes(peak, n->peak_taken),
 			show_percent(share, n->pages.local, n->pages.resident));
 	}
