@@ -838,6 +838,17 @@ static bool make_used_sure(const struct np_segment *s, char *p)
 	return true;
 }
 
+/* Other threads count meanwhile: words of 64 bits, of which all is made. */
+static void copy_words(char *to, const char *from, size_t size)
+{
+	for (size_t at = 0; at < size; at += sizeof(uint64_t)) {
+		uint64_t word = np_count_get(
+			(const np_count_t *)(const void *)(from + at));
+
+		memcpy(to + at, &word, sizeof word);
+	}
+}
+
 /* All but the magic number: what is still the parent's in many words shall not
  * be taken for a segment. */
 static void copy_used(const struct np_segment *s, char *to, const char *from)
@@ -848,8 +859,8 @@ static void copy_used(const struct np_segment *s, char *to, const char *from)
 	used[0].offset += sizeof s->layout.magic;
 	used[0].size -= sizeof s->layout.magic;
 	for (size_t i = 0; i < USED; i++)
-		memcpy(to + used[i].offset, from + used[i].offset,
-		       used[i].size);
+		copy_words(to + used[i].offset, from + used[i].offset,
+			   used[i].size);
 }
 
 /* Shared memory for the child, in which it can go on. */

@@ -429,6 +429,18 @@ sub test_children
 	    @{ $json->{processes} } }}), 1, 'both have one process id');
 }
 
+sub test_children_in_table
+{
+	my $fork = 'fork for 1 .. 2; 1 while wait > 0';
+	my $run = stat_run({}, '--children', '--', $perl, '-e', $fork);
+	my @rows = $run->{err} =~ /^ *\d+ perl +ended /mg;
+
+	number_is(scalar @rows, 4, 'with --children each has a line');
+	$run = stat_run({}, '--', $perl, '-e', $fork);
+	@rows = $run->{err} =~ /^ *\d+ perl +ended /mg;
+	number_is(scalar @rows, 0, 'without, they are added up');
+}
+
 sub test_killed
 {
 	return if !need_json(4);
@@ -565,7 +577,7 @@ sub test_read
 	    'the other is counted');
 }
 
-plan(117);
+plan(119);
 $tmp = tmpdir();
 mkdir "$tmp/rt";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/rt";
@@ -581,6 +593,7 @@ test_json();
 test_flows();
 test_keys();
 test_children();
+test_children_in_table();
 test_killed();
 test_running();
 test_pools_in_table();
