@@ -135,12 +135,11 @@ static bool wake(void)
 /* One thread wakes the pool, once. */
 static _Atomic bool waking;
 
-bool np_start(void)
+/* Out of line: who comes later only asks whether it is done. */
+__attribute__((noinline)) static bool start_now(void)
 {
 	int cancel, saved = errno;
 
-	if (np_likely(stage() == NP_AWAKE))
-		return true;
 	handle_forks();
 	/* Nobody can be asked for the nodes yet. */
 	if (!np_topology_ready())
@@ -155,6 +154,11 @@ bool np_start(void)
 	pthread_setcancelstate(cancel, NULL);
 	errno = saved;
 	return stage() == NP_AWAKE;
+}
+
+bool np_start(void)
+{
+	return np_likely(stage() == NP_AWAKE) || start_now();
 }
 
 void np_start_forked(void)
