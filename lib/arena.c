@@ -171,10 +171,22 @@ static struct np_region *region_with_room(struct np_arena *a)
 
 static void show_chunk(struct np_arena *a, struct np_chunk *c)
 {
-	c->sight_entry = np_segment_enter(a->owner.segment, c->base,
-					  a->classes->chunk_size,
-					  np_owner_home(&a->owner), a->index,
-					  &c->sight);
+	np_segment_enter(a->owner.segment, c->base, a->classes->chunk_size,
+			 np_owner_home(&a->owner), a->index, &c->sight);
+	np_chunklist_show(c);
+}
+
+/* Shows other processes how many elements of the subpage are taken. */
+static void show_fill(const struct np_subpage *sp)
+{
+	_Atomic uint16_t *fill = sp->chunk->sight.fill;
+	uint32_t taken = sp->max_elems - sp->avail;
+
+	if (fill)
+		atomic_store_explicit(&fill[sp->first],
+				      taken < UINT16_MAX ? (uint16_t)taken
+							 : UINT16_MAX,
+				      memory_order_relaxed);
 }
 
 /* Makes a chunk in a free place of the region. */
@@ -285,7 +297,7 @@ static void unlock_and_bury(struct np_arena *a)
 	while (c) {
 		struct np_chunk *next = c->next;
 
-		np_segment_leave(a->owner.segment, c->sight_entry);
+		np_segment_leave(a->owner.segment, c->sight.entry);
 		np_meta_free(np_owner_home(&a->owner), c, size);
 		c = next;
 	}
@@ -508,6 +520,7 @@ static unsigned take_elements(struct np_arena *a, unsigned class,
 			break;
 		start = address_of(sp->chunk, sp->first);
 		k = np_subpage_take(sp, want, slots);
+		show_fill(sp);
 		for (unsigned i = 0; i < k; i++)
 			pieces[got++] = start +
 					(size_t)slots[i] * sp->elem_size;
@@ -628,6 +641,7 @@ static enum np_put put_element(struct np_arena *a,
 	if (sp->elem_size && !a->owner.strict)
 		np_chunk_touch(c, place->first + page, last - page + 1);
 	put = np_subpage_put(sp, &a->pools[place->class], place->slot);
+	show_fill(sp);
 	if (c->spill.bytes && put == NP_PUT_KEPT)
 		np_spill_defer(a, sp);
 	return put;
@@ -893,11 +907,16 @@ static void show_late(struct np_arena *a, struct np_chunk *c)
 {
 	uint32_t npages = np_chunk_npages(c);
 
-	if (c->sight_entry >= 0)
+	if (c->sight.entry >= 0)
 		return;
 	show_chunk(a, c);
-	for (uint32_t p = 0; c->sight && p < npages; p++)
-		c->sight[p] = (uint8_t)(c->pages[p] & NP_PAGE_CLASS);
+	for (uint32_t p = 0; c->sight.map && p < npages; p++) {
+		uint32_t entry = c->pages[p];
+
+		c->sight.map[p] = (uint8_t)(entry & NP_PAGE_CLASS);
+		if (entry & NP_PAGE_SUBPAGE && !(entry >> NP_PAGE_OFFSET_SHIFT))
+			show_fill(np_chunk_subpage(c, p));
+	}
 }
 
 static void show_chunks(struct np_arena *a)

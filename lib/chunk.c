@@ -70,7 +70,7 @@ struct np_chunk *np_chunk_init(void *meta, const struct np_classes *t,
 	c->classes = t;
 	c->pages = pages;
 	c->free_bytes = t->chunk_size;
-	c->sight_entry = -1;
+	c->sight.entry = -1;
 	c->dirty = (uint64_t *)(void *)p;
 	c->aged = c->dirty + bitmap_words(t);
 	c->subpages = (char *)(c->aged + bitmap_words(t));
@@ -188,8 +188,8 @@ static void set_pages(struct np_chunk *c, uint32_t first, uint32_t n,
 		memset(c->pages + first, 0, n * sizeof *c->pages);
 	for (uint32_t i = 0; entry && i < n; i++)
 		c->pages[first + i] = entry | i << NP_PAGE_OFFSET_SHIFT;
-	if (c->sight)
-		memset(c->sight + first, (int)(entry & NP_PAGE_CLASS), n);
+	if (c->sight.map)
+		memset(c->sight.map + first, (int)(entry & NP_PAGE_CLASS), n);
 }
 
 /* The bits of [first, first + n) that lie in the word of `first`; *taken says

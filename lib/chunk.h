@@ -59,6 +59,8 @@
 #include "sizeclass.h"
 #include "subpage.h"
 
+#include <stdatomic.h>
+
 #define NP_NO_PAGE UINT32_MAX
 
 #define NP_PAGE_CLASS 0xffu	 /* page-table entry: the class */
@@ -72,6 +74,16 @@ struct np_region;
 struct np_spill {
 	size_t bytes;	   /* by the last look; 0: none */
 	uint64_t since_ms; /* when it was first found */
+};
+
+/* Where other processes see the chunk; NULL: nowhere. The chunk writes its map,
+ * chunklist.c the list, the arena how far subpages are filled. */
+struct np_sight {
+	uint8_t *map;		  /* a class a page */
+	_Atomic uint16_t *fill;	  /* by first page of a subpage: its elements
+				     that are taken, 65535 at most */
+	_Atomic uint32_t *list;	  /* enum np_chunklist_name; NP_NLISTS: none */
+	int entry;		  /* of the segment, or -1 */
 };
 
 struct np_chunk {
@@ -104,9 +116,7 @@ struct np_chunk {
 	struct np_chunk *prev, *next; /* in list */
 	struct np_chunklist *list;
 	uint32_t place;		  /* in the list's index, if it has one */
-	uint8_t *sight;		  /* a class a page, for other processes;
-				     NULL: nobody is shown this chunk */
-	int sight_entry;	  /* of the segment, or -1 */
+	struct np_sight sight;
 	struct np_spill spill;
 #ifdef NP_DEBUG
 	unsigned changes;	  /* paces np_chunk_valid */

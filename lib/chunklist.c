@@ -6,6 +6,7 @@
 #include "chunklist.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 
 static const struct {
 	int min_usage, max_usage;
@@ -33,6 +34,7 @@ void np_chunklists_init(struct np_chunklist lists[NP_NLISTS],
 {
 	for (int i = 0; i < NP_NLISTS; i++)
 		lists[i] = (struct np_chunklist){
+			.name = (enum np_chunklist_name)i,
 			.min_usage = table[i].min_usage,
 			.max_usage = table[i].max_usage,
 			.max_size = max_size_of(table[i].min_usage,
@@ -75,6 +77,14 @@ static void update_index(struct np_chunk *c)
 		np_chunkindex_update(&c->list->index, c);
 }
 
+void np_chunklist_show(const struct np_chunk *c)
+{
+	if (c->sight.list)
+		atomic_store_explicit(c->sight.list,
+				      c->list ? c->list->name : NP_NLISTS,
+				      memory_order_relaxed);
+}
+
 static void push_front(struct np_chunklist *list, struct np_chunk *c)
 {
 	c->list = list;
@@ -85,6 +95,7 @@ static void push_front(struct np_chunklist *list, struct np_chunk *c)
 	list->head = c;
 	list->n++;
 	enter_index(list);
+	np_chunklist_show(c);
 }
 
 void np_chunklist_remove(struct np_chunk *c)
@@ -99,6 +110,7 @@ void np_chunklist_remove(struct np_chunk *c)
 	leave_index(c->list, c);
 	c->prev = c->next = NULL;
 	c->list = NULL;
+	np_chunklist_show(c);
 }
 
 void np_chunklist_add(struct np_chunklist *list, struct np_chunk *c)

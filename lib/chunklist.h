@@ -41,6 +41,7 @@ enum np_chunklist_name {
 };
 
 struct np_chunklist {
+	enum np_chunklist_name name;
 	int min_usage, max_usage;  /* percent */
 	size_t max_size;	   /* bytes: larger pieces are not tried */
 	struct np_chunklist *up;   /* NULL: none */
@@ -66,6 +67,9 @@ void np_chunklist_add(struct np_chunklist *list, struct np_chunk *chunk);
 
 /* Takes the chunk out of its list. */
 void np_chunklist_remove(struct np_chunk *chunk);
+
+/* Shows other processes in which list the chunk is. */
+void np_chunklist_show(const struct np_chunk *chunk);
 
 /* What a run is wanted for. */
 struct np_run_request {

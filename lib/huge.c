@@ -59,11 +59,11 @@ static void count_reserved(const struct np_owner *owner, uint64_t bytes)
 
 static void count_in(struct np_region *r)
 {
-	uint8_t *map;
+	struct np_sight sight;
 
-	r->sight_entry = np_segment_enter(r->owner->segment, (void *)r->base,
-					  r->block_size, np_region_home(r),
-					  NP_SEGMENT_HUGE, &map);
+	np_segment_enter(r->owner->segment, (void *)r->base, r->block_size,
+			 np_region_home(r), NP_SEGMENT_HUGE, &sight);
+	r->sight_entry = sight.entry;
 	count_reserved(r->owner, r->size);
 }
 

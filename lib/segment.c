@@ -99,7 +99,8 @@ static void lay_out(struct np_segment_header *h, const struct np_classes *t,
 	begin_page(h);
 	add_part(h, &h->chunks, sizeof(struct np_segment_chunk), nchunks);
 	begin_page(h);
-	add_part(h, &h->maps, (size_t)1 << t->max_order, nchunks);
+	add_part(h, &h->maps, np_segment_map_offset(t->max_order) +
+		 ((size_t)1 << t->max_order), nchunks);
 	begin_page(h);
 }
 
@@ -728,24 +729,28 @@ static int number_chunk(struct np_segment *s)
 	return i;
 }
 
-int np_segment_enter(struct np_segment *s, const void *base, size_t size,
-		     unsigned home, unsigned arena, uint8_t **map)
+void np_segment_enter(struct np_segment *s, const void *base, size_t size,
+		      unsigned home, unsigned arena, struct np_sight *sight)
 {
 	int i = number_chunk(s);
 	struct np_segment_chunk *c;
+	char *pages;
 
-	*map = NULL;
+	*sight = (struct np_sight){ .entry = i };
 	if (i < 0)
-		return -1;
+		return;
 	c = entry_of(s, &s->layout.chunks, (unsigned)i);
-	*map = entry_of(s, &s->layout.maps, (unsigned)i);
-	memset(*map, 0, s->layout.maps.stride);
+	pages = entry_of(s, &s->layout.maps, (unsigned)i);
+	memset(pages, 0, s->layout.maps.stride);
+	sight->fill = (void *)pages;
+	sight->map = (uint8_t *)pages +
+		     np_segment_map_offset(s->layout.max_order);
+	sight->list = &c->list;
 	np_count_set(&c->size, size);
 	np_count_set(&c->spilled, 0);
 	atomic_store_explicit(&c->home, home, memory_order_relaxed);
 	atomic_store_explicit(&c->arena, arena, memory_order_relaxed);
 	np_count_set(&c->base, (uintptr_t)base);
-	return i;
 }
 
 void np_segment_resize(struct np_segment *s, int i, size_t size)

@@ -58,7 +58,7 @@
 #define NP_SEGMENT_KEY_MASK UINT32_C(0xffff0000)
 
 #define NP_SEGMENT_MAGIC UINT64_C(0x31676573706e0a0d) /* "\r\nnpseg1" */
-#define NP_SEGMENT_VERSION 3
+#define NP_SEGMENT_VERSION 4
 
 #define NP_POOL_NAME_SIZE 32 /* bytes, with the final NUL */
 
@@ -196,8 +196,10 @@ struct np_block {
 	_Alignas(NP_LINE) struct np_class_count class[]; /* [0] = huge */
 };
 
-/* An entry of `chunks`; its page map is the entry of `maps` of the same
- * number: a byte a page, 0 = free, else the class. */
+/* An entry of `chunks`. The entry of `maps` of the same number has its pages:
+ * 16 bits for each, which are of account where a subpage begins: its elements
+ * that are taken, 65535 at most; then, from np_segment_map_offset on, a byte for
+ * each: 0 = free, else the class. */
 struct np_segment_chunk {
 	np_count_t base;     /* address; 0: the entry is free */
 	np_count_t size;     /* bytes */
@@ -206,9 +208,17 @@ struct np_segment_chunk {
 	np_count_t spilled;	/* bytes found on other nodes by the last look */
 	np_count_t spilled_ms;	/* when they were first found, on the clock
 				   CLOCK_MONOTONIC; of no account without */
+	_Atomic uint32_t list;	/* guarded by the arena's lock: enum
+				   np_chunklist_name; NP_NLISTS: none, it is
+				   spare. Of a huge block of no account */
 };
 
 #define NP_SEGMENT_HUGE UINT32_MAX
+
+static inline size_t np_segment_map_offset(unsigned max_order)
+{
+	return sizeof(uint16_t) << max_order;
+}
 
 static inline uint64_t np_count_get(const np_count_t *count)
 {
@@ -254,8 +264,9 @@ static inline void np_count_add_shared(np_count_t *count, uint64_t n)
 
 struct np_config;
 struct np_classes;
-struct np_topology;
+struct np_sight;
 struct np_spill;
+struct np_topology;
 
 #define NP_NBLOCKS 4096 /* threads that can be told apart */
 #define NP_NCHUNKS 2048 /* 32 GiB of 16 MiB chunks */
@@ -358,11 +369,12 @@ int64_t np_block_cached(const struct np_segment *segment,
 void np_segment_forget(struct np_segment *segment,
 		       const struct np_classes *classes);
 
-/* Enters a chunk or a huge block. segment: may be NULL or not made yet. *map:
- * its page map, or NULL. Returns the entry's number for np_segment_leave, or
- * -1: there is no room. */
-int np_segment_enter(struct np_segment *segment, const void *base, size_t size,
-		     unsigned home, unsigned arena, uint8_t **map);
+/* Enters a chunk or a huge block. segment: may be NULL or not made yet.
+ * *sight: where it is seen; its entry is for np_segment_leave. If there is no
+ * room, that is -1 and the rest NULL. */
+void np_segment_enter(struct np_segment *segment, const void *base,
+		      size_t size, unsigned home, unsigned arena,
+		      struct np_sight *sight);
 void np_segment_leave(struct np_segment *segment, int entry);
 
 /* The block of this entry has another size now. */

@@ -46,7 +46,7 @@ static size_t note(const struct np_owner *owner, struct np_spill *spill,
 
 void np_spill_note_chunk(struct np_arena *a, struct np_chunk *c, size_t bytes)
 {
-	a->spilled += note(&a->owner, &c->spill, c->sight_entry, bytes);
+	a->spilled += note(&a->owner, &c->spill, c->sight.entry, bytes);
 }
 
 void np_spill_note_block(struct np_region *r, size_t bytes)

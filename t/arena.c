@@ -793,6 +793,7 @@ static void test_settle(void)
 	struct np_owner early = owner, late = late_owner();
 	struct np_arena *a = &arenas[0];
 	unsigned small = np_class_of(&classes, 64);
+	const struct np_sight *sight;
 	char *p, *q, *r;
 	uint64_t taken;
 
@@ -815,12 +816,90 @@ static void test_settle(void)
 	   "its regions belong to the node");
 	ok(charged() > classes.chunk_size && charged() != SIZE_MAX,
 	   "the node is charged what the pool is");
-	is_uint(np_place_of(p).chunk->sight[np_place_of(p).first], small,
+	sight = &np_place_of(p).chunk->sight;
+	is_uint(sight->map[np_place_of(p).first], small,
 		"others can see what is taken");
+	is_uint(sight->fill[np_place_of(p).first], 1, "how many elements,");
+	is_uint(*sight->list, NP_QINIT, "and in which list the chunk is");
 	put_one(a, p);
 	np_arena_trim(a);
 	ok(!charged() && !np_count_get(&np_segment_node(&segment, LATE_HOME)
 				       ->reserved), "all goes back there");
+	np_arena_fini(a);
+	np_segment_destroy(&segment);
+	np_meta_init(NULL);
+}
+
+/* --- what others see --------------------------------------------------- */
+
+/* Is what others see of the chunk what it is? */
+static bool is_seen(const struct np_chunk *c)
+{
+	uint32_t list = c->list ? c->list->name : NP_NLISTS;
+
+	for (uint32_t p = 0; p < np_chunk_npages(c); p++) {
+		uint32_t entry = c->pages[p];
+		const struct np_subpage *sp;
+
+		if (c->sight.map[p] != (entry & NP_PAGE_CLASS))
+			return false;
+		if (!(entry & NP_PAGE_SUBPAGE) || entry >> NP_PAGE_OFFSET_SHIFT)
+			continue;
+		sp = np_chunk_subpage(c, p);
+		if (c->sight.fill[p] != sp->max_elems - sp->avail)
+			return false;
+	}
+	return *c->sight.list == list;
+}
+
+static bool all_is_seen(const struct np_arena *a)
+{
+	for (int i = 0; i < NP_NLISTS; i++)
+		for (struct np_chunk *c = a->lists[i].head; c; c = c->next)
+			if ((int)c->list->name != i || !is_seen(c))
+				return false;
+	for (struct np_chunk *c = a->spares; c; c = c->next)
+		if (!is_seen(c))
+			return false;
+	return true;
+}
+
+/* Grows and shrinks by turns, and looks now and then. */
+static bool stays_seen(struct np_arena *a, unsigned nops)
+{
+	static void *live[LIVE_MAX];
+	struct rng rng = rng_seed(7);
+	unsigned n = 0;
+	bool seen = true;
+
+	for (unsigned op = 0; op < nops; op++) {
+		size_t size = rng_log(&rng, classes.chunk_size);
+		unsigned i = n ? (unsigned)rng_below(&rng, n) : 0;
+
+		if (n < LIVE_MAX && rng_chance(&rng, op / 500 % 2 ? 30 : 70)) {
+			live[n++] = take_one(a, np_class_of(&classes, size));
+		} else if (n) {
+			put_one(a, live[i]);
+			live[i] = live[--n];
+		}
+		seen = seen && (op % 64 || all_is_seen(a));
+	}
+	np_arena_put(a, live, n);
+	return seen && all_is_seen(a);
+}
+
+static void test_sight(void)
+{
+	struct np_owner late = late_owner();
+	struct np_arena *a = make_arena(0, NP_ALL_POLICIES);
+
+	np_arena_settle(a, &late);
+	ok(stays_seen(a, 8000), "others see the pages, fills and lists of chunks "
+	   "as they are");
+	ok(a->spares && all_is_seen(a), "spare ones too");
+	take_one(a, np_class_of(&classes, 64));
+	np_arena_reset(a);
+	ok(a->lists[NP_QINIT].head && all_is_seen(a), "and after a reset");
 	np_arena_fini(a);
 	np_segment_destroy(&segment);
 	np_meta_init(NULL);
@@ -1204,7 +1283,7 @@ static void test_faults(void)
 
 int main(void)
 {
-	plan(207);
+	plan(212);
 	np_meta_init(NULL);
 	if (np_map_init())
 		bail_out("no chunk map");
@@ -1239,5 +1318,6 @@ int main(void)
 	test_faults();
 	choose(NP_FINE, 13, 11);
 	test_settle();
+	test_sight();
 	return done();
 }

@@ -76,7 +76,7 @@ static void shadow_init(struct shadow *s, unsigned shift, unsigned order)
 	s->npages = s->nfree = (uint32_t)1 << order;
 	s->nruns = s->nsubpages = s->most_subpages = 0;
 	s->sight = zeroed(s->npages, sizeof *s->sight);
-	s->chunk->sight = s->sight;
+	s->chunk->sight.map = s->sight;
 	s->entry = zeroed(s->npages, sizeof *s->entry);
 	s->users = zeroed(s->npages, sizeof *s->users);
 	s->dirty = zeroed(s->npages, sizeof *s->dirty);
@@ -868,7 +868,7 @@ static void test_reset(void)
 	np_classes_init(&t, NP_FINE, 13, 4);
 	c = make_chunk(&t);
 	memset(sight, 0, sizeof sight);
-	c->sight = sight;
+	c->sight.map = sight;
 	sp = take_subpage(c, 4, &ring);
 	np_subpage_take(sp, 4, slots);
 	np_chunk_touch(c, 0, 2);

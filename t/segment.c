@@ -12,6 +12,7 @@
  * reader of npool-stat, which t/stat-read.c tests. Before that, segments of no
  * pool show what the calls of segment.h do.
  */
+#include "chunklist.h"
 #include "conf.h"
 #include "faultos.h"
 #include "figures.h"
@@ -768,8 +769,10 @@ static void test_counts(const struct file *f, const char *when)
 static void test_map(const struct file *f)
 {
 	const struct np_segment_chunk *c = entry(f, &f->h->chunks, 0);
-	const uint8_t *map = entry(f, &f->h->maps, 0);
-	unsigned of_run = 0, of_small = 0, others = 0;
+	const uint16_t *fill = entry(f, &f->h->maps, 0);
+	const uint8_t *map = (const uint8_t *)fill +
+			     np_segment_map_offset(f->h->max_order);
+	unsigned of_run = 0, of_small = 0, others = 0, taken = 0;
 
 	is_uint(np_count_get(&f->h->chunks_used), 1, "there is one chunk");
 	is_uint(np_count_get(&c->size), 16 * NP_MIB, "of that size");
@@ -780,11 +783,15 @@ static void test_map(const struct file *f)
 		of_small += map[i] == class_of(64);
 		others += map[i] && map[i] != class_of(RUN) &&
 			  map[i] != class_of(64);
+		taken += map[i] == class_of(64) ? fill[i] : 0;
 	}
 	is_uint(of_run, RUN / 8192, "its map shows the pages of the run");
 	ok(of_small >= NSMALL * 64 / 8192 && of_small < 20,
 	   "and of the subpages (%u)", of_small);
 	is_uint(others, 0, "and nothing else");
+	ok(taken >= NSMALL - NFREED && taken <= of_small * 8192 / 64,
+	   "of the subpages it shows how many elements are taken (%u)", taken);
+	is_uint(atomic_load(&c->list), NP_QINIT, "the chunk is in qInit");
 }
 
 static void test_exit(void)
@@ -1194,7 +1201,7 @@ static void test_create(void)
 	is_str(unit.header->pool, "a name of more than thirty-one ",
 	       "a pool's name is cut");
 	is_uint(unit.header->pool_slot, 7, "its slot is told");
-	is_uint(unit.layout.maps.stride, 64, "a map has a byte a page");
+	is_uint(unit.layout.maps.stride, 3 * 64, "a map has three bytes a page");
 	is_ptr(np_segment_node(&unit, 2),
 	       (char *)np_segment_node(&unit, 0) + 2 * unit.layout.nodes.stride,
 	       "three nodes lie side by side");
@@ -1352,40 +1359,54 @@ static const struct np_segment_chunk *chunk_of(int i)
 			      (size_t)unit.layout.chunks.stride * (size_t)i);
 }
 
+/* Returns whether there was room; if not, claims that nothing is seen. */
+static bool enter(struct np_segment *s, size_t size, struct np_sight *sight)
+{
+	memset(sight, 1, sizeof *sight);
+	np_segment_enter(s, dir, size, 0, 0, sight);
+	if (sight->entry < 0 && (sight->map || sight->fill || sight->list))
+		bail_out("a chunk is seen that has no entry");
+	return sight->entry >= 0;
+}
+
 static void test_chunks(void)
 {
-	uint8_t *map = (uint8_t *)dir, *again;
+	struct np_sight sight;
+	uint8_t *map;
 	int i;
 
-	ok(np_segment_enter(NULL, dir, 1, 0, 0, &map) == -1 && !map,
+	ok(!enter(NULL, 1, &sight),
 	   "without a segment a chunk gets no entry");
-	map = (uint8_t *)dir;
-	ok(np_segment_enter(&unit, dir, 1, 0, 0, &map) == -1 && !map,
-	   "nor before it is made");
+	ok(!enter(&unit, 1, &sight), "nor before it is made");
 	create(&unit, "");
 	np_segment_leave(&unit, -1);
 	np_segment_resize(&unit, -1, 3);
-	i = np_segment_enter(&unit, dir, 1000, 2, 4, &map);
+	np_segment_enter(&unit, dir, 1000, 2, 4, &sight);
+	i = sight.entry;
+	map = sight.map;
 	is_int(i, 0, "the first chunk gets the first entry");
 	ok(np_count_get(&chunk_of(i)->base) == (uintptr_t)dir &&
 	   np_count_get(&chunk_of(i)->size) == 1000 &&
 	   chunk_of(i)->home == 2 && chunk_of(i)->arena == 4,
 	   "which says where it is, how large and whose");
-	memset(map, 9, 64);
+	ok(sight.list == &chunk_of(i)->list &&
+	   (char *)sight.fill + 2 * 64 == (char *)map,
+	   "and where its list, fills and pages are seen");
+	memset(sight.fill, 9, 3 * 64);
 	np_segment_resize(&unit, i, 2000);
 	is_uint(np_count_get(&chunk_of(i)->size), 2000, "another size is seen");
 	np_segment_leave(&unit, i);
 	is_uint(np_count_get(&chunk_of(i)->base), 0, "left it is free");
-	is_int(np_segment_enter(&unit, dir, 1, 0, NP_SEGMENT_HUGE, &again), i,
-	       "the next one gets it");
-	ok(again == map && !map[0] && !memcmp(map, map + 1, 63),
-	   "with a map that is clean");
+	np_segment_enter(&unit, dir, 1, 0, NP_SEGMENT_HUGE, &sight);
+	is_int(sight.entry, i, "the next one gets it");
+	ok(sight.map == map && !*sight.fill &&
+	   !memcmp(sight.fill, (char *)sight.fill + 1, 3 * 64 - 1),
+	   "with pages that are clean");
 	for (i = 1; i < NP_NCHUNKS; i++)
-		if (np_segment_enter(&unit, dir, 1, 0, 0, &map) != i)
+		if (!enter(&unit, 1, &sight) || sight.entry != i)
 			break;
 	is_int(i, NP_NCHUNKS, "so many chunks can be seen");
-	ok(np_segment_enter(&unit, dir, 1, 0, 0, &map) == -1 && !map,
-	   "and no more");
+	ok(!enter(&unit, 1, &sight), "and no more");
 	is_uint(np_count_get(&unit.header->chunks_unseen), 1,
 		"which is counted");
 	np_segment_destroy(&unit);
@@ -1562,7 +1583,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return child(argv[1]);
-	plan(70 + 7 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 7 + 3 +
+	plan(72 + 7 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 8 + 3 +
 	     5 + 10 + 12 + 3);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");

@@ -498,7 +498,8 @@ static void draw_map(const struct view *v, unsigned chunk, char *wanted)
 	map[at] = 255;
 	wanted[at] = '?';
 	write_at(map, sizeof map, v->head.maps.offset +
-		 (size_t)v->head.maps.stride * chunk);
+		 (size_t)v->head.maps.stride * chunk +
+		 np_segment_map_offset(v->head.max_order));
 }
 
 static const struct picture *picture_at(const struct report *r, uint64_t base)

@@ -598,17 +598,30 @@ size_t view_map_pages(const struct view *view, unsigned chunk)
 	if (!np_count_get(&c->base) || c->arena == NP_SEGMENT_HUGE ||
 	    chunk >= h->maps.n)
 		return 0;
-	if (npages > (uint64_t)1 << h->max_order || npages > h->maps.stride)
+	if (npages > (uint64_t)1 << h->max_order ||
+	    np_segment_map_offset(h->max_order) + npages > h->maps.stride)
 		return 0;
 	return npages;
 }
 
-bool view_map(const struct view *view, unsigned chunk, uint8_t *map)
+static uint64_t entry_of_maps(const struct view *view, unsigned chunk)
 {
 	const struct np_segment_part *maps = &view->head.maps;
 
+	return maps->offset + (uint64_t)maps->stride * chunk;
+}
+
+bool view_map(const struct view *view, unsigned chunk, uint8_t *map)
+{
 	return read_at(view, map, view_map_pages(view, chunk),
-		       maps->offset + (uint64_t)maps->stride * chunk);
+		       entry_of_maps(view, chunk) +
+		       np_segment_map_offset(view->head.max_order));
+}
+
+bool view_fill(const struct view *view, unsigned chunk, uint16_t *fill)
+{
+	return read_at(view, fill, view_map_pages(view, chunk) * sizeof *fill,
+		       entry_of_maps(view, chunk));
 }
 
 /* --- whose it is ------------------------------------------------------ */

@@ -270,8 +270,13 @@ static inline const struct np_block *view_block(const struct view *view,
 /* Pages of the chunk's page map; 0: it has none. */
 size_t view_map_pages(const struct view *view, unsigned chunk);
 
-/* Reads view_map_pages() bytes. Returns whether it could. */
+/* Reads view_map_pages() bytes: of each page the class. Returns whether it
+ * could. */
 bool view_map(const struct view *view, unsigned chunk, uint8_t *map);
+
+/* The same, of 16 bits: how many elements of the subpage that begins at a page
+ * are taken. */
+bool view_fill(const struct view *view, unsigned chunk, uint16_t *fill);
 
 /* Does a process have the segment mapped? Returns -1: it may not be asked. */
 int view_is_alive(const struct view *view);

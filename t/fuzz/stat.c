@@ -5,6 +5,7 @@
  * segment in which some words are anything, read in every way there is.
  * libFuzzer; t/fuzz/run builds it.
  */
+#include "chunk.h"
 #include "config.h"
 #include "segment.h"
 #include "sizeclass.h"
@@ -47,18 +48,17 @@ static void append_part(const char *from, struct np_segment_part *part)
 
 static void use_a_little(struct np_segment *s)
 {
-	uint8_t *map;
+	struct np_sight sight;
 
 	for (int i = 1; i < ENTRIES; i++) {
 		struct np_block *b = np_block_get(s, (unsigned)i % 2, 0);
-		int entry = np_segment_enter(s, (void *)((uintptr_t)i << 30),
-					     512 * NP_KIB, (unsigned)i % 2, 0,
-					     &map);
 
-		np_count_set(&b->class[i].allocs, 10);
-		memset(map, i, (size_t)i * 5);
-		if (entry < 0)
+		np_segment_enter(s, (void *)((uintptr_t)i << 30), 512 * NP_KIB,
+				 (unsigned)i % 2, 0, &sight);
+		if (sight.entry < 0)
 			abort();
+		np_count_set(&b->class[i].allocs, 10);
+		memset(sight.map, i, (size_t)i * 5);
 	}
 }
 
