@@ -15,6 +15,7 @@
 #include "explain.h"
 
 #include "place.h"
+#include "svg.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -42,29 +43,6 @@ struct picture {
 	size_t nchunks, nshown;
 	uint32_t *owner;	   /* by first page: the run's buffer, or 0 */
 };
-
-static const char style[] =
-"<style>\n"
-"text{font-family:'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-serif;"
-"font-size:12px;fill:#1f2933}\n"
-".t{font-size:20px;font-weight:600}\n"
-".h{font-size:15px;font-weight:600}\n"
-".m{fill:#5f6c7a}\n"
-".s{font-size:10px;fill:#7a8794;text-anchor:end}\n"
-".c{text-anchor:middle}\n"
-".v{font-size:11px;text-anchor:middle}\n"
-".f{fill:#e8ecf0}\n"
-".r0{fill:#3a78b8}\n"
-".r1{fill:#4a88c4}\n"
-".rt{fill:#fff;text-anchor:middle}\n"
-".b{fill:#fdeccb;stroke:#d9a441;stroke-width:.8}\n"
-".k{fill:#efa72e}\n"
-".bt{fill:#553a05;text-anchor:middle}\n"
-".nf{fill:#cdebd5;stroke:#fff}\n"
-".np{fill:#f1f4da;stroke:#fff}\n"
-".nn{fill:#c3cad3;stroke:#fff}\n"
-".old{opacity:.3}\n"
-"</style>\n";
 
 /* --- text ------------------------------------------------------------- */
 
@@ -214,18 +192,14 @@ static double draw_tree(const struct picture *p, const struct np_chunk *c,
 
 /* --- the pages -------------------------------------------------------- */
 
-struct box {
-	double x, y, width, height;
-};
-
 /* Where n pages from first lie, less a gap round them. */
-static struct box box_of(const struct picture *p, double top, uint32_t first,
-			 uint32_t n)
+static struct svg_box box_of(const struct picture *p, double top,
+			     uint32_t first, uint32_t n)
 {
 	double gap = p->cell < 12 ? .5 : 1;
 	uint32_t across = n < p->columns ? n : p->columns;
 
-	return (struct box){
+	return (struct svg_box){
 		.x = LEFT + first % p->columns * p->cell + gap,
 		.y = top + first / p->columns * p->row_height + gap,
 		.width = across * p->cell - 2 * gap,
@@ -233,29 +207,21 @@ static struct box box_of(const struct picture *p, double top, uint32_t first,
 	};
 }
 
-static void draw_box(const struct picture *p, const char *class,
-		     const struct box *b)
-{
-	fprintf(p->out, "<rect class=\"%s\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f"
-		"\" height=\"%.2f\" rx=\"2\"/>", class, b->x, b->y, b->width,
-		b->height);
-}
-
 static void draw_subpage(const struct picture *p, const struct np_chunk *c,
-			 uint32_t first, const struct box *b)
+			 uint32_t first, const struct svg_box *b)
 {
 	const struct np_subpage *sp = np_chunk_subpage(c, first);
 	uint32_t used = sp->max_elems - sp->avail;
 	double part = sp->elem_size ? (double)used / sp->max_elems : 0;
-	struct box fill = *b;
+	struct svg_box fill = *b;
 
 	fill.height = b->height * part;
 	fill.y = b->y + b->height - fill.height;
 	fprintf(p->out, "<g><title>page %u: a subpage of %u bytes, %u of %u "
 		"used</title>", first, sp->elem_size, used, sp->max_elems);
-	draw_box(p, "b", b);
+	svg_box(p->out, "b", b);
 	if (used && sp->elem_size)
-		draw_box(p, "k", &fill);
+		svg_box(p->out, "k", &fill);
 	if (b->width >= 64 && b->height >= 40) {
 		fprintf(p->out, "<text class=\"bt\" x=\"%.2f\" y=\"%.2f\">%u "
 			"B</text>", b->x + b->width / 2, b->y + 20,
@@ -268,7 +234,7 @@ static void draw_subpage(const struct picture *p, const struct np_chunk *c,
 }
 
 static void draw_run(const struct picture *p, uint32_t first, uint32_t n,
-		     const struct box *b)
+		     const struct svg_box *b)
 {
 	uint32_t number = p->owner[first];
 	const char *name = number ? buffer_name(buffers_at(&p->r->buffers,
@@ -281,7 +247,7 @@ static void draw_run(const struct picture *p, uint32_t first, uint32_t n,
 	if (n > 1)
 		fprintf(p->out, " to %u", first + n - 1);
 	fputs("</title>", p->out);
-	draw_box(p, first / n % 2 ? "r1" : "r0", b);
+	svg_box(p->out, first / n % 2 ? "r1" : "r0", b);
 	if (length <= 64 && b->width >= length * CHAR_WIDTH + 4 &&
 	    b->height >= 14) {
 		fprintf(p->out, "<text class=\"rt\" x=\"%.2f\" y=\"%.2f\">",
@@ -305,12 +271,12 @@ static void draw_pages(const struct picture *p, const struct np_chunk *c,
 			3.5, row ? "" : "page ", row * p->columns);
 	for (uint32_t i = 0; i < npages; i += n) {
 		uint32_t entry = c->pages[i];
-		struct box b;
+		struct svg_box b;
 
 		n = entry ? t->row[entry & NP_PAGE_CLASS].npages : 1;
 		b = box_of(p, y, i, n);
 		if (!entry) {
-			draw_box(p, "f", &b);
+			svg_box(p->out, "f", &b);
 			fputc('\n', p->out);
 		} else if (entry & NP_PAGE_SUBPAGE) {
 			draw_subpage(p, c, i, &b);
@@ -383,12 +349,7 @@ static void draw_all(struct picture *p)
 	double height = TOP + (double)p->nshown * step + 24;
 	FILE *out = p->out;
 
-	fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-		"height=\"%.0f\" viewBox=\"0 0 %d %.0f\">\n",
-		LEFT + INNER + RIGHT, height, LEFT + INNER + RIGHT, height);
-	fputs(style, out);
-	fputs("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", out);
+	svg_begin(out, LEFT + INNER + RIGHT, height);
 	fprintf(out, "<text class=\"t\" x=\"%d\" y=\"44\">", LEFT);
 	put_text(out, p->r->trace.name, 80);
 	fprintf(out, "<tspan class=\"m\" font-size=\"14\" font-weight=\"400\" "
@@ -401,7 +362,7 @@ static void draw_all(struct picture *p)
 	if (p->nshown < p->nchunks)
 		fprintf(out, "<text class=\"m\" x=\"%d\" y=\"%.0f\">and %zu "
 			"more</text>\n", LEFT, y, p->nchunks - p->nshown);
-	fputs("</svg>\n", out);
+	svg_end(out);
 }
 
 bool svg_print(FILE *out, const struct replay *r)

@@ -35,6 +35,7 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/explain.c %D%/explain.h \
 	%D%/npool-trace.c \
 	%D%/replay.c %D%/replay.h \
+	%D%/svg.c %D%/svg.h \
 	%D%/trace-read.c %D%/trace-read.h
 %C%_npool_trace_LDADD = lib/libnpool-core.la
 
