@@ -138,12 +138,12 @@ sub test_clean
 sub test_one
 {
 	my $pid = serve('np-one', '1');
-	my $run = stat_run('-m', $pid);
+	my $run = stat_run('--report', '-m', $pid);
 
 	is($run->{code}, 0, 'a process id gives the full view');
 	like($run->{out}, qr/^npool-stat: process $pid \(np-one\), as it is/,
 	    'which says whose it is');
-	for my $part ('node kernel cpus', 'calls +allocations \d', 'chunk 0x',
+	for my $part ('node kernel cpus', 'calls +allocations \d', 'chunk \d+ at 0x',
 	    'size kind +allocated') {
 		like($run->{out}, qr/^ *$part/m, "it has: $part");
 	}

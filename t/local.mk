@@ -130,15 +130,19 @@ unit_tests_of_tools = %D%/stat-read.t %D%/stat-live.t
 check_PROGRAMS += $(unit_tests_of_tools)
 reader_of_stat = \
 	tools/stat-base.c \
+	tools/stat-cell.c \
+	tools/stat-chunk.c \
 	tools/stat-copy.c \
 	tools/stat-json.c \
 	tools/stat-live.c \
 	tools/stat-map.c \
+	tools/stat-place.c \
 	tools/stat-proc.c \
 	tools/stat-read.c \
 	tools/stat-sample.c \
 	tools/stat-sum.c \
-	tools/stat-table.c
+	tools/stat-table.c \
+	tools/stat-view.c
 %C%_stat_read_t_SOURCES = %D%/stat-read.c $(reader_of_stat)
 %C%_stat_read_t_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	-iquote $(top_srcdir)/tools

@@ -12,6 +12,7 @@
  */
 #include "child.h"
 #include "npool.h"
+#include "place.h"
 #include "rng.h"
 #include "sizeclass.h"
 #include "stat.h"
@@ -20,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -83,7 +85,11 @@ static void remove_dirs(void)
 
 /* --- reading ---------------------------------------------------------- */
 
-static const struct options all_options = { .map = true, .verbose = true };
+static const struct options all_options = {
+	.show = SHOW_REPORT | SHOW_THREADS | SHOW_PAGES,
+	.verbose = true,
+	.color = COLOR_ALWAYS,
+};
 
 static struct report read_report(int folder)
 {
@@ -216,6 +222,154 @@ static void test_pages(const struct report *r)
 	   "with one node, all of them are on it");
 }
 
+/* --- views ------------------------------------------------------------ */
+
+/* All caches, and what is in none of them, make the whole. */
+static void test_threads(const struct report *r)
+{
+	struct thread_row sum = { 0 };
+	uint64_t depots = 0, own = 0;
+
+	for (size_t i = 0; i < r->nthreads; i++) {
+		const struct thread_row *t = &r->threads[i];
+
+		sum.allocs += t->allocs;
+		sum.frees += t->frees;
+		sum.hits += t->hits;
+		sum.misses += t->misses;
+		sum.cached += t->cached;
+		own += t->tid == (uint64_t)gettid() ? t->allocs : 0;
+	}
+	for (size_t i = 0; i < r->nnodes; i++)
+		depots += r->nodes[i].depot_bytes;
+	is_uint(sum.allocs, r->total.allocs, "threads: allocs add up");
+	is_uint(sum.frees, r->total.frees, "frees");
+	is_uint(sum.hits, r->total.hits, "hits");
+	is_uint(sum.misses, r->total.misses, "misses");
+	is_uint(sum.cached + depots, r->total.cached, "what is cached too");
+	is_uint(own, r->total.allocs, "all was by this thread");
+}
+
+/* Bytes of the pieces that the chunk's arena has handed out. */
+static uint64_t handed_out(const struct chunk_row *c)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < c->npieces; i++)
+		bytes += (uint64_t)c->pieces[i].size *
+			 (c->pieces[i].nelems ? c->pieces[i].taken : 1);
+	return bytes;
+}
+
+static void test_chunk_sums(const struct report *r)
+{
+	uint64_t taken = 0, nchunks = 0, nhuge = 0, npages = 0;
+
+	for (size_t i = 0; i < r->nchunks; i++) {
+		const struct chunk_row *c = &r->chunks[i];
+
+		nhuge += c->list == LIST_HUGE;
+		nchunks += c->list != LIST_HUGE;
+		taken += c->list == LIST_HUGE ? c->size : handed_out(c);
+		npages += c->run_pages + c->subpage_pages + c->free_pages;
+	}
+	is_uint(nchunks, r->total.chunks, "every chunk is told");
+	is_uint(nhuge, r->total.huge_blocks, "and every huge block");
+	is_uint(npages, nchunks * CHUNK_PAGES, "with every page");
+	is_uint(taken, r->total.taken,
+		"runs, elements and huge blocks are what is taken");
+}
+
+/* Down to nodes that were taken whole the trees are the same. */
+static bool same_tree(const struct chunk_row *row, const struct np_chunk *c,
+		      uint32_t node)
+{
+	if (node >= 2 * CHUNK_PAGES)
+		return true;
+	if (row->tree[node] != c->tree[node])
+		return false;
+	return c->tree[node] > c->classes->max_order ||
+	       (same_tree(row, c, 2 * node) && same_tree(row, c, 2 * node + 1));
+}
+
+/* Fills as they are in the subpages themselves. */
+static bool same_fills(const struct chunk_row *row, const struct np_chunk *c)
+{
+	for (size_t i = 0; i < row->npieces; i++) {
+		const struct piece_row *p = &row->pieces[i];
+		const struct np_subpage *sp;
+
+		if (!p->nelems)
+			continue;
+		sp = np_chunk_subpage(c, p->first);
+		if (sp->first != p->first || sp->elem_size != p->size ||
+		    sp->max_elems - sp->avail != p->taken)
+			return false;
+	}
+	return true;
+}
+
+static void test_chunk(const struct report *r, const void *piece)
+{
+	const struct np_chunk *c = np_place_of(piece).chunk;
+	const struct chunk_row *row = NULL;
+
+	for (size_t i = 0; i < r->nchunks; i++)
+		if (r->chunks[i].base == (uintptr_t)c->base)
+			row = &r->chunks[i];
+	if (!row)
+		bail_out("there is no row of the chunk");
+	is_uint(row->list, c->list->name, "a chunk is told with its list");
+	is_uint(chunk_taken(row), (c->classes->chunk_size - c->free_bytes) /
+		row->page_size, "its taken pages");
+	ok(same_tree(row, c, 1), "its tree");
+	is_uint(chunk_largest(row), np_chunk_best(c)
+		? 1u << (np_chunk_best(c) - 1) : 0, "its largest free run");
+	ok(same_fills(row, c), "and how far each subpage is filled");
+}
+
+static void test_views(void)
+{
+	struct report r = read_report(dir);
+
+	test_threads(&r);
+	test_chunk_sums(&r);
+	test_chunk(&r, smalls[0]);
+	test_chunk(&r, runs[RUNS - 1]);
+	report_free(&r);
+}
+
+/* Every page that the kernel has of the pool, asked for one by one. */
+static void test_places(void)
+{
+	struct samples samples = { .all = true };
+	struct report r = { .options = &all_options };
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t asked = 0, wanted = 0, found = 0;
+
+	report_read(&r, dir, &samples);
+	for (size_t i = 0; i < r.nchunks; i++)
+		wanted += r.chunks[i].size / page;
+	for (size_t i = 0; i < r.nplaces; i++) {
+		asked += r.places[i].pages;
+		found += r.places[i].found == NOT_IN_MEMORY ? 0
+			 : r.places[i].pages;
+	}
+	if (r.sample_error) {
+		skip(2, "move_pages: %s", strerror(r.sample_error));
+	} else {
+		is_uint(asked, wanted, "every page is asked for");
+		ok(found * page >= RUNS * 40000 + HUGES * 1000000 &&
+		   found < asked, "those that were touched are in memory, and "
+		   "asking has touched no other (%" PRIu64 " of %" PRIu64 ")",
+		   found, asked);
+	}
+	report_free(&r);
+	samples_free(&samples);
+}
+
+/* --- all of them ------------------------------------------------------ */
+
 static void test_figures(void)
 {
 	struct report r;
@@ -228,6 +382,8 @@ static void test_figures(void)
 	test_against_stats(&r);
 	test_pages(&r);
 	report_free(&r);
+	test_views();
+	test_places();
 	give(huges, HUGES);
 	give(runs, RUNS);
 	r = read_report(dir);
@@ -342,7 +498,7 @@ static void test_pool_figures(const struct process *p, npool_t *pool)
 
 static void test_pool_table(const struct report *r)
 {
-	static const struct options plain = { .verbose = false };
+	static const struct options plain = { .show = SHOW_REPORT };
 	char *text = print_table(&plain, r);
 
 	ok(strstr(text, " pid pool ") && strstr(text, " tight "),
@@ -502,12 +658,12 @@ static void draw_map(const struct view *v, unsigned chunk, char *wanted)
 		 np_segment_map_offset(v->head.max_order));
 }
 
-static const struct picture *picture_at(const struct report *r, uint64_t base)
+static const struct chunk_row *chunk_at(const struct report *r, uint64_t base)
 {
-	for (size_t i = 0; i < r->npictures; i++)
-		if (r->pictures[i].base == base)
-			return &r->pictures[i];
-	bail_out("there is no picture of the chunk");
+	for (size_t i = 0; i < r->nchunks; i++)
+		if (r->chunks[i].base == base)
+			return &r->chunks[i];
+	bail_out("there is no row of the chunk");
 }
 
 static unsigned first_chunk(const struct view *v)
@@ -524,14 +680,14 @@ static void test_map(void)
 	struct view *v = open_copy(why, sizeof why);
 	unsigned chunk = first_chunk(v);
 	uint64_t base = np_count_get(&v->chunks[chunk].base);
-	const struct picture *p;
+	const struct chunk_row *p;
 	struct report r;
 
 	is_uint(view_map_pages(v, chunk), CHUNK_PAGES,
 		"a chunk's map has a byte a page");
 	draw_map(v, chunk, wanted);
 	r = read_report(lab);
-	p = picture_at(&r, base);
+	p = chunk_at(&r, base);
 	is_str(p->cells, wanted, "runs and subpages are told apart");
 	is_uint(p->runs, 2, "runs side by side are two");
 	is_uint(p->subpages, 2, "subpages side by side are two");
@@ -861,8 +1017,8 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	begin(argv);
-	plan(13 + 12 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 31 + 5 + 3 + 4 + 2 +
-	     3 + 1 + 2);
+	plan(13 + 12 + 2 + 20 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 31 + 5 +
+	     3 + 4 + 2 + 3 + 1 + 2);
 	open_dirs();
 	test_figures();
 	test_fork();

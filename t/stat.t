@@ -90,7 +90,7 @@ sub test_usage
 	    'a command without -- is a name, and what follows no interval');
 	ends(stat_run({}, '1', '1', '0'), 2, qr/COUNT/,
 	    'a count is at least 1');
-	ends(stat_run({}, '-m', '1', '1'), 2, qr/-m and -v/,
+	ends(stat_run({}, '-m', '1', '1'), 2, qr/views, --svg and -v/,
 	    'rates have no map');
 	ends(stat_run({}, '--colour', '--', 'true'), 2, qr/--colour/,
 	    'an unknown option is named');
@@ -255,7 +255,8 @@ sub hold
 
 sub test_table
 {
-	my $run = stat_run({}, '-m', '-v', '--', $perl, '-e', hold(20000));
+	my $run = stat_run({}, '--report', '-m', '-v', '--', $perl, '-e',
+	    hold(20000));
 	my @wide = grep { length > 80 } split /\n/, $run->{err};
 
 	is("@wide", '', 'no line is wider than 80 columns');
@@ -265,7 +266,7 @@ sub test_table
 	    'pages +asked \d', 'size kind +allocated', 'pid program') {
 		like($run->{err}, qr/^\s*$part/m, "the table has: $part");
 	}
-	like($run->{err}, qr/^chunk 0x[0-9a-f]+ of \S+ \(process \d+\)$/m,
+	like($run->{err}, qr/^chunk \d+ at 0x[0-9a-f]+ of \S+ \(process \d+,/m,
 	    'a chunk is drawn');
 	like($run->{err}, qr/^ +0  [.#=A-Za-z]{64}$/m, 'in rows of 64 pages');
 	like($run->{err}, qr/^  Hh   subpage.* 2048 bytes$/m,
@@ -383,7 +384,8 @@ sub keys_of
 sub test_keys
 {
 	return if !need_json(3);
-	my $json = json_of({}, '-m', '--', $perl, '-e', hold(1000))->{json};
+	my $json = json_of({}, '--report', qw(--threads --lists --verify -m
+	    --chunk 0 --), $perl, '-e', hold(1000) . 'sleep 1')->{json};
 	my $text = slurp($page);
 	my %key = map { $_ => 1 } keys_of($json);
 	my @dark = grep { $text !~ /^\.(It )?Li [^\n]*\b$_\b/m } sort keys %key;
@@ -397,6 +399,198 @@ sub test_keys
 	number_is($chunk->{run_pages} + $chunk->{subpage_pages} +
 	    $chunk->{free_pages}, length $chunk->{map},
 	    'every page is of a run, of a subpage or free');
+}
+
+# ---- views ---------------------------------------------------------------
+
+# leave_segment(code): a folder with the segment of a program that has ended.
+sub leave_segment
+{
+	my ($code) = @_;
+	my $dir = "$tmp/left" . ++$n;
+
+	mkdir $dir;
+	run(cmd => [$perl, '-e', $code], face => 1,
+	    env => { NPOOL_CONF => "segment:$dir" });
+	return $dir;
+}
+
+my %view = (
+	nodes => qr/^node kernel cpus threads/m,
+	arenas => qr/^arena node threads chunks/m,
+	classes => qr/^ +size kind +allocated/m,
+	threads => qr/^ *\d+ +others default +0 +\d+ +\d/m,
+	lists => qr/^arena \d+ on node 0 .*\n^list .*\n^q\w+ +\d+ +[0-9a-f]+ /m,
+	chunk => qr/^depth 0 .*\n^ {5} 1 .*\n^ {5} 2 /m,
+	map => qr/^ +0  [.#=A-Za-z]{64}$/m,
+	verify => qr/^node kernel +pages +in memory/m,
+);
+my %argument = (chunk => [0]);
+
+sub test_views
+{
+	my $dir = leave_segment(hold(20000));
+	my %all = map { $_ => stat_run({}, "--$_", @{ $argument{$_} // [] },
+	    '--read', $dir)->{out} } sort keys %view;
+
+	for my $name (sort keys %view) {
+		my @also = grep { $all{$name} =~ $view{$_} } sort keys %view;
+		my @wide = grep { length > 80 } split /\n/, $all{$name};
+		my $wanted = $name eq 'chunk' ? 'chunk map' : $name;
+
+		is("@also", $wanted, "--$name shows what it says, no more");
+		is("@wide", '', "--$name: no line is wider than 80 columns");
+	}
+	like($all{chunk}, qr{^subpages: .*\n( *\d+ +\d+/\d+ +x +[\d.]+ K?i?B)+$}m,
+	    '--chunk tells how far each subpage is filled');
+	my ($address) = $all{chunk} =~ /^chunk 0 at (0x[0-9a-f]+) of /m;
+	my $by_address = stat_run({}, '--chunk', $address, '--read', $dir);
+	is($by_address->{out}, $all{chunk}, 'an address finds its chunk');
+	like(stat_run({}, '--chunk', 99, '--read', $dir)->{out},
+	    qr/there is no chunk 0x63; --lists/, 'one that is not there is told');
+	my $both = stat_run({}, '--nodes', '--map', '--read', $dir)->{out};
+	ok($both =~ $view{nodes} && $both =~ $view{map},
+	    'two views are shown one after the other', $both);
+}
+
+sub test_views_usage
+{
+	ends(stat_run({}, '--chunk', 'q050', 'true'), 2,
+	    qr/--chunk needs a number/, '--chunk wants a number');
+	ends(stat_run({}, '--color', 'blue', 'true'), 2,
+	    qr/auto, always or never/, '--color has three words');
+}
+
+sub test_views_in_json
+{
+	my %keys = (nodes => 'flows nodes', lists => 'chunks', map => 'chunks',
+	    chunk => 'chunks', verify => 'places');
+	my $key = qr/^(nodes|flows|arenas|classes|threads|places|chunks)$/;
+
+	return if !need_json(2 + keys %view);
+	my $dir = leave_segment(hold(20000));
+	for my $name (sort keys %view) {
+		my $json = json_of({}, "--$name", @{ $argument{$name} // [] },
+		    '--read', $dir)->{json};
+
+		is(join(' ', grep { /$key/ } sort keys %$json),
+		    $keys{$name} // $name, "-j --$name has what it says");
+	}
+	my $json = json_of({}, '--lists', '--threads', '--chunk', 0, '--read',
+	    $dir)->{json};
+	number_is(sum($json->{threads}, 'cached') +
+	    sum(json_of({}, '--read', $dir)->{json}{nodes}, 'depot_bytes'),
+	    $json->{totals}{cached}, 'what the threads and depots cache is all');
+	my ($chunk) = grep { $_->{chunk} == 0 } @{ $json->{chunks} };
+	my $free = grep { $_ <= 11 } @{ $chunk->{tree} // [] }[2047 .. 4094];
+	number_is($free, $chunk->{free_pages},
+	    'free pages are the free leaves of the tree');
+}
+
+# terminal(environment, arguments): what npool-stat prints on one.
+sub terminal
+{
+	my ($env, @args) = @_;
+	my $file = "$tmp/tty" . ++$n;
+
+	run(cmd => ['script', '-qec', "$stat @args", $file], env => { %$env });
+	return slurp($file);
+}
+
+sub test_colours
+{
+	my $dir = leave_segment(hold(1000));
+	my @map = ('--map', '--read', $dir);
+	my $colour = qr/\e\[38;5;\d+m/;
+
+	like(stat_run({}, '--color=always', @map)->{out}, $colour,
+	    'a map can be coloured');
+	my $plain = stat_run({}, @map)->{out};
+	my $stripped = stat_run({}, '--color=always', @map)->{out};
+	$stripped =~ s/\e\[[\d;]*m//g;
+	ok($plain !~ $colour, 'in a file it is not, by itself', $plain);
+	is($stripped, $plain, 'colours are all the difference');
+	return if !needs(4, script => 'bsdutils');
+	like(terminal({ TERM => 'xterm' }, @map), $colour,
+	    'on a terminal it is');
+	ok(terminal({ TERM => 'dumb' }, @map) !~ $colour,
+	    'but not on a dumb one');
+	ok(terminal({ TERM => 'xterm', NO_COLOR => 1 }, @map) !~ $colour,
+	    'nor with NO_COLOR');
+	ok(terminal({ TERM => 'xterm' }, '--color=never', @map) !~ $colour,
+	    'nor with --color=never');
+}
+
+# What the picture of chunks says: pages of pieces, and of free stretches.
+sub pages_in_picture
+{
+	my ($svg, $cell, $gap) = @_;
+	my $pages = 0;
+
+	$pages += $1 while $svg =~ /<title>page \d+, (\d+) long: /g;
+	while ($svg =~ /<rect class="f" x="[^"]+" y="([^"]+)" width="([^"]+)"/g)
+	{
+		$pages += sprintf '%.0f', ($2 + 2 * $gap) / $cell if $1 > 100;
+	}
+	return $pages;
+}
+
+sub test_svg
+{
+	my $dir = leave_segment(hold(20000));
+	my $file = "$tmp/chunks.svg";
+	my $run = stat_run({}, '--svg', $file, '--read', $dir);
+	my $svg = slurp($file);
+	my ($n) = $svg =~ />(\d+) chunks?</;
+
+	like($run->{out}, qr/^caches +hits/m, 'a picture is drawn beside a report');
+	ok(($n // 0) > 1, 'of all chunks', substr $svg, 0, 3000);
+	number_is(pages_in_picture($svg, 1088 / 128, .4), 2048 * ($n // 0),
+	    'with every page');
+	stat_run({}, '--chunk', 0, '--svg', $file, '--read', $dir);
+	my $one = slurp($file);
+	number_is(pages_in_picture($one, 17, .8), 2048, 'or of one alone');
+	my $nodes = () = $one =~ /<rect class="n[fpn]" /g;
+	number_is($nodes, 127 + 3, 'with seven levels of its tree');
+	ends(stat_run({}, '--svg', "$tmp/no/such", '--', 'true'), 125,
+	    qr/no\/such: No such file/, 'a file that cannot be is told');
+	return if !needs(1, python3 => 'python3');
+	number_is(run(cmd => ['python3', '-c', 'import sys, xml.dom.minidom as' .
+	    ' d; [d.parse(f) for f in sys.argv[1:]]', $file]), 0,
+	    'it is well-formed');
+}
+
+# Pages of a process that are in memory.
+sub resident
+{
+	return (split / /, slurp("/proc/$_[0]/statm"))[1];
+}
+
+sub test_verify
+{
+	my $dir = "$tmp/live";
+
+	mkdir $dir;
+	my $pid = start(cmd => [$perl, '-e', hold(20000) .
+	    '$| = 1; print "ready\n"; sleep 60'], face => 1,
+	    out => "$tmp/live.out", env => { NPOOL_CONF => "segment:$dir" });
+	wait_for(20, sub { slurp("$tmp/live.out") =~ /ready/ });
+	my $before = resident($pid);
+	my $run = stat_run({}, '--verify', '--read', $dir);
+	my $after = resident($pid);
+	stop($pid, 'KILL');
+	ends($run, 0, qr/^$/, 'a running process is asked for all its pages');
+	number_is($after, $before, 'which touches none');
+	my ($pages, $resident, $share, $elsewhere) = $run->{out} =~
+	    /^ +0 +\S+ +(\d+) +(\d+) +(\S+)  (.*)$/m;
+	ok(($resident // 0) > 20000 * 1000 / 4096 && $resident < $pages,
+	    'those that it wrote to are in memory', $run->{out});
+	ok(-e '/sys/devices/system/node/node1' || $run->{out} =~ /asked:/ ||
+	    ($share eq '-' && $elsewhere =~ /^$resident on 0$/) ||
+	    ($share eq '100.0%' && $elsewhere eq '-'),
+	    'on the one node that there is', $run->{out});
+	like(stat_run({}, '--verify', '--read', $dir)->{out},
+	    qr/no process could be asked/, 'one that was killed cannot be');
 }
 
 # ---- several processes ---------------------------------------------------
@@ -577,7 +771,7 @@ sub test_read
 	    'the other is counted');
 }
 
-plan(119);
+plan(119 + 2 + 20 + 10 + 7 + 7 + 5);
 $tmp = tmpdir();
 mkdir "$tmp/rt";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/rt";
@@ -592,6 +786,12 @@ test_no_json();
 test_json();
 test_flows();
 test_keys();
+test_views_usage();
+test_views();
+test_views_in_json();
+test_colours();
+test_svg();
+test_verify();
 test_children();
 test_children_in_table();
 test_killed();

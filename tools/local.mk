@@ -9,17 +9,23 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 %C%_npool_stat_SOURCES = \
 	%D%/npool-stat.c \
 	%D%/stat-base.c \
+	%D%/stat-cell.c \
+	%D%/stat-chunk.c \
 	%D%/stat-copy.c \
 	%D%/stat-json.c \
 	%D%/stat-live.c \
 	%D%/stat-map.c \
+	%D%/stat-place.c \
 	%D%/stat-proc.c \
 	%D%/stat-read.c \
 	%D%/stat-run.c \
 	%D%/stat-sample.c \
 	%D%/stat-sum.c \
 	%D%/stat-table.c \
-	%D%/stat.h
+	%D%/stat-view.c \
+	%D%/stat-svg.c \
+	%D%/stat.h \
+	%D%/svg.c %D%/svg.h
 %C%_npool_stat_SHORTNAME = stat
 %C%_npool_stat_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	-DNPOOL_FACE_PATH='"$(libdir)/libnpool-malloc.so"'

@@ -23,11 +23,12 @@
 
 static const char usage_text[] =
 	"usage: npool-stat [-j] [-o FILE]\n"
-	"       npool-stat [-jmv] [-o FILE] PID|NAME\n"
+	"       npool-stat [-jv] [VIEW ...] [-o FILE] PID|NAME\n"
 	"       npool-stat [-j] [-o FILE] PID|NAME INTERVAL [COUNT]\n"
-	"       npool-stat [-jmv] [--children] [-o FILE] [-L FACE] -- COMMAND "
-		"[ARG ...]\n"
-	"       npool-stat [-jmv] [--children] [-o FILE] --read DIR\n"
+	"       npool-stat [-jv] [VIEW ...] [--children] [-o FILE] [-L FACE] "
+		"-- COMMAND\n"
+	"                  [ARG ...]\n"
+	"       npool-stat [-jv] [VIEW ...] [--children] [-o FILE] --read DIR\n"
 	"       npool-stat --config | --help | --version\n";
 
 static const char help_text[] =
@@ -38,26 +39,50 @@ static const char help_text[] =
 	"tells on standard error where its memory came from; signals and the\n"
 	"exit code pass through.\n"
 	"\n"
-	"  -j, --json         print JSON instead of the table\n"
-	"  -m, --map          draw the pages of the fullest chunk\n"
-	"  -v, --verbose      all classes, arenas and processes; with -m all\n"
-	"                     chunks\n"
+	"  -j, --json         print JSON instead of tables\n"
+	"  -v, --verbose      all classes, arenas and processes\n"
 	"      --children     a line for each process\n"
 	"  -o, --output FILE  print into FILE\n"
+	"      --color WHEN   in colours: auto, always or never\n"
 	"  -L, --face FACE    the libnpool-malloc.so to preload\n"
 	"      --read DIR     run nothing; print what the segments in DIR say\n"
 	"      --config       print the options that NPOOL_CONF sets\n"
+	"\n"
+	"Views; without one it is --report:\n"
+	"      --report       the next three, and totals\n"
+	"      --nodes        each node, and between nodes\n"
+	"      --arenas       each arena\n"
+	"      --classes      each size class\n"
+	"      --threads      the cache of each thread\n"
+	"      --lists        the chunk lists of each arena, and their chunks\n"
+	"      --chunk N      chunk N, or that of address N: its tree, pages\n"
+	"                     and how far each subpage is filled\n"
+	"  -m, --map          the pages of all chunks\n"
+	"      --verify       asks the kernel where all pages are\n"
+	"\n"
+	"      --svg FILE     draws the chunks, or chunk N, into FILE\n"
 	"\n"
 	"Exit code: COMMAND's, or 128 + the signal that ended it; 1\n"
 	"something could not be read, 2 bad usage, 125 npool-stat itself\n"
 	"failed, 126 COMMAND cannot be run, 127 there is no COMMAND.\n"
 	"npool-stat(1) has the rest.\n";
 
-enum { OPT_READ = 256, OPT_CHILDREN, OPT_CONFIG, OPT_HELP, OPT_VERSION };
+enum { OPT_READ = 256, OPT_CHILDREN, OPT_CONFIG, OPT_HELP, OPT_VERSION,
+       OPT_COLOR, OPT_CHUNK, OPT_SVG, OPT_SHOW = 1024 /* + SHOW_ */ };
 
 static const struct option long_options[] = {
+	{ "report", no_argument, NULL, OPT_SHOW + SHOW_REPORT },
+	{ "nodes", no_argument, NULL, OPT_SHOW + SHOW_NODES },
+	{ "arenas", no_argument, NULL, OPT_SHOW + SHOW_ARENAS },
+	{ "classes", no_argument, NULL, OPT_SHOW + SHOW_CLASSES },
+	{ "threads", no_argument, NULL, OPT_SHOW + SHOW_THREADS },
+	{ "lists", no_argument, NULL, OPT_SHOW + SHOW_LISTS },
+	{ "chunk", required_argument, NULL, OPT_CHUNK },
+	{ "map", no_argument, NULL, OPT_SHOW + SHOW_MAP },
+	{ "verify", no_argument, NULL, OPT_SHOW + SHOW_VERIFY },
+	{ "svg", required_argument, NULL, OPT_SVG },
+	{ "color", required_argument, NULL, OPT_COLOR },
 	{ "json", no_argument, NULL, 'j' },
-	{ "map", no_argument, NULL, 'm' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "output", required_argument, NULL, 'o' },
 	{ "face", required_argument, NULL, 'L' },
@@ -111,18 +136,54 @@ static int print_config(void)
 
 /* --- more options ----------------------------------------------------- */
 
+/* A chunk's number, or an address. */
+static void take_chunk(struct options *o)
+{
+	char *end;
+
+	errno = 0;
+	o->chunk = strtoull(optarg, &end, 0);
+	if (errno || *end || !isdigit((unsigned char)*optarg))
+		usage("--chunk needs a number, as --lists shows them, or an "
+		      "address (0x...)");
+	o->show |= SHOW_CHUNK;
+}
+
+/* Is a terminal the place for colours? https://no-color.org has NO_COLOR. */
+static bool wants_color(int fd)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(fd) && !(no && *no) && term && strcmp(term, "dumb") != 0;
+}
+
+static enum color color_of(const char *when)
+{
+	static const char *const names[] = { "auto", "always", "never" };
+
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strcmp(when, names[i]))
+			return (enum color)i;
+	usage("--color is auto, always or never");
+}
+
 /* Does what the option says, or notes it. Those that print and end the tool
  * come back here, with an exit code in *code. */
 static bool take_option(struct options *o, int option, int *code)
 {
+	if (option > OPT_SHOW)
+		return o->show |= (unsigned)(option - OPT_SHOW), true;
 	switch (option) {
 	case 'j': o->json = true; return true;
-	case 'm': o->map = true; return true;
+	case 'm': o->show |= SHOW_MAP; return true;
 	case 'v': o->verbose = true; return true;
 	case 'o': o->output = optarg; return true;
 	case 'L': o->face = optarg; return true;
 	case OPT_READ: o->read_dir = optarg; return true;
 	case OPT_CHILDREN: o->children = true; return true;
+	case OPT_CHUNK: take_chunk(o); return true;
+	case OPT_SVG: o->svg_file = optarg; return true;
+	case OPT_COLOR: o->color = color_of(optarg); return true;
 	case OPT_CONFIG:
 		*code = print_config();
 		return false;
@@ -183,10 +244,10 @@ static void check_options(const struct options *o)
 		usage("a face is for a command, which stands behind --");
 	if (o->command && !*o->command)
 		usage("which command?");
-	if ((o->map || o->verbose) && !o->command && !o->read_dir &&
-	    (!o->target || o->interval_ms))
-		usage("-m and -v are for one look: name a process, and no "
-		      "interval");
+	if ((o->show || o->svg_file || o->verbose) && !o->command &&
+	    !o->read_dir && (!o->target || o->interval_ms))
+		usage("views, --svg and -v are for one look: name a process, "
+		      "and no interval");
 	if (o->children && !o->command && !o->read_dir && !o->target)
 		usage("--children of which process?");
 	if (o->json && !json_is_there())
@@ -207,58 +268,84 @@ static void parse_options(struct options *o, int argc, char **argv)
 	/* It may also be what an option was given. */
 	if (optind > 1 && !strcmp(argv[optind - 1], "--") &&
 	    argv[optind - 1] != o->output && argv[optind - 1] != o->face &&
-	    argv[optind - 1] != o->read_dir)
+	    argv[optind - 1] != o->read_dir && argv[optind - 1] != o->svg_file)
 		o->command = argv + optind;
 	else
 		take_operands(o, argc - optind, argv + optind);
 	check_options(o);
+	if (!o->show)
+		o->show = SHOW_REPORT;
 }
 
 /* --- output ----------------------------------------------------------- */
 
-/* Before the command runs: what it did would be lost. Standard error has no
- * buffer, and other processes write to it: the table goes there in one. */
-static FILE *open_output(const struct options *o)
+/* Before the command runs: what it did would be lost. */
+static FILE *open_file(const char *name)
 {
-	int fd;
-	FILE *out;
+	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
+		      0666);
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
 
-	if (o->output)
-		fd = open(o->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
-			  O_NOCTTY, 0666);
-	else
-		fd = fcntl(o->command ? STDERR_FILENO : STDOUT_FILENO,
-			   F_DUPFD_CLOEXEC, 3);
-	out = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!out)
-		give_up(EXIT_SELF, "%s: %s",
-			o->output ? o->output : "no place for the output",
+		give_up(EXIT_SELF, "%s: %s", name, strerror(errno));
+	return out;
+}
+
+/* Standard error has no buffer, and other processes write to it: the table
+ * goes there in one. */
+static FILE *open_copy(int of)
+{
+	int fd = fcntl(of, F_DUPFD_CLOEXEC, 3);
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+
+	if (!out)
+		give_up(EXIT_SELF, "no place for the output: %s",
 			strerror(errno));
 	return out;
+}
+
+static void open_output(struct options *o)
+{
+	if (o->output)
+		o->out = open_file(o->output);
+	else
+		o->out = open_copy(o->command ? STDERR_FILENO : STDOUT_FILENO);
+	if (o->svg_file)
+		o->svg = open_file(o->svg_file);
+	if (o->color == COLOR_AUTO)
+		o->color = wants_color(fileno(o->out)) ? COLOR_ALWAYS
+						       : COLOR_NEVER;
 }
 
 /* status: what the printing said. Returns whether all was written. */
 static bool close_output(FILE *out, int status)
 {
-	if (ferror(out) || status != 0 || fclose(out) != 0) {
-		complain("the output could not be written: %s",
-			 strerror(errno));
-		return false;
-	}
-	return true;
+	if (!ferror(out) && status == 0 && fclose(out) == 0)
+		return true;
+	complain("the output could not be written: %s", strerror(errno));
+	return false;
 }
 
-static bool print_report(FILE *out, const struct report *report)
+static bool print_report(const struct report *report)
 {
-	if (report->options->json)
-		return close_output(out, json_print(out, report));
-	table_print(out, report);
-	return close_output(out, 0);
+	const struct options *o = report->options;
+	int status = 0;
+	bool good;
+
+	if (o->json)
+		status = json_print(o->out, report);
+	else
+		table_print(o->out, report);
+	good = close_output(o->out, status);
+	if (!o->svg)
+		return good;
+	svg_print(o->svg, report);
+	return close_output(o->svg, 0) && good;
 }
 
 /* --- what it does ------------------------------------------------------ */
 
-static int list_processes(const struct options *o, FILE *out)
+static int list_processes(const struct options *o)
 {
 	struct listed *list;
 	size_t n = list_read(&list, o);
@@ -266,20 +353,20 @@ static int list_processes(const struct options *o, FILE *out)
 
 	targets_clean();
 	if (o->json)
-		status = json_print_list(out, list, n);
+		status = json_print_list(o->out, list, n);
 	else if (n)
-		list_print(out, list, n);
+		list_print(o->out, list, n);
 	else
 		complain("no process%s uses npool",
 			 geteuid() ? " of this user" : "");
 	list_free(list, n);
-	return close_output(out, status) ? EXIT_SUCCESS : EXIT_SELF;
+	return close_output(o->out, status) ? EXIT_SUCCESS : EXIT_SELF;
 }
 
-static int look_at_processes(const struct options *o, FILE *out)
+static int look_at_processes(const struct options *o)
 {
 	struct report report = { .options = o };
-	struct samples samples = { 0 };
+	struct samples samples = { .all = o->show & SHOW_VERIFY };
 	int code = EXIT_SUCCESS;
 	char why[200];
 
@@ -287,24 +374,24 @@ static int look_at_processes(const struct options *o, FILE *out)
 		give_up(EXIT_SKIPPED, "process %s: %s", o->target, why);
 	if (report.nskipped)
 		code = EXIT_SKIPPED;
-	if (!print_report(out, &report))
+	if (!print_report(&report))
 		code = EXIT_SELF;
 	report_free(&report);
 	samples_free(&samples);
 	return code;
 }
 
-static int watch_processes(const struct options *o, FILE *out)
+static int watch_processes(const struct options *o)
 {
-	int code = rates_watch(out, o);
+	int code = rates_watch(o->out, o);
 
-	return close_output(out, 0) ? code : EXIT_SELF;
+	return close_output(o->out, 0) ? code : EXIT_SELF;
 }
 
-static int read_segments(const struct options *o, FILE *out)
+static int read_segments(const struct options *o)
 {
 	struct report report = { .options = o };
-	struct samples samples = { 0 };
+	struct samples samples = { .all = o->show & SHOW_VERIFY };
 	int dir = open(o->read_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int code = EXIT_SUCCESS;
 
@@ -317,18 +404,18 @@ static int read_segments(const struct options *o, FILE *out)
 			o->read_dir);
 	if (report.nskipped)
 		code = EXIT_SKIPPED;
-	if (!print_report(out, &report))
+	if (!print_report(&report))
 		code = EXIT_SELF;
 	report_free(&report);
 	samples_free(&samples);
 	return code;
 }
 
-static int stat_command(const struct options *o, FILE *out)
+static int stat_command(const struct options *o)
 {
 	struct run run = { 0 };
 	struct report report = { .options = o, .run = &run };
-	struct samples samples = { 0 };
+	struct samples samples = { .all = o->show & SHOW_VERIFY };
 	char *face = face_find(o->face);
 	int code;
 
@@ -337,7 +424,7 @@ static int stat_command(const struct options *o, FILE *out)
 	report_read(&report, run.dir_fd, &samples);
 	run_finish(&run);
 	code = run_exit_code(&run);
-	if (!print_report(out, &report) && !code)
+	if (!print_report(&report) && !code)
 		code = EXIT_SELF;
 	report_free(&report);
 	samples_free(&samples);
@@ -348,16 +435,15 @@ static int stat_command(const struct options *o, FILE *out)
 int main(int argc, char **argv)
 {
 	struct options options = { 0 };
-	FILE *out;
 
 	parse_options(&options, argc, argv);
-	out = open_output(&options);
+	open_output(&options);
 	if (options.command)
-		return stat_command(&options, out);
+		return stat_command(&options);
 	if (options.read_dir)
-		return read_segments(&options, out);
+		return read_segments(&options);
 	if (options.interval_ms)
-		return watch_processes(&options, out);
-	return options.target ? look_at_processes(&options, out)
-			      : list_processes(&options, out);
+		return watch_processes(&options);
+	return options.target ? look_at_processes(&options)
+			      : list_processes(&options);
 }

@@ -174,32 +174,129 @@ static json_t *processes(const struct report *r)
 	return all;
 }
 
-static json_t *chunks(const struct report *r)
+static json_t *threads(const struct report *r)
 {
 	json_t *all = json_array();
 
-	for (size_t i = 0; i < r->npictures; i++) {
-		const struct picture *p = &r->pictures[i];
+	for (size_t i = 0; i < r->nthreads; i++) {
+		const struct thread_row *t = &r->threads[i];
 		json_t *one = json_object();
 
-		put(one, "pid", json_integer(p->pid));
-		put(one, "program", string(p->program));
-		put(one, "address", number(p->base));
-		put(one, "size", number(p->size));
-		put(one, "node", number(p->home));
-		put(one, "kernel_node", node_number(p->kernel_node));
-		put(one, "arena", number(p->arena));
-		put(one, "page_size", number(p->page_size));
-		put(one, "runs", number(p->runs));
-		put(one, "run_pages", number(p->run_pages));
-		put(one, "subpages", number(p->subpages));
-		put(one, "subpage_pages", number(p->subpage_pages));
-		put(one, "free_pages", number(p->free_pages));
-		put(one, "map", string(p->cells));
+		put(one, "pid", json_integer(t->pid));
+		put(one, "pool", string(t->pool));
+		put(one, "thread", t->tid ? number(t->tid) : json_null());
+		put(one, "node", number(t->home));
+		put(one, "kernel_node", node_number(t->kernel_node));
+		put(one, "arena", number(t->arena));
+		put_figures(one, t, thread_figures);
 		append(all, one);
 	}
 	return all;
 }
+
+static json_t *places(const struct report *r)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->nplaces; i++) {
+		const struct place_row *p = &r->places[i];
+		json_t *one = json_object();
+
+		put(one, "node", number(p->home));
+		put(one, "kernel_node", node_number(p->kernel_node));
+		put(one, "found_on_kernel_node", node_number(p->found));
+		put_figures(one, p, place_figures);
+		append(all, one);
+	}
+	return all;
+}
+
+/* --- chunks ----------------------------------------------------------- */
+
+static json_t *tree(const struct chunk_row *c)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 1; c->tree && i < (size_t)2 << c->order; i++)
+		append(all, json_integer(c->tree[i]));
+	return all;
+}
+
+static json_t *pieces(const struct chunk_row *c)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < c->npieces; i++) {
+		const struct piece_row *p = &c->pieces[i];
+		json_t *one = json_object();
+
+		put(one, "first_page", number(p->first));
+		put(one, "pages", number(p->npages));
+		put(one, "size", number(p->size));
+		put(one, "elements",
+		    p->nelems ? number(p->nelems) : json_null());
+		put(one, "elements_taken",
+		    p->nelems ? number(p->taken) : json_null());
+		append(all, one);
+	}
+	return all;
+}
+
+static void put_pages(json_t *one, const struct report *r,
+		      const struct chunk_row *c)
+{
+	unsigned show = r->options->show;
+	bool is_chosen = show & SHOW_CHUNK && chunk_is_chosen(r, c);
+
+	put(one, "page_size", number(c->page_size));
+	put(one, "runs", number(c->runs));
+	put(one, "run_pages", number(c->run_pages));
+	put(one, "subpages", number(c->subpages));
+	put(one, "subpage_pages", number(c->subpage_pages));
+	put(one, "free_pages", number(c->free_pages));
+	put(one, "largest_free_run", number(chunk_largest(c)));
+	if (show & SHOW_MAP || is_chosen)
+		put(one, "map", string(c->cells));
+	if (is_chosen) {
+		put(one, "tree", tree(c));
+		put(one, "pieces", pieces(c));
+	}
+}
+
+static json_t *chunk(const struct report *r, const struct chunk_row *c)
+{
+	json_t *one = json_object();
+	bool is_huge = c->list == LIST_HUGE;
+
+	put(one, "pid", json_integer(c->pid));
+	put(one, "program", string(c->program));
+	put(one, "pool", string(c->pool));
+	put(one, "chunk", number(c->number));
+	put(one, "address", number(c->base));
+	put(one, "size", number(c->size));
+	put(one, "node", number(c->home));
+	put(one, "kernel_node", node_number(c->kernel_node));
+	put(one, "arena", is_huge ? json_null() : number(c->arena));
+	put(one, "list", string(is_huge ? "huge" : list_names[c->list]));
+	put(one, "spilled", number(c->spilled));
+	put(one, "spilled_ms", number(c->spilled_ms));
+	if (c->npages)
+		put_pages(one, r, c);
+	return one;
+}
+
+static json_t *chunks(const struct report *r)
+{
+	bool all_of_them = r->options->show & (SHOW_LISTS | SHOW_MAP);
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < r->nchunks; i++)
+		if (all_of_them || chunk_is_chosen(r, &r->chunks[i]))
+			append(all, chunk(r, &r->chunks[i]));
+	return all;
+}
+
+/* --- what could not be read ------------------------------------------- */
 
 static json_t *skipped(const struct report *r)
 {
@@ -264,6 +361,27 @@ static int print_whole(FILE *out, json_t *root, size_t flags)
 	return status;
 }
 
+static void put_views(json_t *root, const struct report *r)
+{
+	static const struct {
+		unsigned show;
+		const char *key;
+		json_t *(*rows)(const struct report *r);
+	} views[] = {
+		{ SHOW_REPORT | SHOW_NODES, "nodes", nodes },
+		{ SHOW_REPORT | SHOW_NODES, "flows", flows },
+		{ SHOW_REPORT | SHOW_ARENAS, "arenas", arenas },
+		{ SHOW_REPORT | SHOW_CLASSES, "classes", classes },
+		{ SHOW_THREADS, "threads", threads },
+		{ SHOW_VERIFY, "places", places },
+		{ SHOW_PAGES, "chunks", chunks },
+	};
+
+	for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+		if (r->options->show & views[i].show)
+			put(root, views[i].key, views[i].rows(r));
+}
+
 int json_print(FILE *out, const struct report *r)
 {
 	json_t *root = json_object();
@@ -275,14 +393,9 @@ int json_print(FILE *out, const struct report *r)
 	put(root, "pages_error", r->sample_error
 	    ? string(strerror(r->sample_error)) : json_null());
 	put(root, "totals", totals(r));
-	put(root, "nodes", nodes(r));
-	put(root, "flows", flows(r));
-	put(root, "arenas", arenas(r));
-	put(root, "classes", classes(r));
 	put(root, "processes", processes(r));
 	put(root, "skipped", skipped(r));
-	if (r->options->map)
-		put(root, "chunks", chunks(r));
+	put_views(root, r);
 	return print_whole(out, root, JSON_INDENT(2));
 }
 

@@ -1,170 +1,173 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * picture: the pages of a chunk as text, a character a page, 64 a row.
+ * map: chunks as text. 64 pages a row, a character a page (stat-chunk.c has
+ * the legend); on a terminal in colours, one for what is free, one for runs,
+ * and one for each size of elements.
  *
- *	.     free
- *	#==   a run: its first page, the others
- *	Dd    a subpage: its first page, the others; the letter tells the
- *	      size of its elements, A = up to 16 bytes, B = 32, C = 64 ...
- *	?     of a class that the segment does not describe
- *
- * The page map has only the class of each page. Where a run or subpage
- * begins follows from it: pieces of a class are equally long, so a stretch of
- * pages of one class is cut into its lengths from the left.
+ *	depth 0  |               3               |  above it, of one chunk that
+ *	depth 1  |       -       |       3       |  is shown alone, the upper
+ *	      0  |#===#===FfFf....               |  levels of its tree
  */
 #include "stat.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ROW_PAGES 64
-#define FIRST_LETTER_SHIFT 4 /* A: up to 16 bytes */
-#define FREE '.'
-#define RUN '#'
-#define RUN_ON '='
-#define UNKNOWN '?'
+#define LEVELS_SHOWN 7 /* 64 nodes in the last */
+#define LETTERS 26
 
-/* --- making ----------------------------------------------------------- */
+/* --- colours ---------------------------------------------------------- */
 
-static char letter_of(uint32_t size)
+static bool is_coloured(const struct report *r)
 {
-	unsigned shift = np_log2_up(size);
-	unsigned n = shift > FIRST_LETTER_SHIFT ? shift - FIRST_LETTER_SHIFT
-						: 0;
-
-	return (char)('A' + (n < 26 ? n : 25));
+	return r->options->color == COLOR_ALWAYS;
 }
 
-static char lower(char letter)
+static bool is_letter(char c)
 {
-	return (char)(letter - 'A' + 'a');
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-/* How many pages from `first` on are of its class, at most `most`. */
-static size_t stretch(const uint8_t *map, size_t npages, size_t first,
-		      size_t most)
+/* Of the 256 colours of terminals, such that neighbours in size differ. */
+static int colour_of(char sign)
 {
-	size_t n = 1;
+	static const int of_size[] = {
+		226, 214, 208, 203, 205, 170, 141, 80, 84, 120, 156, 192,
+	};
+	int n = (int)(sizeof of_size / sizeof *of_size);
 
-	while (n < most && first + n < npages && map[first + n] == map[first])
-		n++;
-	return n;
+	if (sign == '.')
+		return 240;
+	if (is_letter(sign))
+		return of_size[((sign | 0x20) - 'a') % n];
+	return sign == '?' ? 196 : 75;
 }
 
-/* Draws what begins at page `first`. Returns how many pages it has. */
-static size_t draw_piece(struct picture *p, const struct view *v,
-			 const uint8_t *map, size_t first)
+static void put_cells(FILE *out, const char *cells, size_t n, bool in_colour)
 {
-	const struct np_segment_class *c = &v->classes[map[first]];
-	char head = UNKNOWN, tail = UNKNOWN;
-	size_t n = 1;
+	int now = -1;
 
-	if (!map[first]) {
-		head = FREE;
-		p->free_pages++;
-	} else if (map[first] < v->nclasses && c->npages) {
-		n = stretch(map, p->npages, first, c->npages);
-		head = c->nelems ? letter_of(c->size) : RUN;
-		tail = c->nelems ? lower(head) : RUN_ON;
-		*(c->nelems ? &p->subpages : &p->runs) += 1;
-		*(c->nelems ? &p->subpage_pages : &p->run_pages) += n;
+	for (size_t i = 0; i < n; i++) {
+		int wanted = colour_of(cells[i]);
+
+		if (in_colour && wanted != now)
+			fprintf(out, "\33[38;5;%dm", wanted);
+		now = wanted;
+		fputc(cells[i], out);
 	}
-	memset(p->cells + first, tail, n);
-	p->cells[first] = head;
-	return n;
+	if (in_colour && n)
+		fputs("\33[0m", out);
 }
 
-static void draw(struct picture *p, const struct view *v, unsigned i,
-		 const uint8_t *map)
-{
-	const struct np_segment_chunk *c = &v->chunks[i];
+/* --- the head --------------------------------------------------------- */
 
-	p->pid = v->name.pid;
-	memcpy(p->program, v->head.program, sizeof p->program);
-	p->base = np_count_get(&c->base);
-	p->size = np_count_get(&c->size);
-	p->home = c->home;
-	p->arena = c->arena;
-	p->kernel_node = v->nodes[c->home].kernel_node;
-	p->page_size = v->head.page_size;
-	p->cells = get_memory(p->npages + 1, 1);
-	for (size_t at = 0; at < p->npages; )
-		at += draw_piece(p, v, map, at);
-}
-
-static uint64_t taken(const struct picture *p)
+static void print_head(FILE *out, const struct chunk_row *c)
 {
-	return p->npages - p->free_pages;
-}
+	cell node, taken, size;
 
-/* Keeps the picture, or only the fuller one of it and the last. */
-static void keep(struct report *r, struct picture *p)
-{
-	if (r->npictures && !r->options->verbose) {
-		if (taken(p) <= taken(r->pictures)) {
-			free(p->cells);
-			return;
-		}
-		free(r->pictures[0].cells);
-		r->pictures[0] = *p;
+	fprintf(out, "\nchunk %" PRIu64 " at 0x%" PRIx64 " of %s (process %d, "
+		"pool %s)\n", c->number, c->base, c->program, (int)c->pid,
+		c->pool);
+	fprintf(out, "  node %" PRIu64 " (kernel: %s), ", c->home,
+		show_node(node, c->kernel_node));
+	if (c->list == LIST_HUGE) {
+		fprintf(out, "a huge block of %s\n", show_bytes(size, c->size));
 		return;
 	}
-	r->pictures = grow(r->pictures, r->npictures, sizeof *p);
-	r->pictures[r->npictures++] = *p;
-}
-
-void pictures_add(struct report *r, const struct view *v)
-{
-	uint8_t *map = get_memory((size_t)1 << v->head.max_order, 1);
-
-	for (unsigned i = 0; i < v->nchunks; i++) {
-		struct picture p = { .npages = view_map_pages(v, i) };
-
-		if (!p.npages || !view_map(v, i, map))
-			continue;
-		draw(&p, v, i, map);
-		keep(r, &p);
-	}
-	free(map);
-}
-
-/* --- printing --------------------------------------------------------- */
-
-static void print_head(FILE *out, const struct picture *p)
-{
-	char node[24] = "-";
-
-	if (p->kernel_node >= 0)
-		snprintf(node, sizeof node, "%" PRId64, p->kernel_node);
-	fprintf(out, "chunk 0x%" PRIx64 " of %s (process %d)\n", p->base,
-		p->program, (int)p->pid);
-	fprintf(out, "  node %" PRIu64 " (kernel: %s), arena %" PRIu64 ", "
-		"%" PRIu64 " of %zu pages taken (%" PRIu64 " %%)\n", p->home,
-		node, p->arena, taken(p), p->npages,
-		taken(p) * 100 / p->npages);
+	fprintf(out, "arena %" PRIu64 ", %s; %" PRIu64 " of %zu pages taken "
+		"(%s)\n", c->arena, list_names[c->list], chunk_taken(c),
+		c->npages, show_percent(taken, chunk_taken(c), c->npages));
 	fprintf(out, "  %" PRIu64 " runs on %" PRIu64 " pages, %" PRIu64
 		" subpages on %" PRIu64 " pages, %" PRIu64 " pages free\n\n",
-		p->runs, p->run_pages, p->subpages, p->subpage_pages,
-		p->free_pages);
+		c->runs, c->run_pages, c->subpages, c->subpage_pages,
+		c->free_pages);
 }
 
-static bool is_row_free(const struct picture *p, size_t first)
+/* --- the tree --------------------------------------------------------- */
+
+static char digit_of(const struct chunk_row *c, uint8_t value)
 {
-	return strspn(p->cells + first, ".") >= ROW_PAGES;
+	return value > c->order ? '-' : "0123456789abcdef"[value];
+}
+
+static void print_level(FILE *out, const struct chunk_row *c, unsigned depth,
+			size_t width)
+{
+	char row[ROW_PAGES + 1];
+	size_t n = (size_t)1 << depth, each = width / n;
+
+	memset(row, ' ', sizeof row);
+	for (size_t i = 0; i < n; i++)
+		row[i * each + each / 2] = digit_of(c, c->tree[n + i]);
+	while (row[width - 1] == ' ')
+		width--;
+	row[width] = '\0';
+	fprintf(out, "%5s%2u  %s\n", depth ? "" : "depth", depth, row);
+}
+
+/* Free nodes that are no part of a larger one, by their pages. */
+static void print_free_runs(FILE *out, const struct chunk_row *c)
+{
+	const char *comma = "free runs: ";
+
+	for (unsigned depth = 0; depth <= c->order; depth++) {
+		uint32_t n = 1u << depth, found = 0;
+
+		for (uint32_t i = n; i < 2 * n; i++)
+			found += c->tree[i] == depth &&
+				 (i == 1 || c->tree[i / 2] != depth - 1);
+		if (!found)
+			continue;
+		fprintf(out, "%s%u of %u", comma, found,
+			1u << (c->order - depth));
+		comma = ", ";
+	}
+	fputs(c->free_pages ? " pages\n\n" : "no run is free\n\n", out);
+}
+
+static void print_tree(FILE *out, const struct chunk_row *c)
+{
+	size_t npages = (size_t)1 << c->order;
+	size_t width = npages < ROW_PAGES ? npages : ROW_PAGES;
+
+	fputs("the tree: at each node the depth of the shallowest that is "
+	      "free, - for none\n", out);
+	for (unsigned d = 0; d <= c->order && d < LEVELS_SHOWN; d++)
+		print_level(out, c, d, width);
+	print_free_runs(out, c);
+}
+
+/* --- the pages -------------------------------------------------------- */
+
+static bool is_row_free(const struct chunk_row *c, size_t first)
+{
+	return strspn(c->cells + first, ".") >= ROW_PAGES;
+}
+
+static void print_row(FILE *out, const struct report *r,
+		      const struct chunk_row *c, size_t at)
+{
+	size_t left = c->npages - at;
+
+	fprintf(out, "%7zu  ", at);
+	put_cells(out, c->cells + at, left < ROW_PAGES ? left : ROW_PAGES,
+		  is_coloured(r));
+	fputc('\n', out);
 }
 
 /* Of rows that are wholly free, one after the other, one is printed. */
-static void print_rows(FILE *out, const struct picture *p)
+static void print_rows(FILE *out, const struct report *r,
+		       const struct chunk_row *c)
 {
 	size_t left_out = 0;
 
-	for (size_t at = 0; at < p->npages; at += ROW_PAGES) {
-		bool is_last = at + ROW_PAGES >= p->npages;
+	for (size_t at = 0; at < c->npages; at += ROW_PAGES) {
+		bool is_last = at + ROW_PAGES >= c->npages;
 
-		if (at && !is_last && is_row_free(p, at) &&
-		    is_row_free(p, at - ROW_PAGES)) {
+		if (at && !is_last && is_row_free(c, at) &&
+		    is_row_free(c, at - ROW_PAGES)) {
 			left_out++;
 			continue;
 		}
@@ -172,35 +175,91 @@ static void print_rows(FILE *out, const struct picture *p)
 			fprintf(out, "%7s  (%zu rows more like this)\n", "",
 				left_out);
 		left_out = 0;
-		fprintf(out, "%7zu  %.*s\n", at, ROW_PAGES, p->cells + at);
+		print_row(out, r, c, at);
 	}
+}
+
+static void print_legend(FILE *out, const struct report *r, const char *cells,
+			 const char *says)
+{
+	fputs("  ", out);
+	put_cells(out, cells, strlen(cells), is_coloured(r));
+	fprintf(out, "%*s%s\n", 5 - (int)strlen(cells), "", says);
 }
 
 /* The letters that occur, and what they say. */
-static void print_letters(FILE *out, const struct picture *p)
+static void print_letters(FILE *out, const struct report *r,
+			  const struct chunk_row *c)
 {
-	for (unsigned n = 0; n < 26; n++) {
-		char letter = (char)('A' + n);
-		uint64_t size = (uint64_t)1 << (FIRST_LETTER_SHIFT + n);
+	for (unsigned n = 0; n < LETTERS; n++) {
+		char cells[] = { (char)('A' + n), (char)('a' + n), '\0' };
+		char says[80];
 
-		if (!strchr(p->cells, letter))
+		if (!strchr(c->cells, *cells))
 			continue;
-		fprintf(out, "  %c%c   subpage: first page, others; elements "
-			"of up to %" PRIu64 " bytes\n", letter, lower(letter),
-			size);
+		snprintf(says, sizeof says, "subpage: first page, others; "
+			 "elements of up to %" PRIu64 " bytes",
+			 (uint64_t)1 << (FIRST_LETTER_SHIFT + n));
+		print_legend(out, r, cells, says);
 	}
 }
 
-void picture_print(FILE *out, const struct picture *p)
+static void print_pages(FILE *out, const struct report *r,
+			const struct chunk_row *c)
 {
+	char says[80];
+
+	print_rows(out, r, c);
 	fputc('\n', out);
-	print_head(out, p);
-	print_rows(out, p);
-	fprintf(out, "\n  .    free page of %" PRIu64 " bytes\n",
-		p->page_size);
-	if (p->runs)
-		fputs("  #==  run: first page, others\n", out);
-	print_letters(out, p);
-	if (strchr(p->cells, UNKNOWN))
-		fputs("  ?    page of an unknown class\n", out);
+	snprintf(says, sizeof says, "free page of %" PRIu64 " bytes",
+		 c->page_size);
+	print_legend(out, r, ".", says);
+	if (c->runs)
+		print_legend(out, r, "#==", "run: first page, others");
+	print_letters(out, r, c);
+	if (strchr(c->cells, '?'))
+		print_legend(out, r, "?", "page of an unknown class");
+}
+
+void map_print(FILE *out, const struct report *r, const struct chunk_row *c)
+{
+	print_head(out, c);
+	if (c->npages)
+		print_pages(out, r, c);
+}
+
+/* --- a chunk alone ---------------------------------------------------- */
+
+#define SUBPAGES_A_LINE 3
+
+static void print_subpages(FILE *out, const struct chunk_row *c)
+{
+	unsigned n = 0;
+
+	if (!c->subpages)
+		return;
+	fputs("\nsubpages: first page, elements that are taken (in use or in "
+	      "caches) and all", out);
+	for (size_t i = 0; i < c->npieces; i++) {
+		const struct piece_row *p = &c->pieces[i];
+		cell size;
+
+		if (!p->nelems)
+			continue;
+		fprintf(out, "%s%5u %4u/%-4u x %8s",
+			n % SUBPAGES_A_LINE ? "" : "\n", p->first, p->taken,
+			p->nelems, show_bytes(size, p->size));
+		n++;
+	}
+	fputc('\n', out);
+}
+
+void chunk_print(FILE *out, const struct report *r, const struct chunk_row *c)
+{
+	print_head(out, c);
+	if (!c->npages)
+		return;
+	print_tree(out, c);
+	print_pages(out, r, c);
+	print_subpages(out, c);
 }

@@ -153,6 +153,23 @@ static struct sample *sample_of(struct samples *samples,
 	return s;
 }
 
+/* What is a refusal, and not the end of the process. ESRCH: it has just ended.
+ * EINVAL: nobody has waited for it yet, but its memory is gone. */
+static void note_error(struct samples *samples, int error)
+{
+	if (error && !samples->error && error != ESRCH && error != EINVAL)
+		samples->error = error;
+}
+
+static void take_places(struct samples *samples, struct sample *s,
+			const struct view *view)
+{
+	free(s->places);
+	s->places = NULL;
+	s->nplaces = 0;
+	note_error(samples, places_ask(view, &s->places, &s->nplaces));
+}
+
 static bool is_any_resident(const struct question *q)
 {
 	for (size_t i = 0; i < q->n; i++)
@@ -168,15 +185,14 @@ void samples_take(struct samples *samples, const struct view *view)
 
 	if (q->n && syscall(SYS_move_pages, view->name.pid, q->n, q->page,
 			    NULL, q->status, 0) != 0) {
-		/* ESRCH: it has just ended. EINVAL: nobody has waited for it
-		 * yet, but its memory is gone. */
-		if (!samples->error && errno != ESRCH && errno != EINVAL)
-			samples->error = errno;
+		note_error(samples, errno);
 	} else if (is_any_resident(q)) {
 		s = sample_of(samples, view);
 		memset(s->by_home, 0, s->nhomes * sizeof *s->by_home);
 		for (size_t i = 0; i < q->n; i++)
 			note_page(s, view, q->home[i], q->status[i]);
+		if (samples->all)
+			take_places(samples, s, view);
 	}
 	free(q);
 }
@@ -223,8 +239,10 @@ const struct sample *samples_find(const struct samples *samples,
 
 void samples_free(struct samples *samples)
 {
-	for (size_t i = 0; i < samples->n; i++)
+	for (size_t i = 0; i < samples->n; i++) {
 		free(samples->row[i].by_home);
+		free(samples->row[i].places);
+	}
 	free(samples->row);
 	memset(samples, 0, sizeof *samples);
 }

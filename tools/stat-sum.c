@@ -105,6 +105,17 @@ const struct figure class_figures[] = {
 	{ NULL, 0, FOLD_ADD },
 };
 
+const struct figure thread_figures[] = {
+	ADD(thread_row, allocs), ADD(thread_row, frees),
+	ADD(thread_row, hits), ADD(thread_row, misses),
+	ADD(thread_row, cached),
+	ADD(thread_row, depot_gets), ADD(thread_row, depot_puts),
+	ADD(thread_row, fills), ADD(thread_row, flushes),
+	ADD(thread_row, foreign_frees), ADD(thread_row, foreign_bytes),
+	ADD(thread_row, rehomes),
+	{ NULL, 0, FOLD_ADD },
+};
+
 const char *const life_names[] = { "ended", "running", "gone" };
 const char *const kind_names[] = { "tiny", "small", "normal", "huge" };
 
@@ -125,11 +136,9 @@ static void fold_row(void *into, const void *row, const struct figure *f)
 	}
 }
 
-/* Sorts n rows and makes one of those that compare equal. Returns how many
- * are left. */
-static size_t fold_rows(void *rows, size_t n, size_t size,
-			int (*compare)(const void *a, const void *b),
-			const struct figure *figures)
+size_t fold_rows(void *rows, size_t n, size_t size,
+		 int (*compare)(const void *a, const void *b),
+		 const struct figure *figures)
 {
 	char *to = rows, *from = rows;
 
@@ -421,6 +430,44 @@ static void add_class(struct addition *a, unsigned c, const struct events *all,
 	r->classes[r->nclasses++] = to;
 }
 
+/* A cache that is there now; block 0 stands for all that were. */
+static void add_thread(struct addition *a, unsigned i)
+{
+	const struct view *v = a->view;
+	const struct np_block *b = view_block(v, i);
+	struct report *r = a->report;
+	struct thread_row to = {
+		.pid = v->name.pid,
+		.tid = i ? b->tid : 0,
+		.kernel_node = v->nodes[b->home].kernel_node,
+		.home = b->home,
+		.arena = b->arena,
+		.misses = np_count_get(&b->misses),
+		.cached = cached_by(v, b),
+		.depot_gets = np_count_get(&b->depot_gets),
+		.depot_puts = np_count_get(&b->depot_puts),
+		.fills = np_count_get(&b->fills),
+		.flushes = np_count_get(&b->flushes),
+		.foreign_frees = np_count_get(&b->foreign_frees),
+		.foreign_bytes = np_count_get(&b->foreign_bytes),
+		.rehomes = np_count_get(&b->rehomes),
+	};
+
+	if (i && !b->live)
+		return;
+	for (unsigned c = 0; c < v->nclasses; c++) {
+		add_count(&to.allocs, &b->class[c].allocs);
+		add_count(&to.frees, &b->class[c].frees);
+	}
+	/* Seen between two counts. */
+	if ((int64_t)to.cached < 0)
+		to.cached = 0;
+	to.hits = sub_u64(to.allocs, to.misses);
+	memcpy(to.pool, v->head.pool, sizeof to.pool);
+	r->threads = grow(r->threads, r->nthreads, sizeof to);
+	r->threads[r->nthreads++] = to;
+}
+
 static void add_blocks(struct addition *a)
 {
 	struct events all = { 0 }, inherited = { 0 }, own;
@@ -433,6 +480,7 @@ static void add_blocks(struct addition *a)
 		add_events(&all, b, v->nclasses);
 		if (i)
 			a->held[b->home] += held_by(v, b);
+		add_thread(a, i);
 		a->nodes[b->home].cached += cached_by(v, b);
 	}
 	if (v->head.before.n)
@@ -495,6 +543,17 @@ static void add_pages(struct addition *a)
 	*sum = at_exit;
 	if (a->view->nnodes == 1)
 		a->nodes[0].pages = at_exit;
+}
+
+static void add_places(struct addition *a)
+{
+	const struct sample *s = a->sample;
+	struct report *r = a->report;
+
+	for (size_t i = 0; s && i < s->nplaces; i++) {
+		r->places = grow(r->places, r->nplaces, sizeof *r->places);
+		r->places[r->nplaces++] = s->places[i];
+	}
 }
 
 static void add_node(struct addition *a, struct node_row *node)
@@ -591,13 +650,14 @@ void report_add(struct report *r, const struct view *view,
 	add_flows(&a);
 	add_spills(&a);
 	add_pages(&a);
+	add_places(&a);
 	for (unsigned i = 0; i < view->nnodes; i++)
 		add_node(&a, &a.nodes[i]);
 	add_process(&a, life);
 	free(a.nodes);
 	free(a.held);
-	if (r->options->map)
-		pictures_add(r, view);
+	if (r->options->show & SHOW_PAGES || r->options->svg)
+		chunks_add(r, view);
 	r->nnodes = fold_rows(r->nodes, r->nnodes, sizeof *r->nodes,
 			      compare_nodes, node_figures);
 	r->nflows = fold_rows(r->flows, r->nflows, sizeof *r->flows,
@@ -606,6 +666,8 @@ void report_add(struct report *r, const struct view *view,
 			       compare_arenas, arena_figures);
 	r->nclasses = fold_rows(r->classes, r->nclasses, sizeof *r->classes,
 				compare_classes, class_figures);
+	r->nplaces = fold_rows(r->places, r->nplaces, sizeof *r->places,
+			       compare_places, place_figures);
 }
 
 /* --- all segments ----------------------------------------------------- */
@@ -673,8 +735,6 @@ const struct process *report_main(const struct report *r)
 
 void report_free(struct report *r)
 {
-	for (size_t i = 0; i < r->npictures; i++)
-		free(r->pictures[i].cells);
 	for (size_t i = 0; i < r->nskipped; i++) {
 		free(r->skipped[i].name);
 		free(r->skipped[i].why);
@@ -684,6 +744,8 @@ void report_free(struct report *r)
 	free(r->flows);
 	free(r->arenas);
 	free(r->classes);
-	free(r->pictures);
+	free(r->threads);
+	free(r->places);
+	chunks_free(r);
 	free(r->skipped);
 }

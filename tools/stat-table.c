@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * table: the report for people, 80 columns wide.
- *
- * Sizes have three digits and a unit of 1024 (KiB, MiB ...). Counts are exact
- * up to seven digits and then have three and a unit of 1000 (k, M, G ...).
- * What is not known is "-". The exact figures are in the JSON.
+ * table: the report for people, and each view, 80 columns wide. The exact
+ * figures are in the JSON.
  */
 #include "stat.h"
 #include "sizeclass.h" /* enum np_kind */
@@ -18,68 +15,6 @@
 
 #define WIDTH 80
 #define TOP_CLASSES 10
-#define EXACT_MAX 9999999
-
-/* --- cells ------------------------------------------------------------ */
-
-/* Three digits and a unit. */
-static const char *scaled(cell to, uint64_t value, double step,
-			  const char *const *units)
-{
-	double v = (double)value;
-
-	while (v >= 999.5 && units[1]) {
-		v /= step;
-		units++;
-	}
-	/* Between 999.5 and 1023 of a unit of 1024 is below 1 of the next. */
-	snprintf(to, sizeof(cell), "%.*f %s",
-		 v < 9.995 ? 2 : v < 99.95 ? 1 : 0, v, *units);
-	return to;
-}
-
-const char *show_bytes(cell to, uint64_t n)
-{
-	static const char *const units[] = {
-		"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", NULL,
-	};
-
-	if (n < 1000)
-		return snprintf(to, sizeof(cell), "%" PRIu64 " B", n), to;
-	return scaled(to, n, 1024, units);
-}
-
-const char *show_count(cell to, uint64_t n)
-{
-	static const char *const units[] = {
-		"", "k", "M", "G", "T", "P", "E", NULL,
-	};
-
-	if (n <= EXACT_MAX)
-		return snprintf(to, sizeof(cell), "%" PRIu64, n), to;
-	return scaled(to, n, 1000, units);
-}
-
-const char *show_percent(cell to, uint64_t part, uint64_t whole)
-{
-	double share = whole ? (double)part / (double)whole * 100 : 0;
-
-	if (!whole)
-		return "-";
-	/* All, and only all, is 100 %. */
-	if (part < whole && share > 99.9)
-		share = 99.9;
-	snprintf(to, sizeof(cell), "%.1f%%", share);
-	return to;
-}
-
-static const char *kernel_node(cell to, int64_t node)
-{
-	if (node < 0)
-		return "-";
-	snprintf(to, sizeof(cell), "%" PRId64, node);
-	return to;
-}
 
 /* --- text ------------------------------------------------------------- */
 
@@ -199,7 +134,7 @@ static void print_nodes(FILE *out, const struct report *r)
 
 		fprintf(out, "%4" PRIu64 " %6s %4" PRIu64 " %7" PRIu64
 			" %6" PRIu64 " %9s %9s %9s %9s %7s\n", n->home,
-			kernel_node(node, n->kernel_node), n->cpus,
+			show_node(node, n->kernel_node), n->cpus,
 			n->threads, n->chunks,
 			show_bytes(reserved, n->reserved),
 			show_bytes(used, n->used),
@@ -212,13 +147,6 @@ static void print_nodes(FILE *out, const struct report *r)
 /* --- between nodes ---------------------------------------------------- */
 
 #define MATRIX_MOST 6 /* nodes that have room beside each other */
-
-static const char *seconds(cell to, uint64_t ms)
-{
-	snprintf(to, sizeof(cell), "%" PRIu64 ".%u s", ms / 1000,
-		 (unsigned)(ms % 1000 / 100));
-	return to;
-}
 
 static const char *net_bytes(cell to, uint64_t n)
 {
@@ -244,7 +172,7 @@ static void print_places(FILE *out, const struct report *r)
 			show_percent(resident, p->resident, p->asked),
 			show_percent(local, p->local, p->resident),
 			show_bytes(spilled, n->spilled),
-			n->spilled ? seconds(known, n->spilled_ms) : "-",
+			n->spilled ? show_seconds(known, n->spilled_ms) : "-",
 			show_bytes(brought, n->brought_home));
 	}
 }
@@ -483,7 +411,7 @@ static void print_class(FILE *out, const struct class_row *c)
 }
 
 /* The classes with most allocations, or all in the order of their sizes. */
-static void print_classes(FILE *out, const struct report *r)
+static void print_classes(FILE *out, const struct report *r, bool all)
 {
 	const struct class_row **rows;
 	size_t n = r->nclasses;
@@ -493,9 +421,9 @@ static void print_classes(FILE *out, const struct report *r)
 	rows = get_memory(n, sizeof *rows);
 	for (size_t i = 0; i < n; i++)
 		rows[i] = &r->classes[i];
-	if (!r->options->verbose)
+	if (!all)
 		qsort(rows, n, sizeof *rows, by_allocs);
-	if (!r->options->verbose && n > TOP_CLASSES)
+	if (!all && n > TOP_CLASSES)
 		n = TOP_CLASSES;
 	fputs("\n     size kind   allocated     freed      live     bytes  "
 	      "made of\n", out);
@@ -562,6 +490,72 @@ static void print_legend(FILE *out, const struct report *r)
 	      "with the highest.\n", out);
 }
 
+/* --- the whole -------------------------------------------------------- */
+
+static void print_report(FILE *out, const struct report *r)
+{
+	if (!r->is_live)
+		print_lives(out, r);
+	print_setting(out, r);
+	print_nodes(out, r);
+	print_between_nodes(out, r);
+	print_arena_memory(out, r);
+	print_arena_pieces(out, r);
+	print_calls(out, &r->total);
+	print_memory(out, &r->total);
+	print_pages(out, r);
+	print_classes(out, r, r->options->verbose);
+	if (r->options->verbose || r->options->children)
+		print_processes(out, r);
+	print_pools(out, r);
+	print_legend(out, r);
+}
+
+/* Those that are a part of the report. */
+static void print_parts(FILE *out, const struct report *r)
+{
+	if (r->options->show & SHOW_NODES) {
+		print_nodes(out, r);
+		print_between_nodes(out, r);
+	}
+	if (r->options->show & SHOW_ARENAS) {
+		print_arena_memory(out, r);
+		print_arena_pieces(out, r);
+	}
+	if (r->options->show & SHOW_CLASSES)
+		print_classes(out, r, true);
+}
+
+static void print_chosen_chunks(FILE *out, const struct report *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->nchunks; i++)
+		if (chunk_is_chosen(r, &r->chunks[i])) {
+			chunk_print(out, r, &r->chunks[i]);
+			n++;
+		}
+	if (!n)
+		fprintf(out, "\nthere is no chunk 0x%" PRIx64 "; --lists shows "
+			"which there are\n", r->options->chunk);
+}
+
+static void print_views(FILE *out, const struct report *r)
+{
+	unsigned show = r->options->show;
+
+	if (show & SHOW_THREADS)
+		threads_print(out, r);
+	if (show & SHOW_LISTS)
+		lists_print(out, r);
+	if (show & SHOW_VERIFY)
+		places_print(out, r);
+	if (show & SHOW_CHUNK)
+		print_chosen_chunks(out, r);
+	for (size_t i = 0; show & SHOW_MAP && i < r->nchunks; i++)
+		map_print(out, r, &r->chunks[i]);
+}
+
 void table_print(FILE *out, const struct report *r)
 {
 	print_command(out, r);
@@ -575,21 +569,9 @@ void table_print(FILE *out, const struct report *r)
 		      "own malloc cannot\n", out);
 		return;
 	}
-	if (!r->is_live)
-		print_lives(out, r);
-	print_setting(out, r);
-	print_nodes(out, r);
-	print_between_nodes(out, r);
-	print_arena_memory(out, r);
-	print_arena_pieces(out, r);
-	print_calls(out, &r->total);
-	print_memory(out, &r->total);
-	print_pages(out, r);
-	print_classes(out, r);
-	if (r->options->verbose || r->options->children)
-		print_processes(out, r);
-	print_pools(out, r);
-	print_legend(out, r);
-	for (size_t i = 0; i < r->npictures; i++)
-		picture_print(out, &r->pictures[i]);
+	if (r->options->show & SHOW_REPORT)
+		print_report(out, r);
+	else
+		print_parts(out, r);
+	print_views(out, r);
 }

@@ -11,12 +11,17 @@
  *	stat-sample.c  sample: on which node the pages of a process are
  *	stat-sum.c     report: all views added up
  *	stat-live.c    reports of processes that run; their list, their rates
- *	stat-map.c     picture: the pages of a chunk as text
+ *	stat-chunk.c   chunks: their pages, pieces and trees
+ *	stat-place.c   places: where all pages are, for --verify
+ *	stat-map.c     chunks as text
  *	stat-table.c   the report for people
+ *	stat-view.c    the views that have tables of their own
+ *	stat-cell.c    figures in it
+ *	stat-svg.c     chunks as a picture
  *	stat-json.c    the report for programs
  *	stat-base.c    messages, memory, text
  *
- *	DIR/PID.N ---view--> report --+-> table, pictures
+ *	DIR/PID.N ---view--> report --+-> tables, pictures
  *	live PID --+-view----^        +-> JSON
  *	           +-sample--^
  *
@@ -46,8 +51,28 @@ enum {
 	EXIT_SIGNAL = 128, /* + the signal that ended the command */
 };
 
+/* What is shown: bits. */
+enum {
+	SHOW_REPORT = 1,
+	SHOW_NODES = 2,
+	SHOW_ARENAS = 4,
+	SHOW_CLASSES = 8,
+	SHOW_THREADS = 16,
+	SHOW_LISTS = 32,
+	SHOW_CHUNK = 64,
+	SHOW_MAP = 128,
+	SHOW_VERIFY = 256,
+	SHOW_PAGES = SHOW_LISTS | SHOW_CHUNK | SHOW_MAP, /* needs page maps */
+};
+
+enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+
 struct options {
-	bool json, map, verbose, children;
+	bool json, verbose, children;
+	enum color color;     /* AUTO is none of them when it is printed */
+	unsigned show;	      /* SHOW_ */
+	uint64_t chunk;	      /* --chunk: its number, or an address in it */
+	const char *svg_file; /* --svg, or NULL */
 	const char *output;   /* -o, or NULL */
 	const char *face;     /* --face, or NULL */
 	const char *read_dir; /* --read, or NULL */
@@ -55,6 +80,7 @@ struct options {
 	const char *target;   /* a process id or a name, or NULL */
 	uint64_t interval_ms; /* between two lines of rates; 0: no rates */
 	uint64_t count;	      /* of these lines; 0: without end */
+	FILE *out, *svg;      /* svg: NULL without --svg */
 };
 
 /* --- figures ---------------------------------------------------------- */
@@ -153,25 +179,67 @@ struct process {
 	struct total total;
 };
 
-/* A chunk's pages, a character each. */
-struct picture {
+/* What a thread has counted, in one home of one pool. */
+struct thread_row {
 	pid_t pid;
-	char program[32];
-	uint64_t base, size, home, arena, page_size;
+	char pool[NP_POOL_NAME_SIZE];
+	uint64_t tid;		/* 0: threads that ended, or had no cache */
 	int64_t kernel_node;
-	uint64_t runs, run_pages, subpages, subpage_pages, free_pages;
-	size_t npages;
-	char *cells; /* npages of them and a NUL; legend: stat-map.c */
+	uint64_t home, arena;
+	uint64_t allocs, frees, hits, misses, cached;
+	uint64_t depot_gets, depot_puts, fills, flushes;
+	uint64_t foreign_frees, foreign_bytes, rehomes;
 };
+
+/* A run or a subpage. */
+struct piece_row {
+	uint32_t first, npages;
+	uint32_t size;		/* bytes of the run, or of an element */
+	uint32_t nelems, taken; /* elements; a run has none */
+};
+
+#define LIST_HUGE UINT64_MAX
+#define FIRST_LETTER_SHIFT 4 /* of cells: A is up to 16 bytes */
+
+/* A chunk or a huge block. */
+struct chunk_row {
+	pid_t pid;
+	char program[32], pool[NP_POOL_NAME_SIZE];
+	uint64_t number;	/* of its segment's entries */
+	uint64_t base, size, home, arena, page_size;
+	uint64_t list;		/* enum np_chunklist_name; NP_NLISTS: spare;
+				   LIST_HUGE: a huge block */
+	int64_t kernel_node;
+	uint64_t spilled, spilled_ms;
+	uint64_t runs, run_pages, subpages, subpage_pages, free_pages;
+	size_t npages;		/* 0: of a huge block, or not known */
+	char *cells; /* npages of them and a NUL; legend: stat-chunk.c */
+	uint8_t *tree; /* 2 << order nodes, as in chunk.h; [0] is not used */
+	unsigned order;
+	struct piece_row *pieces;
+	size_t npieces;
+};
+
+/* Pages of the kernel's, of memory of a home, on one of its nodes. */
+struct place_row {
+	int64_t kernel_node; /* of the home; -1: unknown */
+	uint64_t home;
+	int64_t found;	     /* kernel node; NOT_IN_MEMORY */
+	uint64_t pages;
+};
+
+#define NOT_IN_MEMORY (-1)
 
 struct skipped {
 	char *name, *why;
 };
 
 extern const struct figure total_figures[], node_figures[], flow_figures[],
-	arena_figures[], class_figures[]; /* each ends with a key of NULL */
+	arena_figures[], class_figures[], thread_figures[],
+	place_figures[]; /* each ends with a key of NULL */
 extern const char *const life_names[];
 extern const char *const kind_names[];
+extern const char *const list_names[]; /* the spare chunks' too */
 
 static inline uint64_t *figure_in(const void *row, const struct figure *f)
 {
@@ -295,12 +363,15 @@ struct sample {
 	unsigned number; /* with pid: the segment's name */
 	size_t nhomes;
 	struct pages *by_home;
+	struct place_row *places; /* if all pages were asked for */
+	size_t nplaces;
 };
 
 struct samples {
 	struct sample *row;
 	size_t n;
 	int error; /* of the first refusal, or 0 */
+	bool all;  /* all pages are asked for, for the places */
 };
 
 /* Asks for the pages of every live segment in the folder dir. */
@@ -312,6 +383,12 @@ void samples_take(struct samples *samples, const struct view *view);
 const struct sample *samples_find(const struct samples *samples,
 				  const struct segment_name *name);
 void samples_free(struct samples *samples);
+
+/* Asks for all pages of a segment's chunks and huge blocks. Returns 0 or the
+ * errno of move_pages(2). */
+int places_ask(const struct view *view, struct place_row **places, size_t *n);
+
+int compare_places(const void *a, const void *b);
 
 /* --- run: the command ------------------------------------------------- */
 
@@ -355,10 +432,12 @@ struct report {
 	struct flow_row *flows;
 	struct arena_row *arenas;
 	struct class_row *classes;
-	struct picture *pictures;
+	struct thread_row *threads;
+	struct chunk_row *chunks; /* if what is shown needs them */
+	struct place_row *places;
 	struct skipped *skipped;
-	size_t nprocesses, nnodes, nflows, narenas, nclasses;
-	size_t npictures, nskipped;
+	size_t nprocesses, nnodes, nflows, narenas, nclasses, nthreads, nchunks,
+		nplaces, nskipped;
 	size_t nprograms;  /* of the processes: default pools */
 	size_t by_life[3]; /* programs, by enum life */
 	struct total total;
@@ -380,11 +459,43 @@ void report_free(struct report *report);
 /* The process of the command itself; without one, the first. NULL: none. */
 const struct process *report_main(const struct report *report);
 
-/* Adds view's pictures: of the fullest chunk, or with verbose of all. */
-void pictures_add(struct report *report, const struct view *view);
-void picture_print(FILE *out, const struct picture *picture);
+/* Sorts n rows and makes one of those that compare equal. Returns how many
+ * are left. */
+size_t fold_rows(void *rows, size_t n, size_t size,
+		 int (*compare)(const void *a, const void *b),
+		 const struct figure *figures);
+
+/* Adds view's chunks and huge blocks. */
+void chunks_add(struct report *report, const struct view *view);
+void chunks_free(struct report *report);
+
+/* Is it the one that --chunk names? */
+bool chunk_is_chosen(const struct report *report, const struct chunk_row *c);
+
+/* Taken pages. */
+static inline uint64_t chunk_taken(const struct chunk_row *c)
+{
+	return c->npages - c->free_pages;
+}
+
+/* Pages of the largest free run; 0: none. */
+uint64_t chunk_largest(const struct chunk_row *c);
+
+/* Print a chunk's pages, and more of it. */
+void map_print(FILE *out, const struct report *r, const struct chunk_row *c);
+void chunk_print(FILE *out, const struct report *r, const struct chunk_row *c);
+
+/* The chunks, or those that --chunk names. */
+void svg_print(FILE *out, const struct report *report);
 
 void table_print(FILE *out, const struct report *report);
+
+/* Views that are no part of the report. */
+void threads_print(FILE *out, const struct report *report);
+void lists_print(FILE *out, const struct report *report);
+void places_print(FILE *out, const struct report *report);
+
+/* --- JSON ------------------------------------------------------------- */
 
 /* Can JSON be printed? Not if npool-stat was built without it. */
 bool json_is_there(void);
@@ -450,6 +561,12 @@ const char *show_count(cell to, uint64_t n);
 
 /* "-" if there is no whole; 100.0% if it is all, and only then. */
 const char *show_percent(cell to, uint64_t part, uint64_t whole);
+
+/* "-" if it is unknown: below 0. */
+const char *show_node(cell to, int64_t kernel_node);
+
+/* With a tenth. */
+const char *show_seconds(cell to, uint64_t ms);
 
 /* --- base ------------------------------------------------------------- */
 

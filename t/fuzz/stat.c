@@ -135,8 +135,12 @@ static char *make_segment(const uint8_t *data, size_t size, size_t *length)
 
 static void read_all(const struct view *view)
 {
-	static const struct options options = { .map = true, .verbose = true,
-						.children = true };
+	static const struct options options = {
+		.show = SHOW_REPORT | SHOW_THREADS | SHOW_PAGES,
+		.verbose = true,
+		.children = true,
+		.color = COLOR_ALWAYS,
+	};
 	static FILE *nowhere;
 	struct report r = { .options = &options, .is_live = true };
 	struct samples samples = { 0 };
@@ -148,6 +152,7 @@ static void read_all(const struct view *view)
 	table_print(nowhere, &r);
 	if (json_is_there())
 		json_print(nowhere, &r);
+	svg_print(nowhere, &r);
 	report_free(&r);
 	samples_free(&samples);
 }
