@@ -30,4 +30,4 @@ noinst_PROGRAMS = %D%/echo-server %D%/echo-client \
 demo: all
 	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/demo
 
-EXTRA_DIST += %D%/demo
+EXTRA_DIST += %D%/demo %D%/npool-stat.service %D%/npool-stat.timer

@@ -79,6 +79,7 @@ dist_check_SCRIPTS += \
 	%D%/offsets.t \
 	%D%/reference.t \
 	%D%/spdx.t \
+	%D%/stat-metrics.t \
 	%D%/stat.t \
 	%D%/symbols.t \
 	%D%/trace.t \

@@ -15,6 +15,7 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/stat-json.c \
 	%D%/stat-live.c \
 	%D%/stat-map.c \
+	%D%/stat-metrics.c \
 	%D%/stat-place.c \
 	%D%/stat-proc.c \
 	%D%/stat-read.c \

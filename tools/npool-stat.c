@@ -25,6 +25,7 @@ static const char usage_text[] =
 	"usage: npool-stat [-j] [-o FILE]\n"
 	"       npool-stat [-jv] [VIEW ...] [-o FILE] PID|NAME\n"
 	"       npool-stat [-j] [-o FILE] PID|NAME INTERVAL [COUNT]\n"
+	"       npool-stat --openmetrics [-o FILE] [PID|NAME]\n"
 	"       npool-stat [-jv] [VIEW ...] [--children] [-o FILE] [-L FACE] "
 		"-- COMMAND\n"
 	"                  [ARG ...]\n"
@@ -40,6 +41,7 @@ static const char help_text[] =
 	"exit code pass through.\n"
 	"\n"
 	"  -j, --json         print JSON instead of tables\n"
+	"      --openmetrics  print the report for Prometheus\n"
 	"  -v, --verbose      all classes, arenas and processes\n"
 	"      --children     a line for each process\n"
 	"  -o, --output FILE  print into FILE\n"
@@ -68,7 +70,8 @@ static const char help_text[] =
 	"npool-stat(1) has the rest.\n";
 
 enum { OPT_READ = 256, OPT_CHILDREN, OPT_CONFIG, OPT_HELP, OPT_VERSION,
-       OPT_COLOR, OPT_CHUNK, OPT_SVG, OPT_SHOW = 1024 /* + SHOW_ */ };
+       OPT_COLOR, OPT_CHUNK, OPT_SVG, OPT_METRICS,
+       OPT_SHOW = 1024 /* + SHOW_ */ };
 
 static const struct option long_options[] = {
 	{ "report", no_argument, NULL, OPT_SHOW + SHOW_REPORT },
@@ -80,6 +83,7 @@ static const struct option long_options[] = {
 	{ "chunk", required_argument, NULL, OPT_CHUNK },
 	{ "map", no_argument, NULL, OPT_SHOW + SHOW_MAP },
 	{ "verify", no_argument, NULL, OPT_SHOW + SHOW_VERIFY },
+	{ "openmetrics", no_argument, NULL, OPT_METRICS },
 	{ "svg", required_argument, NULL, OPT_SVG },
 	{ "color", required_argument, NULL, OPT_COLOR },
 	{ "json", no_argument, NULL, 'j' },
@@ -182,6 +186,7 @@ static bool take_option(struct options *o, int option, int *code)
 	case OPT_READ: o->read_dir = optarg; return true;
 	case OPT_CHILDREN: o->children = true; return true;
 	case OPT_CHUNK: take_chunk(o); return true;
+	case OPT_METRICS: o->metrics = true; return true;
 	case OPT_SVG: o->svg_file = optarg; return true;
 	case OPT_COLOR: o->color = color_of(optarg); return true;
 	case OPT_CONFIG:
@@ -250,6 +255,8 @@ static void check_options(const struct options *o)
 		      "and no interval");
 	if (o->children && !o->command && !o->read_dir && !o->target)
 		usage("--children of which process?");
+	if (o->metrics && (o->json || o->show || o->interval_ms))
+		usage("--openmetrics goes without -j, views and an interval");
 	if (o->json && !json_is_there())
 		give_up(EXIT_USAGE, "built without JSON: configure found no "
 			"jansson, or was told to do without");
@@ -332,7 +339,9 @@ static bool print_report(const struct report *report)
 	int status = 0;
 	bool good;
 
-	if (o->json)
+	if (o->metrics)
+		metrics_print(o->out, report);
+	else if (o->json)
 		status = json_print(o->out, report);
 	else
 		table_print(o->out, report);
@@ -370,7 +379,9 @@ static int look_at_processes(const struct options *o)
 	int code = EXIT_SUCCESS;
 	char why[200];
 
-	if (!report_named(&report, o->target, &samples, why, sizeof why))
+	if (!o->target)
+		report_all(&report, &samples);
+	else if (!report_named(&report, o->target, &samples, why, sizeof why))
 		give_up(EXIT_SKIPPED, "process %s: %s", o->target, why);
 	if (report.nskipped)
 		code = EXIT_SKIPPED;
@@ -444,6 +455,7 @@ int main(int argc, char **argv)
 		return read_segments(&options);
 	if (options.interval_ms)
 		return watch_processes(&options);
-	return options.target ? look_at_processes(&options)
-			      : list_processes(&options);
+	if (options.target || options.metrics)
+		return look_at_processes(&options);
+	return list_processes(&options);
 }

@@ -75,10 +75,11 @@ bool report_process(struct report *r, pid_t pid, struct samples *samples,
 	return was_read;
 }
 
+/* name: NULL for any. */
 static bool is_called(const struct target *t, const char *name)
 {
 	return (t->uses_npool || t->nplaces) &&
-	       !strncmp(t->program, name, COMM_MAX);
+	       (!name || !strncmp(t->program, name, COMM_MAX));
 }
 
 /* Those that can be read; why is that of the last that cannot. */
@@ -122,6 +123,13 @@ bool report_named(struct report *r, const char *name, struct samples *samples,
 
 	return pid > 0 ? report_process(r, pid, samples, why, size)
 		       : report_called(r, name, samples, why, size);
+}
+
+void report_all(struct report *r, struct samples *samples)
+{
+	char why[200];
+
+	report_called(r, NULL, samples, why, sizeof why);
 }
 
 /* --- the list --------------------------------------------------------- */

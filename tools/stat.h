@@ -19,6 +19,7 @@
  *	stat-cell.c    figures in it
  *	stat-svg.c     chunks as a picture
  *	stat-json.c    the report for programs
+ *	stat-metrics.c the report for Prometheus
  *	stat-base.c    messages, memory, text
  *
  *	DIR/PID.N ---view--> report --+-> tables, pictures
@@ -68,7 +69,7 @@ enum {
 enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
 struct options {
-	bool json, verbose, children;
+	bool json, verbose, metrics, children;
 	enum color color;     /* AUTO is none of them when it is printed */
 	unsigned show;	      /* SHOW_ */
 	uint64_t chunk;	      /* --chunk: its number, or an address in it */
@@ -497,6 +498,9 @@ void places_print(FILE *out, const struct report *report);
 
 /* --- JSON ------------------------------------------------------------- */
 
+/* For Prometheus. */
+void metrics_print(FILE *out, const struct report *report);
+
 /* Can JSON be printed? Not if npool-stat was built without it. */
 bool json_is_there(void);
 
@@ -519,6 +523,9 @@ bool report_process(struct report *report, pid_t pid, struct samples *samples,
  * one or more. */
 bool report_named(struct report *report, const char *name,
 		  struct samples *samples, char *why, size_t size);
+
+/* The same of all that use npool; there may be none. */
+void report_all(struct report *report, struct samples *samples);
 
 /* A line of the list. */
 struct listed {
