@@ -80,6 +80,7 @@ dist_check_SCRIPTS += \
 	%D%/reference.t \
 	%D%/spdx.t \
 	%D%/stat-metrics.t \
+	%D%/stat-top.t \
 	%D%/stat.t \
 	%D%/symbols.t \
 	%D%/trace.t \
@@ -222,6 +223,7 @@ AM_TESTS_ENVIRONMENT = \
 	MAKE='$(MAKE)'; export MAKE; \
 	NPOOL_TEST_NUMA='$(with_numa)'; export NPOOL_TEST_NUMA; \
 	NPOOL_TEST_JSON='$(with_jansson)'; export NPOOL_TEST_JSON; \
+	NPOOL_TEST_NCURSES='$(with_ncurses)'; export NPOOL_TEST_NCURSES; \
 	NPOOL_TEST_DEBUG='$(enable_debug)'; export NPOOL_TEST_DEBUG; \
 	NPOOL_TEST_STATIC='$(enable_static)'; export NPOOL_TEST_STATIC; \
 	NPOOL_TEST_SANITIZERS='$(enable_sanitizers)'; \

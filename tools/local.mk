@@ -13,6 +13,7 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/stat-chunk.c \
 	%D%/stat-copy.c \
 	%D%/stat-json.c \
+	%D%/stat-lines.c \
 	%D%/stat-live.c \
 	%D%/stat-map.c \
 	%D%/stat-metrics.c \
@@ -23,14 +24,15 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/stat-sample.c \
 	%D%/stat-sum.c \
 	%D%/stat-table.c \
+	%D%/stat-top.c %D%/stat-top.h \
 	%D%/stat-view.c \
 	%D%/stat-svg.c \
 	%D%/stat.h \
 	%D%/svg.c %D%/svg.h
 %C%_npool_stat_SHORTNAME = stat
-%C%_npool_stat_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
+%C%_npool_stat_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(NCURSES_CFLAGS) \
 	-DNPOOL_FACE_PATH='"$(libdir)/libnpool-malloc.so"'
-%C%_npool_stat_LDADD = lib/libnpool-core.la $(JANSSON_LIBS)
+%C%_npool_stat_LDADD = lib/libnpool-core.la $(JANSSON_LIBS) $(NCURSES_LIBS)
 
 %C%_npool_trace_SOURCES = \
 	%D%/buffers.c %D%/buffers.h \

@@ -25,6 +25,7 @@ static const char usage_text[] =
 	"usage: npool-stat [-j] [-o FILE]\n"
 	"       npool-stat [-jv] [VIEW ...] [-o FILE] PID|NAME\n"
 	"       npool-stat [-j] [-o FILE] PID|NAME INTERVAL [COUNT]\n"
+	"       npool-stat --top [PID|NAME [INTERVAL]]\n"
 	"       npool-stat --openmetrics [-o FILE] [PID|NAME]\n"
 	"       npool-stat [-jv] [VIEW ...] [--children] [-o FILE] [-L FACE] "
 		"-- COMMAND\n"
@@ -62,6 +63,7 @@ static const char help_text[] =
 	"  -m, --map          the pages of all chunks\n"
 	"      --verify       asks the kernel where all pages are\n"
 	"\n"
+	"      --top          shows the report on the screen, again and again\n"
 	"      --svg FILE     draws the chunks, or chunk N, into FILE\n"
 	"\n"
 	"Exit code: COMMAND's, or 128 + the signal that ended it; 1\n"
@@ -70,7 +72,7 @@ static const char help_text[] =
 	"npool-stat(1) has the rest.\n";
 
 enum { OPT_READ = 256, OPT_CHILDREN, OPT_CONFIG, OPT_HELP, OPT_VERSION,
-       OPT_COLOR, OPT_CHUNK, OPT_SVG, OPT_METRICS,
+       OPT_COLOR, OPT_CHUNK, OPT_SVG, OPT_METRICS, OPT_TOP,
        OPT_SHOW = 1024 /* + SHOW_ */ };
 
 static const struct option long_options[] = {
@@ -84,6 +86,7 @@ static const struct option long_options[] = {
 	{ "map", no_argument, NULL, OPT_SHOW + SHOW_MAP },
 	{ "verify", no_argument, NULL, OPT_SHOW + SHOW_VERIFY },
 	{ "openmetrics", no_argument, NULL, OPT_METRICS },
+	{ "top", no_argument, NULL, OPT_TOP },
 	{ "svg", required_argument, NULL, OPT_SVG },
 	{ "color", required_argument, NULL, OPT_COLOR },
 	{ "json", no_argument, NULL, 'j' },
@@ -186,6 +189,7 @@ static bool take_option(struct options *o, int option, int *code)
 	case OPT_READ: o->read_dir = optarg; return true;
 	case OPT_CHILDREN: o->children = true; return true;
 	case OPT_CHUNK: take_chunk(o); return true;
+	case OPT_TOP: o->top = true; return true;
 	case OPT_METRICS: o->metrics = true; return true;
 	case OPT_SVG: o->svg_file = optarg; return true;
 	case OPT_COLOR: o->color = color_of(optarg); return true;
@@ -255,6 +259,12 @@ static void check_options(const struct options *o)
 		      "and no interval");
 	if (o->children && !o->command && !o->read_dir && !o->target)
 		usage("--children of which process?");
+	if (o->top && (o->json || o->metrics || o->show || o->svg_file ||
+		       o->output || o->command || o->count))
+		usage("--top takes a process and an interval, no more");
+	if (o->top && !top_is_there())
+		give_up(EXIT_USAGE, "built without --top: configure found no "
+			"ncurses, or was told to do without");
 	if (o->metrics && (o->json || o->show || o->interval_ms))
 		usage("--openmetrics goes without -j, views and an interval");
 	if (o->json && !json_is_there())
@@ -448,6 +458,8 @@ int main(int argc, char **argv)
 	struct options options = { 0 };
 
 	parse_options(&options, argc, argv);
+	if (options.top)
+		return top_run(&options);
 	open_output(&options);
 	if (options.command)
 		return stat_command(&options);

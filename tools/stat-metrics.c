@@ -9,8 +9,8 @@
  *	npool_class_NAME{kind=,size=,pages=,elements=}   of a size class
  *
  * run and slot are process.program_number and pool_slot: without them two
- * lines could be of the same name. Nodes and classes are of all processes. Names
- * end in the unit, those of counters in _total; times are in seconds.
+ * lines could be of the same name. Nodes and classes are of all processes.
+ * Names end in the unit, those of counters in _total; times are in seconds.
  *
  * Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and, for
  * the names, https://prometheus.io/docs/practices/naming/

@@ -19,6 +19,7 @@
  *	stat-cell.c    figures in it
  *	stat-svg.c     chunks as a picture
  *	stat-json.c    the report for programs
+ *	stat-top.c     the report on a screen, with stat-lines.c: stat-top.h
  *	stat-metrics.c the report for Prometheus
  *	stat-base.c    messages, memory, text
  *
@@ -69,7 +70,7 @@ enum {
 enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
 struct options {
-	bool json, verbose, metrics, children;
+	bool json, verbose, metrics, top, children;
 	enum color color;     /* AUTO is none of them when it is printed */
 	unsigned show;	      /* SHOW_ */
 	uint64_t chunk;	      /* --chunk: its number, or an address in it */
@@ -79,8 +80,8 @@ struct options {
 	const char *read_dir; /* --read, or NULL */
 	char **command;	      /* ends with NULL; NULL: none is run */
 	const char *target;   /* a process id or a name, or NULL */
-	uint64_t interval_ms; /* between two lines of rates; 0: no rates */
-	uint64_t count;	      /* of these lines; 0: without end */
+	uint64_t interval_ms; /* between two looks; 0: one is enough */
+	uint64_t count;	      /* of lines of rates; 0: without end */
 	FILE *out, *svg;      /* svg: NULL without --svg */
 };
 
@@ -497,6 +498,13 @@ void lists_print(FILE *out, const struct report *report);
 void places_print(FILE *out, const struct report *report);
 
 /* --- JSON ------------------------------------------------------------- */
+
+/* Is there --top? Not if npool-stat was built without ncurses. */
+bool top_is_there(void);
+
+/* Shows reports on the terminal, until it is told to end. Returns the exit
+ * code. */
+int top_run(const struct options *options);
 
 /* For Prometheus. */
 void metrics_print(FILE *out, const struct report *report);
