@@ -64,6 +64,7 @@ unit_tests = \
 
 dist_check_SCRIPTS += \
 	%D%/bench.t \
+	%D%/completion.t \
 	%D%/echo.t \
 	%D%/explain.t \
 	%D%/face-life.t \

@@ -56,3 +56,7 @@ CLEANFILES += %D%/explain-page.inc
 	$(AM_V_GEN)$(MKDIR_P) %D% && \
 	sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n",/' \
 		$(srcdir)/%D%/explain-page.html >$@
+
+# Where bash looks for it when it is asked.
+completiondir = $(datadir)/bash-completion/completions
+dist_completion_DATA = %D%/completion/npool-stat
