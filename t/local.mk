@@ -71,6 +71,7 @@ dist_check_SCRIPTS += \
 	%D%/face-programs.t \
 	%D%/face-servers.t \
 	%D%/face-start.t \
+	%D%/gdb.t \
 	%D%/golden.t \
 	%D%/headers.t \
 	%D%/install.t \

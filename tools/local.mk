@@ -57,6 +57,9 @@ CLEANFILES += %D%/explain-page.inc
 	sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n",/' \
 		$(srcdir)/%D%/explain-page.html >$@
 
+# Sourced by whom it concerns.
+dist_pkgdata_DATA = %D%/npool-gdb.py
+
 # Where bash looks for it when it is asked.
 completiondir = $(datadir)/bash-completion/completions
 dist_completion_DATA = %D%/completion/npool-stat
