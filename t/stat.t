@@ -90,8 +90,8 @@ sub test_usage
 	    'a command without -- is a name, and what follows no interval');
 	ends(stat_run({}, '1', '1', '0'), 2, qr/COUNT/,
 	    'a count is at least 1');
-	ends(stat_run({}, '-m', '1', '1'), 2, qr/views, --svg and -v/,
-	    'rates have no map');
+	ends(stat_run({}, '1', '1', '-m'), 2, qr/views, --svg and -v/,
+	    'rates have no map; options may stand behind');
 	ends(stat_run({}, '--colour', '--', 'true'), 2, qr/--colour/,
 	    'an unknown option is named');
 	ends(stat_run({}, '-o'), 2, qr/requires an argument|needs/,

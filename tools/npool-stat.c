@@ -277,8 +277,8 @@ static void parse_options(struct options *o, int argc, char **argv)
 {
 	int option, code;
 
-	/* +: what follows the command's name is the command's. */
-	while ((option = getopt_long(argc, argv, "+jmvo:L:", long_options,
+	/* Up to --, if there is one: what follows is the command's. */
+	while ((option = getopt_long(argc, argv, "jmvo:L:", long_options,
 				     NULL)) != -1)
 		if (!take_option(o, option, &code))
 			exit(code);
