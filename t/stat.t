@@ -578,6 +578,8 @@ sub test_verify
 	my $before = resident($pid);
 	my $run = stat_run({}, '--verify', '--read', $dir);
 	my $after = resident($pid);
+	run(cmd => [build_dir() . '/t/numa/denied.t', '--run', $stat,
+	    '--verify', '--read', $dir], out => "$tmp/denied");
 	stop($pid, 'KILL');
 	ends($run, 0, qr/^$/, 'a running process is asked for all its pages');
 	number_is($after, $before, 'which touches none');
@@ -589,6 +591,8 @@ sub test_verify
 	    ($share eq '-' && $elsewhere =~ /^$resident on 0$/) ||
 	    ($share eq '100.0%' && $elsewhere eq '-'),
 	    'on the one node that there is', $run->{out});
+	my ($other) = slurp("$tmp/denied") =~ /^ +0 +\S+ +\d+ +(\d+) /m;
+	number_is($other, $resident, 'where that is denied, numa_maps says so');
 	like(stat_run({}, '--verify', '--read', $dir)->{out},
 	    qr/no process could be asked/, 'one that was killed cannot be');
 }
@@ -771,7 +775,7 @@ sub test_read
 	    'the other is counted');
 }
 
-plan(119 + 2 + 20 + 10 + 7 + 7 + 5);
+plan(119 + 2 + 20 + 10 + 7 + 7 + 6);
 $tmp = tmpdir();
 mkdir "$tmp/rt";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/rt";

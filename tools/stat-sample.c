@@ -161,21 +161,32 @@ static void note_error(struct samples *samples, int error)
 		samples->error = error;
 }
 
-static void take_places(struct samples *samples, struct sample *s,
-			const struct view *view)
-{
-	free(s->places);
-	s->places = NULL;
-	s->nplaces = 0;
-	note_error(samples, places_ask(view, &s->places, &s->nplaces));
-}
-
 static bool is_any_resident(const struct question *q)
 {
 	for (size_t i = 0; i < q->n; i++)
 		if (q->status[i] >= 0)
 			return true;
 	return false;
+}
+
+/* The last with something in memory is kept, as that of the sample. */
+static void take_places(struct samples *samples, const struct view *view)
+{
+	struct place_row *places = NULL;
+	size_t n = 0, in_memory = 0;
+	struct sample *s;
+
+	note_error(samples, places_ask(view, &places, &n));
+	for (size_t i = 0; i < n; i++)
+		in_memory += places[i].found != NOT_IN_MEMORY;
+	if (!in_memory) {
+		free(places);
+		return;
+	}
+	s = sample_of(samples, view);
+	free(s->places);
+	s->places = places;
+	s->nplaces = n;
 }
 
 void samples_take(struct samples *samples, const struct view *view)
@@ -191,10 +202,10 @@ void samples_take(struct samples *samples, const struct view *view)
 		memset(s->by_home, 0, s->nhomes * sizeof *s->by_home);
 		for (size_t i = 0; i < q->n; i++)
 			note_page(s, view, q->home[i], q->status[i]);
-		if (samples->all)
-			take_places(samples, s, view);
 	}
 	free(q);
+	if (samples->all)
+		take_places(samples, view);
 }
 
 static void poll_one(struct samples *samples, int dir,

@@ -177,8 +177,7 @@ void places_print(FILE *out, const struct report *r)
 		print_elsewhere(out, p, next - i);
 	}
 	if (!r->nplaces)
-		fputs("no process could be asked\n", out);
-	if (r->sample_error)
-		fprintf(out, "not all could be asked: %s\n",
-			strerror(r->sample_error));
+		fprintf(out, "no process could be asked%s%s\n",
+			r->sample_error ? ": " : "", r->sample_error
+			? strerror(r->sample_error) : "");
 }
