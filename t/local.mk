@@ -140,13 +140,16 @@ reader_of_stat = \
 	tools/stat-json.c \
 	tools/stat-live.c \
 	tools/stat-map.c \
+	tools/stat-metrics.c \
 	tools/stat-place.c \
 	tools/stat-proc.c \
 	tools/stat-read.c \
 	tools/stat-sample.c \
 	tools/stat-sum.c \
+	tools/stat-svg.c \
 	tools/stat-table.c \
-	tools/stat-view.c
+	tools/stat-view.c \
+	tools/svg.c
 %C%_stat_read_t_SOURCES = %D%/stat-read.c $(reader_of_stat)
 %C%_stat_read_t_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	-iquote $(top_srcdir)/tools

@@ -902,6 +902,8 @@ static bool read_copy(FILE *nowhere)
 	table_print(nowhere, &r);
 	if (json_is_there())
 		json_print(nowhere, &r);
+	metrics_print(nowhere, &r);
+	svg_print(nowhere, &r);
 	report_free(&r);
 	samples_free(&samples);
 	view_close(v);

@@ -169,17 +169,19 @@ static bool is_any_resident(const struct question *q)
 	return false;
 }
 
-/* The last with something in memory is kept, as that of the sample. */
+/* The last that is whole, and has something in memory, is kept: a process may
+ * end while it is asked. */
 static void take_places(struct samples *samples, const struct view *view)
 {
 	struct place_row *places = NULL;
 	size_t n = 0, in_memory = 0;
+	int error = places_ask(view, &places, &n);
 	struct sample *s;
 
-	note_error(samples, places_ask(view, &places, &n));
+	note_error(samples, error);
 	for (size_t i = 0; i < n; i++)
 		in_memory += places[i].found != NOT_IN_MEMORY;
-	if (!in_memory) {
+	if (error || !in_memory) {
 		free(places);
 		return;
 	}

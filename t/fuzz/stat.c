@@ -152,6 +152,7 @@ static void read_all(const struct view *view)
 	table_print(nowhere, &r);
 	if (json_is_there())
 		json_print(nowhere, &r);
+	metrics_print(nowhere, &r);
 	svg_print(nowhere, &r);
 	report_free(&r);
 	samples_free(&samples);
