@@ -509,6 +509,15 @@ static void run(struct top *t, const sigset_t *mask)
 	}
 }
 
+static void forget(struct top *t)
+{
+	if (t->is_read)
+		report_free(&t->now.report);
+	if (t->has_before)
+		report_free(&t->before.report);
+	free(t->lines.row);
+}
+
 static void begin_colours(void)
 {
 	const char *no = getenv("NO_COLOR");
@@ -560,6 +569,7 @@ int top_run(const struct options *o)
 	run(&t, &mask);
 	endwin();
 	delscreen(screen);
+	forget(&t);
 	if (was >= 0)
 		dup2(was, STDERR_FILENO);
 	return ended_by ? EXIT_SIGNAL + ended_by : EXIT_SUCCESS;
