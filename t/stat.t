@@ -493,7 +493,8 @@ sub terminal
 	my ($env, @args) = @_;
 	my $file = "$tmp/tty" . ++$n;
 
-	run(cmd => ['script', '-qec', "$stat @args", $file], env => { %$env });
+	run(cmd => ['script', '-qec', "$stat @args", $file],
+	    out => "$tmp/script.out", env => { %$env });
 	return slurp($file);
 }
 
