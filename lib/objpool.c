@@ -49,6 +49,7 @@ struct np_objstack {
 	struct np_objthread *thread;
 	struct np_batch *loaded, *spare; /* owner thread only, all of these */
 	np_home_t home;		/* of what is in them */
+	np_tag_t tag;		/* the same, of the recycler's pool */
 	np_count_t gets, puts;	/* written by the owner alone, relaxed */
 	struct np_batch *out[];	/* [nhomes]: on their way home; NULL: none */
 };
@@ -280,6 +281,12 @@ static void free_stack(struct np_objstack *s)
 	np_piece_free(s);
 }
 
+static void set_home(struct np_objstack *s, np_home_t home)
+{
+	s->home = home;
+	s->tag = np_tag(s->op->memory->slot, home);
+}
+
 /* The caller's stack; NULL: no memory. */
 static struct np_objstack *make_stack(struct npool_objpool *op,
 				      np_home_t home)
@@ -291,7 +298,7 @@ static struct np_objstack *make_stack(struct npool_objpool *op,
 		return NULL;
 	s->op = op;
 	s->thread = me;
-	s->home = home;
+	set_home(s, home);
 	s->loaded = make_batch();
 	s->spare = make_batch();
 	/* A pressure function may have been here, and made it. */
@@ -332,7 +339,7 @@ static void move(struct np_objstack *s, np_home_t home)
 	exchange(s->op, old_home, &s->loaded);
 	exchange(s->op, old_home, &s->spare);
 	send_home(s);
-	s->home = home;
+	set_home(s, home);
 }
 
 /* The home that serves the caller now. */
@@ -340,16 +347,27 @@ static np_home_t home_now(const struct npool_objpool *op)
 {
 	const struct np_cache *c = np_pool_cache(op->memory);
 
-	return c ? np_tag_home(c->tag) : np_thread_home(&op->memory->nodes);
+	return c ? c->home : np_thread_home(&op->memory->nodes);
+}
+
+/* Is the cache that serves the caller now of the stack's home? Of the default
+ * pool's it is known at once. */
+static inline bool is_home(const struct np_objstack *s)
+{
+	const struct np_cache *c = np_self;
+
+	if (np_likely(c->tag == s->tag))
+		return !np_cache_moved(c);
+	c = np_thread_cache_now(s->op->memory->slot);
+	return c && c->home == s->home;
 }
 
 /* The caller's stack if it has one and has not moved; else NULL. */
 static inline struct np_objstack *stack_now(const struct npool_objpool *op)
 {
 	struct np_objstack *s = me ? me->stack[op->slot] : NULL;
-	const struct np_cache *c = np_thread_cache_now(op->memory->slot);
 
-	return s && c && np_tag_home(c->tag) == s->home ? s : NULL;
+	return s && is_home(s) ? s : NULL;
 }
 
 /* --- threads ---------------------------------------------------------- */

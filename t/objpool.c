@@ -438,6 +438,31 @@ static void test_limit(void)
 	npool_destroy(pool);
 }
 
+/* What is freed to such a pool never takes the fast path; nodes are nodes all
+ * the same. */
+static void test_clearing(void)
+{
+	struct npool_attr pa = NPOOL_ATTR_INIT;
+	struct npool_objpool_attr a = attr_of(24, 1000);
+	static struct many m;
+	npool_t *pool;
+
+	pa.flags = NPOOL_ZERO_ON_FREE;
+	npool_create(&pool, &pa);
+	a.pool = pool;
+	nmade = ndestroyed = 0;
+	npool_objpool_create(&m.op, &a);
+	m.n = MANY;
+	get_many(&m);
+	elsewhere(put_many, &m);
+	get_many(&m);
+	is_uint(nmade, MANY, "of a pool that clears its pieces, too, objects "
+		"come back");
+	put_many(&m);
+	destroy(m.op, "a pool that clears");
+	npool_destroy(pool);
+}
+
 /* --- nodes -------------------------------------------------------------- */
 
 static void *on_node_1(void *arg)
@@ -674,6 +699,7 @@ int main(int argc, char **argv)
 	test_nested();
 	test_busy();
 	test_limit();
+	test_clearing();
 	test_nodes();
 	test_race();
 	test_late();
