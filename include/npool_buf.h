@@ -76,6 +76,11 @@ NPOOL_API npool_buf_t *npool_buf_retain(npool_buf_t *buf);
  * Threads: any. */
 NPOOL_API int npool_buf_release(npool_buf_t *buf);
 
+/* The same for n of them at once; 0: nothing. release_many ends the process if
+ * there are not so many. */
+NPOOL_API npool_buf_t *npool_buf_retain_many(npool_buf_t *buf, uint32_t n);
+NPOOL_API int npool_buf_release_many(npool_buf_t *buf, uint32_t n);
+
 /* Returns how many references there are; 0: it is gone. For tests: others may
  * change it. */
 NPOOL_API uint32_t npool_buf_refs(const npool_buf_t *buf);
@@ -116,6 +121,18 @@ NPOOL_API int npool_buf_skip(npool_buf_t *buf, size_t n);
  * multiple of that.
  * Returns: 0; ERANGE: it may not become so large; ENOMEM. */
 NPOOL_API int npool_buf_ensure_writable(npool_buf_t *buf, size_t n);
+
+enum npool_buf_room {
+	NPOOL_BUF_ENOUGH = 0, /* there was room */
+	NPOOL_BUF_SHORT = 1,  /* there can be none, and nothing was changed */
+	NPOOL_BUF_GROWN = 2,  /* there is room now */
+	NPOOL_BUF_FULL = 3,   /* it has its max capacity now, which is less */
+};
+
+/* The same where less will do: with `force` a buffer that may not become so
+ * large grows as far as it may.
+ * Returns: a value of enum npool_buf_room, or -1 with ENOMEM. */
+NPOOL_API int npool_buf_try_writable(npool_buf_t *buf, size_t n, int force);
 
 /* Makes it n bytes large; indices beyond that are moved to its end.
  * Returns: 0; ERANGE: n is above the max capacity, or the buffer is a view, or
@@ -224,6 +241,13 @@ NPOOL_API npool_buf_t *npool_buf_read_retained_slice(npool_buf_t *buf,
 NPOOL_API npool_buf_t *npool_buf_copy(const npool_buf_t *buf, size_t index,
 				      size_t n);
 
+/* For who can use one pool only, as a device to which its memory has been made
+ * known: returns a buffer whose bytes lie in one piece of the pool (NULL: the
+ * default one). That is buf, if they do; else a copy of what is to be read, and
+ * the caller's reference to buf is released.
+ * Returns: as npool_buf_copy; buf is the caller's still if it is NULL. */
+NPOOL_API npool_buf_t *npool_buf_to_pool(npool_buf_t *buf, npool_t *pool);
+
 /* --- npool_buf_composite(3) -------------------------------------------- */
 
 /* Returns a buffer that has no bytes of its own, but those of its parts, of
@@ -298,8 +322,9 @@ NPOOL_API ssize_t npool_buf_writev(npool_buf_t *buf, int fd, size_t max);
 /* As npool_buf_readv and npool_buf_writev of all bytes, on a socket, with the
  * address, the control data and the flags of recvmsg(2) and sendmsg(2). msg
  * may be NULL; its msg_iov is not used. Control data goes with the first
- * bytes. A datagram is sent by one call, be it empty.
- * Returns: likewise; EMSGSIZE also: a datagram of more than IOV_MAX parts. */
+ * bytes. A datagram is sent by one call, be it empty; of more than IOV_MAX
+ * parts a copy is sent.
+ * Returns: likewise; ENOMEM also: for that copy. */
 NPOOL_API ssize_t npool_buf_recvmsg(npool_buf_t *buf, int fd,
 				    struct msghdr *msg, size_t max, int flags);
 NPOOL_API ssize_t npool_buf_sendmsg(npool_buf_t *buf, int fd,

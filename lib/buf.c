@@ -12,6 +12,7 @@
 
 #define LIVE 2u /* one reference */
 #define DEAD 1u
+#define MOST_REFS (UINT32_MAX / LIVE) /* 2^31 - 1 */
 
 #define GROW_LEAST 64	     /* bytes: the smallest capacity grown to */
 #define GROW_STEP (4 * NP_MIB) /* from here on in steps of this */
@@ -79,22 +80,50 @@ static npool_buf_t *counter(npool_buf_t *b)
 	return b->kind == NP_BUF_SHARED ? b->owner : b;
 }
 
-/* Takes one reference off. Returns whether it was the last: the buffer is dead
- * then. Acquire by who does the last: it sees what the others did before
- * theirs, which are release. */
-static bool drop(npool_buf_t *b)
+static _Noreturn __attribute__((noinline, cold)) void
+die_of_count(const npool_buf_t *b, const char *function, uint32_t refs,
+	     const char *change, uint32_t n)
+{
+	np_die("%s(%p): refCnt: %u, %s: %u", function, (const void *)b,
+	       refs & 1 ? 0 : refs / LIVE, change, n);
+}
+
+/* Takes n references off, 1 .. MOST_REFS. Returns whether these were the last:
+ * the buffer is dead then. Acquire by who does the last: it sees what the
+ * others did before theirs, which are release. */
+static inline bool drop(npool_buf_t *b, uint32_t n, const char *function)
 {
 	uint32_t refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
 
 	for (;;) {
-		if (np_unlikely(refs & 1))
-			np_buf_die(b, "npool_buf_release",
-				   "refCnt: 0, decrement: 1");
+		if (np_unlikely(refs & 1 || (n > 1 && refs < n * LIVE)))
+			die_of_count(b, function, refs, "decrement", n);
 		if (atomic_compare_exchange_weak_explicit(
-			    &b->refs, &refs, refs == LIVE ? DEAD : refs - LIVE,
+			    &b->refs, &refs,
+			    refs == n * LIVE ? DEAD : refs - n * LIVE,
 			    memory_order_acq_rel, memory_order_relaxed))
-			return refs == LIVE;
+			return refs == n * LIVE;
 	}
+}
+
+/* Adds n of them, 1 .. MOST_REFS. */
+static inline npool_buf_t *add(npool_buf_t *buf, uint32_t n,
+			       const char *function)
+{
+	npool_buf_t *b = counter(buf);
+	uint32_t refs;
+
+	if (np_unlikely(b != buf))
+		np_buf_check(buf, function);
+	/* Relaxed: who adds one has one, and no byte is read for that. */
+	refs = atomic_fetch_add_explicit(&b->refs, n * LIVE,
+					 memory_order_relaxed);
+	if (np_unlikely(refs & 1))
+		die_of_count(buf, function, refs, "increment", n);
+	if (np_unlikely(refs > UINT32_MAX - n * LIVE))
+		np_buf_die(buf, function, "there are 2^31 - 1 references: "
+			   "somebody does not release");
+	return buf;
 }
 
 /* The views that end with it. */
@@ -138,26 +167,29 @@ static __attribute__((noinline)) int end(npool_buf_t *b)
 		else if (b->kind == NP_BUF_COMPOSITE)
 			np_parts_free(b);
 		np_buf_put_header(b);
-		b = owner && drop(owner) ? owner : NULL;
+		b = owner && drop(owner, 1, "npool_buf_release") ? owner
+								  : NULL;
 	}
 	return 1;
 }
 
 npool_buf_t *npool_buf_retain(npool_buf_t *buf)
 {
-	npool_buf_t *b = counter(buf);
-	uint32_t refs;
+	return add(buf, 1, __func__);
+}
 
-	if (np_unlikely(b != buf))
-		NP_BUF_CHECK(buf);
-	/* Relaxed: who adds one has one, and no byte is read for that. */
-	refs = atomic_fetch_add_explicit(&b->refs, LIVE, memory_order_relaxed);
-	if (np_unlikely(refs & 1))
-		np_buf_die(buf, __func__, "refCnt: 0, increment: 1");
-	if (np_unlikely(refs > UINT32_MAX - LIVE))
-		np_buf_die(buf, __func__, "there are 2^31 - 1 references: "
-			   "somebody does not release");
-	return buf;
+/* May a count change by n? */
+static bool is_change(const npool_buf_t *buf, uint32_t n, const char *function)
+{
+	np_buf_check(buf, function);
+	if (n > MOST_REFS)
+		np_buf_die(buf, function, "more than 2^31 - 1 references");
+	return n > 0;
+}
+
+npool_buf_t *npool_buf_retain_many(npool_buf_t *buf, uint32_t n)
+{
+	return is_change(buf, n, __func__) ? add(buf, n, __func__) : buf;
 }
 
 int npool_buf_release(npool_buf_t *buf)
@@ -166,7 +198,16 @@ int npool_buf_release(npool_buf_t *buf)
 
 	if (np_unlikely(b != buf))
 		NP_BUF_CHECK(buf);
-	return drop(b) ? end(b) : 0;
+	return drop(b, 1, __func__) ? end(b) : 0;
+}
+
+int npool_buf_release_many(npool_buf_t *buf, uint32_t n)
+{
+	npool_buf_t *b = counter(buf);
+
+	if (!is_change(buf, n, __func__))
+		return 0;
+	return drop(b, n, __func__) ? end(b) : 0;
 }
 
 uint32_t npool_buf_refs(const npool_buf_t *buf)
@@ -373,6 +414,23 @@ int npool_buf_ensure_writable(npool_buf_t *buf, size_t n)
 		: grow(buf, n);
 }
 
+int npool_buf_try_writable(npool_buf_t *buf, size_t n, int force)
+{
+	bool never = n > buf->max - buf->writer;
+	int error;
+
+	NP_BUF_CHECK(buf);
+	if (n <= npool_buf_writable(buf))
+		return NPOOL_BUF_ENOUGH;
+	if (never && (!force || buf->capacity == buf->max))
+		return NPOOL_BUF_SHORT;
+	error = never ? npool_buf_set_capacity(buf, buf->max)
+		      : npool_buf_ensure_writable(buf, n);
+	if (error)
+		return errno = error, -1;
+	return never ? NPOOL_BUF_FULL : NPOOL_BUF_GROWN;
+}
+
 /* Is the piece worth being kept for n bytes, fewer than it has? */
 static bool stays(size_t n, size_t room)
 {
@@ -561,19 +619,52 @@ npool_buf_t *npool_buf_retained_duplicate(npool_buf_t *buf)
 	return duplicate(buf, true);
 }
 
+/* --- copies ----------------------------------------------------------- */
+
+static npool_buf_t *copy_to(npool_t *pool, const npool_buf_t *b, size_t index,
+			    size_t n)
+{
+	npool_buf_t *copy;
+
+	if (!np_buf_has(b, index, n))
+		return errno = ERANGE, NULL;
+	copy = npool_buf_new(pool, n, b->max);
+	if (!copy)
+		return NULL;
+	npool_buf_get(b, index, copy->bytes, n);
+	copy->writer = (uint32_t)n;
+	return copy;
+}
+
 npool_buf_t *npool_buf_copy(const npool_buf_t *buf, size_t index, size_t n)
 {
 	const npool_buf_t *root = np_buf_root(buf);
+
+	NP_BUF_CHECK(buf);
+	return copy_to(root->kind == NP_BUF_WRAPPED ? NULL : root->pool, buf,
+		       index, n);
+}
+
+/* Are its bytes those of one piece of the pool? */
+static bool lies_in(const npool_buf_t *b, const npool_t *pool)
+{
+	const npool_buf_t *root = np_buf_root(b);
+	const npool_t *its = root->pool;
+
+	return root->kind == NP_BUF_POOLED &&
+	       (its == pool || (its ? its : npool_default()) ==
+			       (pool ? pool : npool_default()));
+}
+
+npool_buf_t *npool_buf_to_pool(npool_buf_t *buf, npool_t *pool)
+{
 	npool_buf_t *copy;
 
 	NP_BUF_CHECK(buf);
-	if (!np_buf_has(buf, index, n))
-		return errno = ERANGE, NULL;
-	copy = npool_buf_new(root->kind == NP_BUF_WRAPPED ? NULL : root->pool,
-			     n, buf->max);
-	if (!copy)
-		return NULL;
-	npool_buf_get(buf, index, copy->bytes, n);
-	copy->writer = (uint32_t)n;
+	if (lies_in(buf, pool))
+		return buf;
+	copy = copy_to(pool, buf, buf->reader, npool_buf_readable(buf));
+	if (copy)
+		npool_buf_release(buf);
 	return copy;
 }

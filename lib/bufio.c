@@ -175,7 +175,8 @@ ssize_t npool_buf_writev(npool_buf_t *buf, int fd, size_t max)
 	return n ? send_all(buf, fd, NULL, 0, n) : 0;
 }
 
-/* Would the n bytes be cut into several datagrams? */
+/* Do the n bytes lie in more parts than one call can take, of what must go by
+ * one? */
 static bool is_cut(const npool_buf_t *b, int fd, size_t n)
 {
 	struct iovec iov[IOV_MAX];
@@ -191,6 +192,22 @@ static bool is_cut(const npool_buf_t *b, int fd, size_t n)
 	       type != SOCK_STREAM;
 }
 
+/* Sends a copy that lies in one. */
+static ssize_t send_copy(npool_buf_t *b, int fd, struct msghdr *msg, int flags,
+			 size_t n)
+{
+	npool_buf_t *copy = npool_buf_copy(b, b->reader, n);
+	ssize_t sent;
+
+	if (!copy)
+		return -1;
+	sent = send_all(copy, fd, msg, flags, n);
+	npool_buf_release(copy);
+	if (sent > 0)
+		b->reader += (uint32_t)sent;
+	return sent;
+}
+
 ssize_t npool_buf_sendmsg(npool_buf_t *buf, int fd, const struct msghdr *msg,
 			  int flags)
 {
@@ -201,9 +218,8 @@ ssize_t npool_buf_sendmsg(npool_buf_t *buf, int fd, const struct msghdr *msg,
 	if (msg)
 		own = *msg;
 	n = sendable(buf, 0);
-	if (is_cut(buf, fd, n))
-		return errno = EMSGSIZE, -1;
-	return send_all(buf, fd, &own, flags, n);
+	return is_cut(buf, fd, n) ? send_copy(buf, fd, &own, flags, n)
+				  : send_all(buf, fd, &own, flags, n);
 }
 
 /* --- how much to read ------------------------------------------------- */

@@ -57,10 +57,12 @@ dist_man_MANS = \
 	%D%/npool_buf_recvmsg.3 \
 	%D%/npool_buf_refs.3 \
 	%D%/npool_buf_release.3 \
+	%D%/npool_buf_release_many.3 \
 	%D%/npool_buf_remove_parts.3 \
 	%D%/npool_buf_reset_reader.3 \
 	%D%/npool_buf_reset_writer.3 \
 	%D%/npool_buf_retain.3 \
+	%D%/npool_buf_retain_many.3 \
 	%D%/npool_buf_retained_duplicate.3 \
 	%D%/npool_buf_retained_slice.3 \
 	%D%/npool_buf_sendmsg.3 \
@@ -73,6 +75,8 @@ dist_man_MANS = \
 	%D%/npool_buf_set_writer.3 \
 	%D%/npool_buf_skip.3 \
 	%D%/npool_buf_slice.3 \
+	%D%/npool_buf_to_pool.3 \
+	%D%/npool_buf_try_writable.3 \
 	%D%/npool_buf_wrap.3 \
 	%D%/npool_buf_writable.3 \
 	%D%/npool_buf_write.3 \

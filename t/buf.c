@@ -125,6 +125,46 @@ static void test_count(void)
 	all_back("testRefCnt");
 }
 
+static void test_many(void)
+{
+	npool_buf_t *b = make(8, 8), *v = npool_buf_slice(b, 0, 4);
+
+	is_ptr(npool_buf_retain_many(b, 3), b, "testRetain2: n at once");
+	is_uint(npool_buf_refs(b), 4, "testRetain2: 1 + 3");
+	npool_buf_retain_many(v, 2);
+	is_uint(npool_buf_refs(b), 6, "a view counts with its buffer");
+	npool_buf_retain_many(b, 0);
+	is_int(npool_buf_release_many(b, 0), 0, "none is none");
+	is_uint(npool_buf_refs(b), 6, "none was added or taken off");
+	is_int(npool_buf_release_many(v, 4), 0, "testRelease2: not the last");
+	is_uint(npool_buf_refs(b), 2, "testRelease2: 6 - 4");
+	is_int(npool_buf_release_many(b, 2), 1, "testRelease2: the last ones");
+	all_back("testRelease2");
+}
+
+static void release_too_many(void *arg)
+{
+	npool_buf_t *b = make(8, 8);
+
+	(void)arg;
+	npool_buf_retain(b);
+	npool_buf_release_many(b, 3);
+}
+
+static void retain_negative(void *arg)
+{
+	(void)arg;
+	npool_buf_retain_many(make(8, 8), (uint32_t)-1);
+}
+
+static void retain_many_too_often(void *arg)
+{
+	npool_buf_t *b = make(8, 8);
+
+	(void)arg;
+	npool_buf_retain_many(npool_buf_retain_many(b, INT32_MAX - 1), 1);
+}
+
 static void release_twice(void *arg)
 {
 	npool_buf_t *b = make(8, 8);
@@ -187,12 +227,24 @@ static void test_misuse(void)
 	     "testRetainResurrect: a dead buffer stays dead");
 	dies(retain_too_often, "2^31 - 1 references",
 	     "testRetainOverflow: the count does not overflow");
+	dies(release_too_many, "refCnt: 2, decrement: 3",
+	     "testReleaseErrorMessage: more than there are");
+	dies(retain_negative, "npool_buf_retain_many(0x",
+	     "testRetainOverflow2: a number that is no count");
+	dies(retain_many_too_often, "2^31 - 1 references",
+	     "testRetainOverflow2: the count does not overflow");
 	dies(retain_dead_view, "npool_buf_retain(0x",
 	     "a view that ended with its buffer is dead as well");
 	dies(read_dead_view, "npool_buf_get(0x", "and is not read");
 }
 
 #define LIST(X)                                       \
+	X(npool_buf_retain_many(b, 0))                \
+	X(npool_buf_retain_many(b, 2))                \
+	X(npool_buf_release_many(b, 0))               \
+	X(npool_buf_release_many(b, 2))               \
+	X(npool_buf_try_writable(b, 0, 1))            \
+	X(npool_buf_to_pool(b, NULL))                 \
 	X(npool_buf_set_indices(b, 0, 0))             \
 	X(npool_buf_set_reader(b, 0))                 \
 	X(npool_buf_set_writer(b, 0))                 \
@@ -414,6 +466,36 @@ static void test_ensure(void)
 	all_back("ensure");
 }
 
+static void test_try(void)
+{
+	npool_buf_t *b = make(1, 10), *s;
+
+	is_int(npool_buf_try_writable(b, 1, 0), NPOOL_BUF_ENOUGH,
+	       "ensureWritableShouldNotThrow: there is room");
+	is_int(npool_buf_try_writable(b, 11, 0), NPOOL_BUF_SHORT,
+	       "ensureWritableForce: there can be none");
+	is_size(npool_buf_capacity(b), 1, "and nothing was changed");
+	is_int(npool_buf_try_writable(b, 2, 0), NPOOL_BUF_GROWN, "it grows");
+	is_int(npool_buf_try_writable(b, SIZE_MAX, 1),
+	       npool_buf_capacity(b) < 10 ? NPOOL_BUF_FULL : NPOOL_BUF_SHORT,
+	       "ensureWritableForce: as far as it may");
+	is_size(npool_buf_capacity(b), 10, "which is 10");
+	is_int(npool_buf_try_writable(b, 11, 1), NPOOL_BUF_SHORT,
+	       "then no further");
+	npool_buf_release(b);
+
+	b = make(100, 5000);
+	npool_buf_set_writer(b, 50);
+	is_int(npool_buf_try_writable(b, 5000, 1), NPOOL_BUF_FULL,
+	       "a piece becomes another one, with less than was wanted");
+	is_size(npool_buf_writable(b), 4950, "all that it may have");
+	s = npool_buf_slice(b, 0, 10);
+	is_int(npool_buf_try_writable(s, 1, 1), NPOOL_BUF_SHORT,
+	       "a view does not grow, by force either");
+	npool_buf_release(b);
+	all_back("try");
+}
+
 static void test_capacity(void)
 {
 	npool_buf_t *b = make(3, 13);
@@ -444,9 +526,10 @@ static void test_capacity(void)
 static void test_no_memory(void)
 {
 	struct npool_attr attr = NPOOL_ATTR_INIT;
+	npool_buf_t *b, *large = make(100 << 20, 100 << 20);
 	npool_t *small;
-	npool_buf_t *b;
 
+	npool_buf_set_writer(large, 100 << 20);
 	attr.hard_limit = 32 << 20;
 	npool_create(&small, &attr);
 	errno = 0;
@@ -457,8 +540,16 @@ static void test_no_memory(void)
 	is_int(npool_buf_ensure_writable(b, 100 << 20), ENOMEM,
 	       "none to grow: ENOMEM");
 	is_int(npool_buf_set_capacity(b, 100 << 20), ENOMEM, "likewise");
+	errno = 0;
+	is_int(npool_buf_try_writable(b, 300 << 20, 1), -1, "nor by force");
+	is_int(errno, ENOMEM, "likewise");
 	ok(npool_buf_capacity(b) == 100 && byte_at(b, 2) == 'c',
 	   "and it is as it was");
+	errno = 0;
+	ok(!npool_buf_to_pool(large, small) && errno == ENOMEM &&
+	   npool_buf_refs(large) == 1,
+	   "none for a copy: ENOMEM, and it is the caller's still");
+	npool_buf_release(large);
 	npool_buf_release(b);
 	is_uint(figures_of(small).used, 0, "nothing is lost by that");
 	npool_destroy(small);
@@ -610,6 +701,32 @@ static void test_copy(void)
 	all_back("testCopy");
 }
 
+/* A device can use one pool only; what else there is, it gets a copy of. */
+static void test_to_pool(void)
+{
+	static char text[] = "hello";
+	npool_buf_t *b = counted(8), *r = npool_buf_retained_slice(b, 2, 4);
+	npool_buf_t *w = npool_buf_wrap(text, 5, done_with, text), *c;
+
+	is_ptr(npool_buf_to_pool(b, pool), b, "what lies right passes");
+	is_ptr(npool_buf_to_pool(r, pool), r, "so does a view of it");
+	npool_buf_release(b);
+	c = npool_buf_to_pool(r, NULL);
+	ok(c && c != r && npool_buf_readable(c) == 4 && byte_at(c, 3) == 5,
+	   "what is of another pool is copied");
+	is_uint(figures_of(pool).used, 0, "and released");
+	is_ptr(npool_buf_to_pool(c, npool_default()), c,
+	       "NULL is the default pool");
+	npool_buf_release(c);
+	npool_buf_skip(w, 1);
+	ndone = 0;
+	c = npool_buf_to_pool(w, pool);
+	ok(ndone == 1 && npool_buf_readable(c) == 4 && byte_at(c, 0) == 'e',
+	   "of wrapped memory what is to be read is copied; it is given back");
+	npool_buf_release(c);
+	all_back("to_pool");
+}
+
 int main(void)
 {
 	if (npool_create(&pool, NULL) != 0)
@@ -618,6 +735,7 @@ int main(void)
 	test_fresh();
 	test_wrap();
 	test_count();
+	test_many();
 	test_misuse();
 	test_after_release();
 	test_threads();
@@ -625,6 +743,7 @@ int main(void)
 	test_discard();
 	test_growth();
 	test_ensure();
+	test_try();
 	test_capacity();
 	test_no_memory();
 	test_slice();
@@ -634,6 +753,7 @@ int main(void)
 	test_orders();
 	test_retained();
 	test_copy();
+	test_to_pool();
 	npool_destroy(pool);
 	return done();
 }
