@@ -80,6 +80,9 @@ static void face_npool(const char *path)
 	*(void **)&face.zalloc = symbol(library, "npool_calloc");
 	*(void **)&face.resize = symbol(library, "npool_realloc");
 	*(void **)&face.release = symbol(library, "npool_free");
+	*(void **)&bufs.make = symbol(library, "npool_buf_new");
+	*(void **)&bufs.retain = symbol(library, "npool_buf_retain");
+	*(void **)&bufs.release = symbol(library, "npool_buf_release");
 }
 
 /* ---- Rows ---- */
@@ -215,6 +218,7 @@ int main(int argc, char **argv)
 		default: fputs(usage_text, stderr); return 2;
 		}
 	rows_single();
+	rows_buf();
 	rows_mix();
 	rows_threads();
 	if (is_list) {

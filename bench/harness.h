@@ -40,6 +40,15 @@ struct face {
 
 extern struct face face;
 
+/* Buffers that are counted: npool_buf.h's, or plain ones on the face. */
+struct buf_face {
+	void *(*make)(void *pool, size_t initial, size_t max);
+	void *(*retain)(void *buf);
+	int (*release)(void *buf);
+};
+
+extern struct buf_face bufs;
+
 /* Writes where a program would: a page that was never touched costs nobody
  * anything. Atomic, as a plain store is: of the null allocator a piece that was
  * handed to another thread is the next one, too. */
@@ -75,6 +84,7 @@ struct row {
 /* Where the rows are made: each adds those of its file. */
 struct row *row_add(const char *kind, work_fn *work);
 void rows_single(void);
+void rows_buf(void);
 void rows_mix(void);
 void rows_threads(void);
 

@@ -10,6 +10,7 @@
 # No library of ours is linked: the allocator is the one that is preloaded.
 check_PROGRAMS += %D%/harness
 %C%_harness_SOURCES = \
+	%D%/buf.c \
 	%D%/command.c \
 	%D%/harness.c %D%/harness.h \
 	%D%/meter.c \

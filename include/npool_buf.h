@@ -19,7 +19,7 @@
  * Errors: what can come from outside, an index or a length, is answered by
  * ERANGE, and nothing was changed. A buffer that is used behind its last
  * release ends the process, with a message, as long as its header was not
- * used again; so do more than 2^31 - 1 references.
+ * used again; so do more than 2^28 references.
  *
  * Source: Netty's ByteBuf, 4.1.48: indices, growth, views, the count.
  */

@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define LIVE 2u /* one reference */
-#define DEAD 1u
-#define MOST_REFS (UINT32_MAX / LIVE) /* 2^31 - 1 */
+#define ONE NP_BUF_ONE
+#define FULL (1u << 31) /* of a count: no more of them */
+#define MOST_REFS (FULL / ONE) /* 2^28 */
 
 #define GROW_LEAST 64	     /* bytes: the smallest capacity grown to */
 #define GROW_STEP (4 * NP_MIB) /* from here on in steps of this */
@@ -45,8 +45,8 @@ static __attribute__((noinline, cold)) npool_objpool_t *make_headers(void)
 	return none;
 }
 
-/* A header with one reference, or NULL with errno. */
-npool_buf_t *np_buf_take_header(enum np_buf_kind kind)
+static inline npool_buf_t *take_header(enum np_buf_kind kind, size_t capacity,
+				       size_t max)
 {
 	npool_objpool_t *op = atomic_load_explicit(&headers,
 						   memory_order_acquire);
@@ -57,13 +57,23 @@ npool_buf_t *np_buf_take_header(enum np_buf_kind kind)
 	b = op ? npool_objpool_get(op) : NULL;
 	if (np_unlikely(!b))
 		return NULL;
-	atomic_store_explicit(&b->refs, LIVE, memory_order_relaxed);
+	atomic_store_explicit(&b->refs, kind == NP_BUF_SHARED
+			      ? ONE | NP_BUF_SHARES : ONE,
+			      memory_order_relaxed);
 	atomic_store_explicit(&b->views, NULL, memory_order_relaxed);
 	b->kind = (uint8_t)kind;
 	b->bytes = NULL;
-	b->reader = b->writer = b->capacity = b->max = 0;
+	b->reader = b->writer = 0;
+	b->capacity = (uint32_t)capacity;
+	b->max = (uint32_t)max;
 	b->marked_reader = b->marked_writer = 0;
 	return b;
+}
+
+npool_buf_t *np_buf_take_header(enum np_buf_kind kind, size_t capacity,
+				size_t max)
+{
+	return take_header(kind, capacity, max);
 }
 
 void np_buf_put_header(npool_buf_t *b)
@@ -85,45 +95,27 @@ die_of_count(const npool_buf_t *b, const char *function, uint32_t refs,
 	     const char *change, uint32_t n)
 {
 	np_die("%s(%p): refCnt: %u, %s: %u", function, (const void *)b,
-	       refs & 1 ? 0 : refs / LIVE, change, n);
+	       refs & NP_BUF_DEAD ? 0 : refs / ONE, change, n);
 }
 
 /* Takes n references off, 1 .. MOST_REFS. Returns whether these were the last:
  * the buffer is dead then. Acquire by who does the last: it sees what the
  * others did before theirs, which are release. */
-static inline bool drop(npool_buf_t *b, uint32_t n, const char *function)
+static bool drop(npool_buf_t *b, uint32_t n, const char *function)
 {
 	uint32_t refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
+	uint32_t left;
 
-	for (;;) {
-		if (np_unlikely(refs & 1 || (n > 1 && refs < n * LIVE)))
+	do {
+		if (np_unlikely(refs & NP_BUF_DEAD || refs / ONE < n))
 			die_of_count(b, function, refs, "decrement", n);
-		if (atomic_compare_exchange_weak_explicit(
-			    &b->refs, &refs,
-			    refs == n * LIVE ? DEAD : refs - n * LIVE,
-			    memory_order_acq_rel, memory_order_relaxed))
-			return refs == n * LIVE;
-	}
-}
-
-/* Adds n of them, 1 .. MOST_REFS. */
-static inline npool_buf_t *add(npool_buf_t *buf, uint32_t n,
-			       const char *function)
-{
-	npool_buf_t *b = counter(buf);
-	uint32_t refs;
-
-	if (np_unlikely(b != buf))
-		np_buf_check(buf, function);
-	/* Relaxed: who adds one has one, and no byte is read for that. */
-	refs = atomic_fetch_add_explicit(&b->refs, n * LIVE,
-					 memory_order_relaxed);
-	if (np_unlikely(refs & 1))
-		die_of_count(buf, function, refs, "increment", n);
-	if (np_unlikely(refs > UINT32_MAX - n * LIVE))
-		np_buf_die(buf, function, "there are 2^31 - 1 references: "
-			   "somebody does not release");
-	return buf;
+		left = refs - n * ONE;
+		if (left < ONE)
+			left |= NP_BUF_DEAD;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&b->refs, &refs, left, memory_order_acq_rel,
+		memory_order_relaxed));
+	return left & NP_BUF_DEAD;
 }
 
 /* The views that end with it. */
@@ -136,7 +128,8 @@ static void end_views(npool_buf_t *b)
 		npool_buf_t *next = atomic_load_explicit(&v->views,
 							 memory_order_relaxed);
 
-		atomic_store_explicit(&v->refs, DEAD, memory_order_relaxed);
+		atomic_store_explicit(&v->refs, NP_BUF_DEAD,
+				      memory_order_relaxed);
 		np_buf_put_header(v);
 		v = next;
 	}
@@ -151,9 +144,8 @@ static void give_back(const npool_buf_t *b)
 	errno = saved;
 }
 
-/* A dead buffer goes, and by that perhaps those whose view it is. Apart, so
- * that a release that is not the last needs no stack frame. */
-static __attribute__((noinline)) int end(npool_buf_t *b)
+/* A dead buffer goes, and by that perhaps those whose view it is. */
+static __attribute__((noinline)) int end_any(npool_buf_t *b)
 {
 	while (b) {
 		npool_buf_t *owner = b->kind == NP_BUF_VIEW ? b->owner : NULL;
@@ -173,41 +165,99 @@ static __attribute__((noinline)) int end(npool_buf_t *b)
 	return 1;
 }
 
+/* Most are of a pool and have no views: that needs few registers. Apart, so
+ * that a release that is not the last needs none. */
+static __attribute__((noinline)) int end(npool_buf_t *b)
+{
+	if (np_unlikely(b->kind != NP_BUF_POOLED ||
+			atomic_load_explicit(&b->views, memory_order_relaxed)))
+		return end_any(b);
+	npool_free(b->bytes);
+	np_buf_put_header(b);
+	return 1;
+}
+
+/* Adds n of them, 1 .. MOST_REFS, with all that there is to be looked at. */
+static npool_buf_t *retain_many(npool_buf_t *buf, uint32_t n,
+				const char *function)
+{
+	npool_buf_t *b = counter(buf);
+	uint32_t refs;
+
+	if (b != buf)
+		np_buf_check(buf, function);
+	/* Relaxed: who adds one has one, and no byte is read for that. */
+	refs = atomic_fetch_add_explicit(&b->refs, n * ONE,
+					 memory_order_relaxed);
+	if (refs & NP_BUF_DEAD)
+		die_of_count(buf, function, refs, "increment", n);
+	if (refs / ONE + n > MOST_REFS)
+		np_buf_die(buf, function, "there are 2^28 references: "
+			   "somebody does not release");
+	return buf;
+}
+
+/* One was added where that needs a closer look. */
+static __attribute__((noinline, cold)) npool_buf_t *
+retain_again(npool_buf_t *buf)
+{
+	atomic_fetch_sub_explicit(&buf->refs, ONE, memory_order_relaxed);
+	return retain_many(buf, 1, "npool_buf_retain");
+}
+
 npool_buf_t *npool_buf_retain(npool_buf_t *buf)
 {
-	return add(buf, 1, __func__);
+	uint32_t refs = atomic_fetch_add_explicit(&buf->refs, ONE,
+						  memory_order_relaxed);
+
+	if (np_unlikely(refs & (NP_BUF_MARKS | FULL)))
+		return retain_again(buf);
+	return buf;
+}
+
+static __attribute__((noinline)) int
+release_many(npool_buf_t *buf, uint32_t n, const char *function)
+{
+	npool_buf_t *b = counter(buf);
+
+	if (b != buf)
+		np_buf_check(buf, function);
+	return drop(b, n, function) ? end(b) : 0;
+}
+
+int npool_buf_release(npool_buf_t *buf)
+{
+	uint32_t refs = atomic_load_explicit(&buf->refs, memory_order_relaxed);
+
+	do
+		if (np_unlikely(refs & NP_BUF_MARKS))
+			return release_many(buf, 1, __func__);
+	while (!atomic_compare_exchange_weak_explicit(
+		&buf->refs, &refs, refs == ONE ? NP_BUF_DEAD : refs - ONE,
+		memory_order_acq_rel, memory_order_relaxed)); /* as drop */
+	return refs == ONE ? end(buf) : 0;
 }
 
 /* May a count change by n? */
 static bool is_change(const npool_buf_t *buf, uint32_t n, const char *function)
 {
-	np_buf_check(buf, function);
 	if (n > MOST_REFS)
-		np_buf_die(buf, function, "more than 2^31 - 1 references");
+		np_buf_die(buf, function, "more than 2^28 references");
+	if (!n)
+		np_buf_check(buf, function);
 	return n > 0;
 }
 
 npool_buf_t *npool_buf_retain_many(npool_buf_t *buf, uint32_t n)
 {
-	return is_change(buf, n, __func__) ? add(buf, n, __func__) : buf;
-}
-
-int npool_buf_release(npool_buf_t *buf)
-{
-	npool_buf_t *b = counter(buf);
-
-	if (np_unlikely(b != buf))
-		NP_BUF_CHECK(buf);
-	return drop(b, 1, __func__) ? end(b) : 0;
+	return is_change(buf, n, __func__) ? retain_many(buf, n, __func__)
+					   : buf;
 }
 
 int npool_buf_release_many(npool_buf_t *buf, uint32_t n)
 {
-	npool_buf_t *b = counter(buf);
-
-	if (!is_change(buf, n, __func__))
-		return 0;
-	return drop(b, n, __func__) ? end(b) : 0;
+	return is_change(buf, n, __func__) ? release_many(buf, n, __func__)
+					   : 0;
 }
 
 uint32_t npool_buf_refs(const npool_buf_t *buf)
@@ -215,7 +265,7 @@ uint32_t npool_buf_refs(const npool_buf_t *buf)
 	const npool_buf_t *b = buf->kind == NP_BUF_SHARED ? buf->owner : buf;
 	uint32_t refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
 
-	return refs & 1 ? 0 : refs / LIVE;
+	return refs & NP_BUF_DEAD ? 0 : refs / ONE;
 }
 
 /* --- making one ------------------------------------------------------- */
@@ -231,12 +281,10 @@ npool_buf_t *npool_buf_new(npool_t *pool, size_t initial, size_t max)
 
 	if (initial > max || max > NPOOL_BUF_MAX)
 		return errno = EINVAL, NULL;
-	b = np_buf_take_header(NP_BUF_POOLED);
-	if (!b)
+	b = take_header(NP_BUF_POOLED, initial, max);
+	if (np_unlikely(!b))
 		return NULL;
 	b->pool = pool;
-	b->capacity = (uint32_t)initial;
-	b->max = (uint32_t)max;
 	if (initial && !(b->bytes = take_bytes(pool, initial))) {
 		np_buf_put_header(b);
 		return errno = ENOMEM, NULL;
@@ -251,11 +299,11 @@ npool_buf_t *npool_buf_wrap(void *bytes, size_t size, npool_buf_done_fn *done,
 
 	if (size > NPOOL_BUF_MAX)
 		return errno = EINVAL, NULL;
-	b = np_buf_take_header(NP_BUF_WRAPPED);
+	b = take_header(NP_BUF_WRAPPED, size, size);
 	if (!b)
 		return NULL;
 	b->bytes = bytes;
-	b->writer = b->capacity = b->max = (uint32_t)size;
+	b->writer = (uint32_t)size;
 	b->done = done;
 	b->arg = arg;
 	return b;
@@ -529,13 +577,13 @@ static npool_buf_t *make_view(npool_buf_t *b, size_t index, size_t n,
 {
 	npool_buf_t *owner = counter(b), *v;
 
-	v = np_buf_take_header(retained ? NP_BUF_VIEW : NP_BUF_SHARED);
+	v = take_header(retained ? NP_BUF_VIEW : NP_BUF_SHARED, n, n);
 	if (!v)
 		return NULL;
 	v->root = np_buf_is_view(b) ? b->root : b;
 	v->offset = (uint32_t)index + (np_buf_is_view(b) ? b->offset : 0);
 	v->owner = owner;
-	v->capacity = v->max = v->writer = (uint32_t)n;
+	v->writer = (uint32_t)n;
 	if (retained) {
 		npool_buf_retain(owner);
 	} else {

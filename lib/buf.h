@@ -15,10 +15,12 @@
  *	slice --root--> buffer          views of views lead to the buffer that
  *	slice --owner--> retained slice --owner--> buffer    has the bytes
  *
- * The count is stored doubled, as Netty does: an even one is alive, an odd one
- * is dead; so adding a reference is one addition, after which it is seen
- * whether that was allowed. Headers are recycled last in, first out, and so a
- * dead one says so until it is used again.
+ * The count is stored above some marks: that it is dead, and that another one
+ * counts. So adding a reference is one addition, after which it is seen whether
+ * that was allowed, all by one test; what must be looked at closer is undone
+ * first. (Netty has the first mark, and so stores it doubled.) Headers are
+ * recycled last in, first out, and so a dead one says so until it is used
+ * again.
  *
  * Bytes are reached through np_buf_has, which says whether they are there, and
  * np_buf_span, which says where. A view asks its root anew each time, and a
@@ -52,8 +54,13 @@ enum np_buf_kind {
 	NP_BUF_SHARED,
 };
 
+#define NP_BUF_DEAD 1u
+#define NP_BUF_SHARES 2u /* its owner's count is meant */
+#define NP_BUF_MARKS 7u
+#define NP_BUF_ONE 8u /* a reference */
+
 struct npool_buf {
-	_Atomic uint32_t refs; /* doubled; odd: dead */
+	_Atomic uint32_t refs; /* times NP_BUF_ONE, and marks */
 	uint8_t kind;	       /* enum np_buf_kind */
 	union {
 		uint8_t *bytes;	  /* POOLED, WRAPPED */
@@ -106,7 +113,8 @@ _Noreturn void np_buf_die(const npool_buf_t *buf, const char *function,
 static inline void np_buf_check(const npool_buf_t *buf, const char *function)
 {
 	if (np_unlikely(atomic_load_explicit(&buf->refs,
-					     memory_order_relaxed) & 1))
+					     memory_order_relaxed) &
+			NP_BUF_DEAD))
 		np_buf_die(buf, function, "refCnt: 0");
 }
 
@@ -121,9 +129,10 @@ int np_parts_resize(npool_buf_t *buf, size_t capacity);
 void np_parts_discard(npool_buf_t *buf, size_t n);
 void np_parts_free(npool_buf_t *buf);
 
-/* A header of this kind with one reference and no capacity, or NULL with
- * errno; and its end, before anybody else knows it. */
-npool_buf_t *np_buf_take_header(enum np_buf_kind kind);
+/* A header of this kind with one reference, without bytes, or NULL with errno;
+ * and its end, before anybody else knows it. */
+npool_buf_t *np_buf_take_header(enum np_buf_kind kind, size_t capacity,
+				size_t max);
 void np_buf_put_header(npool_buf_t *buf);
 
 /* Indices that are beyond the end are moved there. */

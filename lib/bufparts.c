@@ -217,7 +217,7 @@ npool_buf_t *npool_buf_composite(npool_t *pool, size_t max_parts)
 
 	if (!max_parts)
 		return errno = EINVAL, NULL;
-	b = np_buf_take_header(NP_BUF_COMPOSITE);
+	b = np_buf_take_header(NP_BUF_COMPOSITE, 0, NPOOL_BUF_MAX);
 	if (!b)
 		return NULL;
 	p = npool_malloc(sizeof *p + FIRST_ROOM * sizeof *p->part);
@@ -231,7 +231,6 @@ npool_buf_t *npool_buf_composite(npool_t *pool, size_t max_parts)
 	atomic_init(&p->last, 0);
 	b->pool = pool;
 	b->parts = p;
-	b->max = (uint32_t)NPOOL_BUF_MAX;
 	return b;
 }
 

@@ -89,8 +89,11 @@ static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
 static pthread_key_t key;
 static bool has_key;
 
-/* The caller; NULL: not known (yet, or any more). */
-static _Thread_local struct np_objthread *me TLS;
+/* Of threads that are not known (yet, or any more): it has no stacks. */
+static struct np_objthread nobody;
+
+/* The caller. */
+static _Thread_local struct np_objthread *me TLS = &nobody;
 static _Thread_local bool ended TLS;
 
 /* --- objects ---------------------------------------------------------- */
@@ -365,7 +368,7 @@ static inline bool is_home(const struct np_objstack *s)
 /* The caller's stack if it has one and has not moved; else NULL. */
 static inline struct np_objstack *stack_now(const struct npool_objpool *op)
 {
-	struct np_objstack *s = me ? me->stack[op->slot] : NULL;
+	struct np_objstack *s = me->stack[op->slot];
 
 	return s && is_home(s) ? s : NULL;
 }
@@ -395,7 +398,7 @@ static void thread_ended(void *thread)
 	struct np_objthread *t = thread;
 	struct np_objstack *s;
 
-	me = NULL;
+	me = &nobody;
 	ended = true;
 	while ((s = take_stack(t))) {
 		struct npool_objpool *op = s->op; /* waits for us, if it ends */
@@ -416,7 +419,7 @@ static void make_thread(void)
 
 	if (!t)
 		return;
-	if (!me && pthread_setspecific(key, t) == 0)
+	if (me == &nobody && pthread_setspecific(key, t) == 0)
 		me = t;
 	else
 		np_piece_free(t);
@@ -431,9 +434,9 @@ static struct np_objstack *visit(struct npool_objpool *op)
 
 	if (!op->max_kept)
 		return NULL;
-	if (!me)
+	if (me == &nobody)
 		make_thread();
-	if (!me)
+	if (me == &nobody)
 		return NULL;
 	s = me->stack[op->slot];
 	if (!s)
@@ -620,7 +623,7 @@ static __attribute__((noinline)) void put_slow(struct npool_objpool *op,
 
 void npool_objpool_put(npool_objpool_t *op, void *object)
 {
-	struct np_objstack *s = stack_now(op);
+	struct np_objstack *s;
 	struct np_object *o;
 	struct np_batch *b;
 
@@ -630,6 +633,7 @@ void npool_objpool_put(npool_objpool_t *op, void *object)
 	if (np_unlikely(state_of(o) != STATE_OUT || o->op != op))
 		die_of(op, object);
 	set_state(o, STATE_KEPT);
+	s = stack_now(op);
 	if (np_unlikely(!s || o->home != s->home ||
 			s->loaded->n == BATCH_OBJECTS)) {
 		put_slow(op, o);
@@ -853,7 +857,7 @@ void np_objpools_unlock(void)
 /* Stacks of threads that are not here: their counts stay, they do not. */
 static void abandon(struct npool_objpool *op)
 {
-	struct np_objstack *mine = me ? me->stack[op->slot] : NULL;
+	struct np_objstack *mine = me->stack[op->slot];
 
 	for (struct np_objstack *s = op->stacks; s; s = s->next)
 		if (s != mine) {

@@ -43,7 +43,7 @@ takes_samples() {
 test_rows() {
 	run "$tmp/rows" "$harness" --rows
 	for kind in pair batch mix handoff larson threads first calloc realloc \
-	    memory
+	    memory buf
 	do
 		cut -f2 "$tmp/rows" | grep -qx "$kind"
 		ok $? "there are rows of the kind $kind" "$tmp/rows"
@@ -54,7 +54,8 @@ test_rows() {
 		takes_samples "$row" || echo "$row"
 	done <"$tmp/names" >"$tmp/bad"
 	is "$(cat "$tmp/bad")" '' 'every row takes a sample'
-	for row in 'pair 64' 'calloc 4K' 'realloc 16..64K' 'handoff 256'; do
+	for row in 'pair 64' 'calloc 4K' 'realloc 16..64K' 'handoff 256' \
+	    'buf 256' 'buf retain'; do
 		takes_samples -0 "$row"
 		ok $? "$row takes one without an allocator" "$tmp/sample.err"
 		[ "$sanitizers" = no ] || continue
@@ -62,7 +63,7 @@ test_rows() {
 		ok $? "$row takes one of npool.h" "$tmp/sample.err"
 	done
 	[ "$sanitizers" = no ] ||
-		skip 4 'a sanitized library cannot be loaded later'
+		skip 6 'a sanitized library cannot be loaded later'
 }
 
 test_harness_usage() {
@@ -238,7 +239,7 @@ test_driver_usage() {
 	is "$status" 1 'a file that is not there is an error'
 }
 
-plan 62
+plan 67
 test_rows
 test_harness_usage
 test_arithmetic
