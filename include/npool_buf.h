@@ -144,6 +144,26 @@ NPOOL_API int npool_buf_set_capacity(npool_buf_t *buf, size_t n);
 NPOOL_API void npool_buf_discard(npool_buf_t *buf);
 NPOOL_API void npool_buf_discard_some(npool_buf_t *buf);
 
+/* --- npool_buf_leaks(3) ------------------------------------------------ */
+
+/* Is remembered as a use of the buffer, with this word (NULL: none; up to 47
+ * bytes are copied), if its uses are: option leaks, from `advanced` on. Returns
+ * buf.
+ * Threads: any that has a reference. */
+NPOOL_API npool_buf_t *npool_buf_touch(npool_buf_t *buf, const char *hint);
+
+/* Returns how many watched buffers are alive that were made age_ms milliseconds
+ * ago, or before.
+ * Threads: any. Takes as long as there are watched buffers. */
+NPOOL_API size_t npool_buf_leaks(unsigned age_ms);
+
+/* Writes a report of them: where they were made, those of one place together,
+ * and by whom the oldest of each was used last. At exit it is written to
+ * standard error, if there are any.
+ * Returns: 0, or a positive errno of write(2).
+ * Threads: any; others may make and release buffers meanwhile. */
+NPOOL_API int npool_buf_leaks_print(int fd, unsigned age_ms);
+
 /* --- npool_buf_get(3) -------------------------------------------------- */
 
 /* Copy n bytes out of the buffer, or into it: get and set at an index, below

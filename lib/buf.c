@@ -5,12 +5,15 @@
  * in bufdata.c.
  */
 #include "buf.h"
+#include "leak.h"
 #include "npool_objpool.h"
 
 #include <errno.h>
+#include <pthread.h> /* pthread_setcancelstate */
 #include <string.h>
 
 #define ONE NP_BUF_ONE
+#define WATCHED_KEPT 256 /* headers, of each node: they are large */
 #define FULL (1u << 31) /* of a count: no more of them */
 #define MOST_REFS (FULL / ONE) /* 2^28 */
 
@@ -24,42 +27,47 @@ void np_buf_die(const npool_buf_t *buf, const char *function, const char *what)
 
 /* --- headers ---------------------------------------------------------- */
 
-/* Release by who made it, acquire by who uses it. */
-static npool_objpool_t *_Atomic headers;
+/* The header of a buffer that is watched. */
+struct watched {
+	npool_buf_t buf;
+	struct np_leak leak;
+};
 
-static __attribute__((noinline, cold)) npool_objpool_t *make_headers(void)
+static struct np_leak *leak_of(npool_buf_t *b)
+{
+	return &((struct watched *)(void *)b)->leak;
+}
+
+/* Headers, [1]: of watched buffers. Release by who made the recycler, acquire
+ * by who uses it. */
+static npool_objpool_t *_Atomic headers[2];
+
+static npool_objpool_t *make_headers(bool watched)
 {
 	struct npool_objpool_attr attr = NPOOL_OBJPOOL_ATTR_INIT;
 	npool_objpool_t *mine, *none = NULL;
 
 	attr.name = "npool_buf";
 	attr.object_size = sizeof(npool_buf_t);
+	if (watched) {
+		attr.object_size = sizeof(struct watched);
+		attr.max_kept = WATCHED_KEPT;
+	}
 	errno = npool_objpool_create(&mine, &attr);
 	if (errno)
 		return NULL;
-	if (atomic_compare_exchange_strong_explicit(&headers, &none, mine,
-						    memory_order_release,
+	if (atomic_compare_exchange_strong_explicit(&headers[watched], &none,
+						    mine, memory_order_release,
 						    memory_order_acquire))
 		return mine;
 	npool_objpool_destroy(mine);
 	return none;
 }
 
-static inline npool_buf_t *take_header(enum np_buf_kind kind, size_t capacity,
-				       size_t max)
+static inline void begin(npool_buf_t *b, uint32_t refs, enum np_buf_kind kind,
+			 size_t capacity, size_t max)
 {
-	npool_objpool_t *op = atomic_load_explicit(&headers,
-						   memory_order_acquire);
-	npool_buf_t *b;
-
-	if (np_unlikely(!op))
-		op = make_headers();
-	b = op ? npool_objpool_get(op) : NULL;
-	if (np_unlikely(!b))
-		return NULL;
-	atomic_store_explicit(&b->refs, kind == NP_BUF_SHARED
-			      ? ONE | NP_BUF_SHARES : ONE,
-			      memory_order_relaxed);
+	atomic_store_explicit(&b->refs, refs, memory_order_relaxed);
 	atomic_store_explicit(&b->views, NULL, memory_order_relaxed);
 	b->kind = (uint8_t)kind;
 	b->bytes = NULL;
@@ -67,6 +75,64 @@ static inline npool_buf_t *take_header(enum np_buf_kind kind, size_t capacity,
 	b->capacity = (uint32_t)capacity;
 	b->max = (uint32_t)max;
 	b->marked_reader = b->marked_writer = 0;
+}
+
+/* For a buffer that is watched. */
+static npool_buf_t *take_watched(enum np_buf_kind kind, size_t capacity,
+				 size_t max)
+{
+	static const char *const names[] = {
+		[NP_BUF_POOLED] = "a buffer",
+		[NP_BUF_WRAPPED] = "wrapped memory",
+		[NP_BUF_COMPOSITE] = "a composite buffer",
+		[NP_BUF_VIEW] = "a retained view",
+	};
+	npool_objpool_t *op = atomic_load_explicit(&headers[1],
+						   memory_order_acquire);
+	npool_buf_t *b;
+
+	if (!op)
+		op = make_headers(true);
+	b = op ? npool_objpool_get(op) : NULL;
+	if (!b)
+		return NULL;
+	begin(b, ONE | NP_BUF_WATCHED, kind, capacity, max);
+	np_leak_begin(leak_of(b), b, names[kind], capacity);
+	return b;
+}
+
+/* The recycler of the others: the first one asks for it, and everyone does
+ * while some are watched. */
+static __attribute__((noinline, cold)) npool_objpool_t *plain_headers(void)
+{
+	npool_objpool_t *op = atomic_load_explicit(&headers[0],
+						   memory_order_acquire);
+
+	if (!op)
+		op = make_headers(false);
+	if (op)
+		np_leak_let_pass(op);
+	return op;
+}
+
+static inline npool_buf_t *take_header(enum np_buf_kind kind, size_t capacity,
+				       size_t max)
+{
+	npool_objpool_t *op = atomic_load_explicit(&np_leak_unwatched,
+						   memory_order_acquire);
+	npool_buf_t *b;
+
+	if (np_unlikely(!op)) {
+		/* A view that ends with its buffer cannot be forgotten. */
+		if (kind != NP_BUF_SHARED && np_leak_wanted())
+			return take_watched(kind, capacity, max);
+		op = plain_headers();
+	}
+	b = op ? npool_objpool_get(op) : NULL;
+	if (np_unlikely(!b))
+		return NULL;
+	begin(b, kind == NP_BUF_SHARED ? ONE | NP_BUF_SHARES : ONE, kind,
+	      capacity, max);
 	return b;
 }
 
@@ -78,8 +144,13 @@ npool_buf_t *np_buf_take_header(enum np_buf_kind kind, size_t capacity,
 
 void np_buf_put_header(npool_buf_t *b)
 {
-	npool_objpool_put(atomic_load_explicit(&headers, memory_order_relaxed),
-			  b);
+	bool watched = atomic_load_explicit(&b->refs, memory_order_relaxed) &
+		       NP_BUF_WATCHED;
+
+	if (np_unlikely(watched))
+		np_leak_end(leak_of(b));
+	npool_objpool_put(atomic_load_explicit(&headers[watched],
+					       memory_order_relaxed), b);
 }
 
 /* --- the count -------------------------------------------------------- */
@@ -88,6 +159,19 @@ void np_buf_put_header(npool_buf_t *b)
 static npool_buf_t *counter(npool_buf_t *b)
 {
 	return b->kind == NP_BUF_SHARED ? b->owner : b;
+}
+
+void np_buf_look(const npool_buf_t *buf, const char *function,
+		 const char *hint)
+{
+	npool_buf_t *b = counter((npool_buf_t *)(uintptr_t)buf);
+
+	if (atomic_load_explicit(&buf->refs, memory_order_relaxed) &
+	    NP_BUF_DEAD)
+		np_buf_die(buf, function, "refCnt: 0");
+	if (atomic_load_explicit(&b->refs, memory_order_relaxed) &
+	    NP_BUF_WATCHED)
+		np_leak_touch(leak_of(b), function, hint);
 }
 
 static _Noreturn __attribute__((noinline, cold)) void
@@ -128,7 +212,7 @@ static void end_views(npool_buf_t *b)
 		npool_buf_t *next = atomic_load_explicit(&v->views,
 							 memory_order_relaxed);
 
-		atomic_store_explicit(&v->refs, NP_BUF_DEAD,
+		atomic_store_explicit(&v->refs, NP_BUF_DEAD | NP_BUF_SHARES,
 				      memory_order_relaxed);
 		np_buf_put_header(v);
 		v = next;
@@ -177,6 +261,15 @@ static __attribute__((noinline)) int end(npool_buf_t *b)
 	return 1;
 }
 
+/* Is it a live view without a count, or one that is watched? Looks at it. */
+static void look_at_marks(npool_buf_t *buf, const char *function)
+{
+	uint32_t refs = atomic_load_explicit(&buf->refs, memory_order_relaxed);
+
+	if (refs & NP_BUF_SHARES || (refs & NP_BUF_MARKS) == NP_BUF_WATCHED)
+		np_buf_look(buf, function, NULL);
+}
+
 /* Adds n of them, 1 .. MOST_REFS, with all that there is to be looked at. */
 static npool_buf_t *retain_many(npool_buf_t *buf, uint32_t n,
 				const char *function)
@@ -184,8 +277,7 @@ static npool_buf_t *retain_many(npool_buf_t *buf, uint32_t n,
 	npool_buf_t *b = counter(buf);
 	uint32_t refs;
 
-	if (b != buf)
-		np_buf_check(buf, function);
+	look_at_marks(buf, function);
 	/* Relaxed: who adds one has one, and no byte is read for that. */
 	refs = atomic_fetch_add_explicit(&b->refs, n * ONE,
 					 memory_order_relaxed);
@@ -220,8 +312,7 @@ release_many(npool_buf_t *buf, uint32_t n, const char *function)
 {
 	npool_buf_t *b = counter(buf);
 
-	if (b != buf)
-		np_buf_check(buf, function);
+	look_at_marks(buf, function);
 	return drop(b, n, function) ? end(b) : 0;
 }
 
@@ -266,6 +357,33 @@ uint32_t npool_buf_refs(const npool_buf_t *buf)
 	uint32_t refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
 
 	return refs & NP_BUF_DEAD ? 0 : refs / ONE;
+}
+
+/* --- leaks ------------------------------------------------------------ */
+
+npool_buf_t *npool_buf_touch(npool_buf_t *buf, const char *hint)
+{
+	if (np_unlikely(atomic_load_explicit(&buf->refs,
+					     memory_order_relaxed) &
+			(NP_BUF_DEAD | NP_BUF_WATCHED)))
+		np_buf_look(buf, __func__, hint);
+	return buf;
+}
+
+size_t npool_buf_leaks(unsigned age_ms)
+{
+	return np_leak_count(age_ms);
+}
+
+int npool_buf_leaks_print(int fd, unsigned age_ms)
+{
+	int cancel, error;
+
+	/* Writing is a cancellation point; this is none. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	error = np_leak_print(fd, age_ms);
+	pthread_setcancelstate(cancel, NULL);
+	return error;
 }
 
 /* --- making one ------------------------------------------------------- */
@@ -590,6 +708,11 @@ static npool_buf_t *make_view(npool_buf_t *b, size_t index, size_t n,
 		npool_buf_t *next = atomic_load_explicit(&owner->views,
 							 memory_order_relaxed);
 
+		if (np_unlikely(atomic_load_explicit(&owner->refs,
+						     memory_order_relaxed) &
+				NP_BUF_WATCHED))
+			atomic_fetch_or_explicit(&v->refs, NP_BUF_WATCHED,
+						 memory_order_relaxed);
 		do
 			atomic_store_explicit(&v->views, next,
 					      memory_order_relaxed);

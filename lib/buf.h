@@ -15,12 +15,12 @@
  *	slice --root--> buffer          views of views lead to the buffer that
  *	slice --owner--> retained slice --owner--> buffer    has the bytes
  *
- * The count is stored above some marks: that it is dead, and that another one
- * counts. So adding a reference is one addition, after which it is seen whether
- * that was allowed, all by one test; what must be looked at closer is undone
- * first. (Netty has the first mark, and so stores it doubled.) Headers are
- * recycled last in, first out, and so a dead one says so until it is used
- * again.
+ * The count is stored above some marks: that it is dead, that another one
+ * counts, that it is watched (leak.h). So adding a reference is one addition,
+ * after which it is seen whether that was allowed, all by one test; what must
+ * be looked at closer is undone first. (Netty has the first mark, and so stores
+ * it doubled.) Headers are recycled last in, first out, and so a dead one says
+ * so until it is used again.
  *
  * Bytes are reached through np_buf_has, which says whether they are there, and
  * np_buf_span, which says where. A view asks its root anew each time, and a
@@ -30,7 +30,8 @@
  * Invariants
  *	reader <= writer <= capacity <= max <= NPOOL_BUF_MAX
  *	root is no view; owner is not NP_BUF_SHARED
- *	a SHARED header's own count says whether it is alive, nothing more
+ *	a SHARED header's own count says whether it is alive, and whether its
+ *	owner is watched, nothing more
  *
  * Owner: refs and views are atomic; all else is guarded by the contract: one
  * thread at a time.
@@ -56,6 +57,7 @@ enum np_buf_kind {
 
 #define NP_BUF_DEAD 1u
 #define NP_BUF_SHARES 2u /* its owner's count is meant */
+#define NP_BUF_WATCHED 4u /* of a view that shares: its owner is */
 #define NP_BUF_MARKS 7u
 #define NP_BUF_ONE 8u /* a reference */
 
@@ -108,14 +110,19 @@ static inline const npool_buf_t *np_buf_root(const npool_buf_t *buf)
 _Noreturn void np_buf_die(const npool_buf_t *buf, const char *function,
 			  const char *what) __attribute__((cold));
 
+/* Of one with a mark: ends the process if it is dead; if it is watched, this
+ * function is remembered as a use. */
+void np_buf_look(const npool_buf_t *buf, const char *function,
+		 const char *hint) __attribute__((cold));
+
 /* Ends the process if the buffer is dead. What it reads may be out of date: it
  * is looked at to find errors, and not to rely on. */
 static inline void np_buf_check(const npool_buf_t *buf, const char *function)
 {
 	if (np_unlikely(atomic_load_explicit(&buf->refs,
 					     memory_order_relaxed) &
-			NP_BUF_DEAD))
-		np_buf_die(buf, function, "refCnt: 0");
+			(NP_BUF_DEAD | NP_BUF_WATCHED)))
+		np_buf_look(buf, function, NULL);
 }
 
 #define NP_BUF_CHECK(buf) np_buf_check(buf, __func__)

@@ -19,6 +19,8 @@ static const char *const class_tables[] = { "netty", "fine", NULL };
 static const char *const policies[] = { "local", "interleave", NULL };
 static const char *const huge_pages[] = { "default", "off", "thp", "hugetlb",
 					  NULL };
+static const char *const leak_levels[] = { "disabled", "simple", "advanced",
+					   "paranoid", NULL };
 
 static const char *const switched[] = { "off", "on", NULL };
 
@@ -87,6 +89,11 @@ const struct np_option np_options[] = {
 	{ "background", NP_OPT_NUMBER, NP_OPT_PROCESS_LIVE, FIELD(background),
 	  0, 1, 0, "", NULL,
 	  "1 starts a thread that gives memory back when all others idle." },
+	{ "leaks", NP_OPT_WORD, NP_OPT_PROCESS_LIVE, FIELD(leaks),
+	  NP_LEAKS_DISABLED, NP_LEAKS_PARANOID, NP_LEAKS_DISABLED, "",
+	  leak_levels,
+	  "Buffers that are watched for leaks: disabled, simple (one of 128), "
+	  "advanced (and their use) or paranoid (all)." },
 	{ "check", NP_OPT_NUMBER, NP_OPT_PROCESS, FIELD(check), 0, 1, 0, "",
 	  NULL,
 	  "1 checks every free at the call, which takes the caches away." },

@@ -44,12 +44,20 @@ struct np_config {
 	/* Of the process. */
 	int64_t check;	     /* bool */
 	int64_t background;  /* bool */
+	int64_t leaks;	     /* enum np_leak_level */
 	int64_t nodes;	     /* invented ones; 0 = those of the machine */
 	int64_t stats;	     /* bool: show the counters to others */
 	char segment[NP_CONFIG_PATH_MAX]; /* directory; "" = none */
 };
 
 enum np_policy { NP_LOCAL, NP_INTERLEAVE };
+
+enum np_leak_level {
+	NP_LEAKS_DISABLED,
+	NP_LEAKS_SIMPLE,
+	NP_LEAKS_ADVANCED,
+	NP_LEAKS_PARANOID,
+};
 
 enum np_option_type {
 	NP_OPT_NUMBER,

@@ -4,6 +4,7 @@
  * fork: see fork.h.
  */
 #include "fork.h"
+#include "leak.h"
 #include "lock.h"
 #include "objpool.h"
 #include "pool.h"
@@ -16,6 +17,7 @@ static void before_fork(void)
 {
 	np_lock_for_fork(&fork_lock);
 	np_objpools_lock();
+	np_leaks_lock();
 	np_pools_lock();
 	np_lock_forking(true);
 	np_pools_fork_begins();
@@ -25,6 +27,7 @@ static void unlock_all(void)
 {
 	np_lock_forking(false);
 	np_pools_unlock();
+	np_leaks_unlock();
 	np_objpools_unlock();
 	np_unlock_for_fork(&fork_lock);
 }
@@ -48,6 +51,7 @@ static void in_child(void)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	np_pools_forked();
 	np_objpools_forked();
+	np_leaks_forked();
 	np_pools_fork_ends();
 	pthread_setcancelstate(cancel, NULL);
 	unlock_all();

@@ -41,6 +41,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/start.c %D%/start.h \
 	%D%/tick.c %D%/tick.h \
 	%D%/background.c %D%/background.h \
+	%D%/leak.c %D%/leak.h \
 	%D%/pressure.c %D%/pressure.h \
 	%D%/request.c %D%/request.h \
 	%D%/piece.c %D%/piece.h \

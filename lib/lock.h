@@ -22,6 +22,7 @@ enum np_lock_rank {
 	NP_RANK_FORK,	 /* fork.c: one fork at a time */
 	NP_RANK_OBJPOOLS, /* objpool.c: which recyclers and stacks there are */
 	NP_RANK_OBJPOOL, /* objpool.c: a recycler's depots */
+	NP_RANK_LEAKS,	 /* leak.c: buffers that are watched */
 	NP_RANK_POOLS,	 /* pool.c: which pools there are */
 	NP_RANK_POOL,	 /* pool.c: a pool's options, its tick and trim */
 	NP_RANK_THREADS, /* thread.c: the list of thread caches */

@@ -466,6 +466,21 @@ uint64_t np_os_now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+int np_os_write(int fd, const char *text, size_t n)
+{
+	while (n) {
+		ssize_t done = write(fd, text, n);
+
+		if (done < 0 && errno != EINTR)
+			return errno;
+		if (done > 0) {
+			text += done;
+			n -= (size_t)done;
+		}
+	}
+	return 0;
+}
+
 void *np_os_map_file(int fd, size_t size)
 {
 	void *p = np_os->mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -176,6 +176,10 @@ const volatile uint32_t *np_os_cpu_word(void);
 /* Milliseconds of a clock that never goes back; coarse and cheap. */
 uint64_t np_os_now_ms(void);
 
+/* Writes all n bytes of text; goes on behind signals. Returns 0 or a positive
+ * errno. */
+int np_os_write(int fd, const char *text, size_t n);
+
 /* A shared, readable and writable mapping of fd.
  * Returns NULL with errno. */
 void *np_os_map_file(int fd, size_t size);

@@ -5,6 +5,7 @@
  */
 #include "pool.h"
 #include "background.h"
+#include "leak.h"
 #include "meta.h"
 #include "os.h"
 #include "start.h"
@@ -580,8 +581,11 @@ int np_pool_set_option(struct np_pool *pool, const char *name,
 	if (good)
 		apply_config(pool);
 	np_unlock(&pool->lock);
-	if (good && of_process(o))
+	if (good && of_process(o)) {
 		np_background_set(pool->config.background);
+		np_leak_set_level(
+			(enum np_leak_level)pool->config.leaks);
+	}
 	return good ? 0 : EINVAL;
 }
 

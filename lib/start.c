@@ -5,6 +5,7 @@
  */
 #include "start.h"
 #include "background.h"
+#include "leak.h"
 #include "boot.h"
 #include "fork.h"
 #include "meta.h"
@@ -129,6 +130,7 @@ static bool wake(void)
 	np_pool_set_stage(&np_pool, NP_AWAKE);
 	np_unlock(&np_pool.lock);
 	np_background_set(np_pool.config.background);
+	np_leak_set_level((enum np_leak_level)np_pool.config.leaks);
 	return true;
 }
 

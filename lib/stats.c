@@ -5,14 +5,13 @@
  */
 #include "stats.h"
 #include "meta.h"
+#include "os.h"
 #include "pool.h"
 #include "segment.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h> /* snprintf */
 #include <string.h>
-#include <unistd.h> /* write */
 
 /* --- adding up --------------------------------------------------------- */
 
@@ -87,16 +86,8 @@ struct print {
 
 static void write_all(struct print *out, const char *text, size_t n)
 {
-	while (n && !out->error) {
-		ssize_t done = write(out->fd, text, n);
-
-		if (done < 0 && errno != EINTR)
-			out->error = errno;
-		if (done > 0) {
-			text += done;
-			n -= (size_t)done;
-		}
-	}
+	if (!out->error)
+		out->error = np_os_write(out->fd, text, n);
 }
 
 static void print_line(struct print *out, const char *name, uint64_t value,

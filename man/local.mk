@@ -40,6 +40,8 @@ dist_man_MANS = \
 	%D%/npool_buf_index_of.3 \
 	%D%/npool_buf_io.3 \
 	%D%/npool_buf_iovec.3 \
+	%D%/npool_buf_leaks.3 \
+	%D%/npool_buf_leaks_print.3 \
 	%D%/npool_buf_mark_reader.3 \
 	%D%/npool_buf_mark_writer.3 \
 	%D%/npool_buf_max_capacity.3 \
@@ -76,6 +78,7 @@ dist_man_MANS = \
 	%D%/npool_buf_skip.3 \
 	%D%/npool_buf_slice.3 \
 	%D%/npool_buf_to_pool.3 \
+	%D%/npool_buf_touch.3 \
 	%D%/npool_buf_try_writable.3 \
 	%D%/npool_buf_wrap.3 \
 	%D%/npool_buf_writable.3 \

@@ -274,8 +274,8 @@ static void test_scopes(void)
 	static const char *const live[] = { "cache_bytes", "huge_bytes",
 		"decay_ms", "soft_limit", "hard_limit", "node_soft_limit",
 		"node_hard_limit" };
-	static const char *const process[] = { "background", "check", "nodes",
-					       "stats", "segment" };
+	static const char *const process[] = { "background", "leaks", "check",
+					       "nodes", "stats", "segment" };
 	unsigned nlive = 0, nprocess = 0;
 	bool good = true;
 
@@ -283,7 +283,7 @@ static void test_scopes(void)
 		good = good && option_named(live[i])->scope == NP_OPT_LIVE;
 	for (size_t i = 0; i < sizeof process / sizeof *process; i++)
 		good = good && option_named(process[i])->scope ==
-			(i ? NP_OPT_PROCESS : NP_OPT_PROCESS_LIVE);
+			(i < 2 ? NP_OPT_PROCESS_LIVE : NP_OPT_PROCESS);
 	for (size_t i = 0; i < np_noptions; i++) {
 		nlive += np_options[i].scope == NP_OPT_LIVE;
 		nprocess += np_options[i].scope >= NP_OPT_PROCESS;

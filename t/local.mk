@@ -57,6 +57,7 @@ unit_tests = \
 	%D%/pressure.t \
 	%D%/request.t \
 	%D%/objpool.t \
+	%D%/leak.t \
 	%D%/buf.t \
 	%D%/bufdata.t \
 	%D%/bufparts.t \
@@ -87,6 +88,7 @@ dist_check_SCRIPTS += \
 	%D%/symbols.t \
 	%D%/trace.t \
 	%D%/tree.t \
+	%D%/watched.t \
 	%D%/worked.t
 
 # What the scripts read or call. golden is a folder whole; where a build puts
