@@ -3,9 +3,9 @@
 #
 # What a person reads and runs first. The programs are built by `make`, so that
 # they keep compiling, and not installed; `make demo` shows them at work. They
-# see npool.h or npool_chunk.h and link the shared library, as any program would.
+# see public headers only and link the shared library, as any program would.
 
-noinst_PROGRAMS = %D%/echo-server %D%/echo-client \
+noinst_PROGRAMS = %D%/echo-server %D%/echo-client %D%/relay \
 	%D%/blob-store %D%/shared-offsets
 
 %C%_echo_server_SOURCES = %D%/echo-server.c
@@ -17,6 +17,10 @@ noinst_PROGRAMS = %D%/echo-server %D%/echo-client \
 %C%_echo_client_SHORTNAME = echo
 %C%_echo_client_CPPFLAGS = -I$(top_srcdir)/include
 %C%_echo_client_LDADD = lib/libnpool.la
+
+%C%_relay_SOURCES = %D%/relay.c
+%C%_relay_CPPFLAGS = -I$(top_srcdir)/include
+%C%_relay_LDADD = lib/libnpool.la
 
 %C%_blob_store_SOURCES = %D%/blob-store.c
 %C%_blob_store_CPPFLAGS = -I$(top_srcdir)/include

@@ -81,6 +81,7 @@ dist_check_SCRIPTS += \
 	%D%/man.t \
 	%D%/offsets.t \
 	%D%/reference.t \
+	%D%/relay.t \
 	%D%/spdx.t \
 	%D%/stat-metrics.t \
 	%D%/stat-top.t \
