@@ -19,8 +19,13 @@
  * one call later.
  *
  *	back-pressure   a flow with MOST_WAITING bytes waiting is not read until
- *	                half of them have gone; TCP holds the sender back. Nor is
- *	                one for which there is no buffer, at the pool's limit
+ *	                half of them have gone; TCP holds the sender back
+ *	little memory   above the pool's soft limit, which is half of the hard
+ *	                one, a flow is not read while anything of it waits, and
+ *	                reads are small. So one direction cannot take what the
+ *	                other needs to go on: of a server that answers while it
+ *	                is still being asked, that would be the end. There is
+ *	                enough if the hard limit is 2 KiB a link, or more
  *	half-close      the end of one direction is passed on behind its last
  *	                byte; the other direction goes on
  *	a broken end    breaks the other one, as a reset
@@ -48,6 +53,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +62,7 @@
 #include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LEAST_READ 512		/* bytes: between these a guess is made at how */
@@ -69,6 +76,7 @@
 #define EVENTS 64		/* looked at before epoll is asked again */
 #define ACCEPTS_A_TURN 16
 #define RETRY_MS 10		/* until who got no buffer tries again */
+#define TICK_MS 50		/* how often the first thread looks around */
 #define LINE 64			/* bytes of a cache line */
 
 enum { CLIENT, SERVER };
@@ -106,6 +114,7 @@ struct worker {
 	bool deaf;	/* a connection could not be accepted: later */
 	bool stopping, cutting;
 	unsigned nstarved;
+	uint64_t feed_ms; /* when these try again */
 	struct links open, closed; /* closed: an event may still speak of it */
 	uint64_t accepted, bytes, foreign, broken, unreached, starved, waits;
 };
@@ -118,6 +127,7 @@ struct relay {
 	npool_t *pool;
 	npool_objpool_t *links;
 	struct worker *workers;
+	_Atomic bool tight;	  /* memory is short */
 	int stop, cut; /* eventfds: readable once links shall end; must */
 };
 
@@ -199,6 +209,31 @@ static void listen_again(struct worker *w, bool again)
 	watch_fd(w, EPOLL_CTL_MOD, w->listener, again ? EPOLLIN : 0,
 		 &w->listener);
 	w->deaf = !again;
+}
+
+/* ---- Memory ------------------------------------------------------------
+ *
+ * The pool calls this in the thread that asked for a buffer, after it has
+ * trimmed itself. There is nothing to free here, since nothing is kept.
+ */
+static int on_pressure(npool_t *pool, const struct npool_pressure *pressure,
+		       void *arg)
+{
+	struct relay *r = arg;
+
+	(void)pool, (void)pressure;
+	atomic_store(&r->tight, true);
+	return 0;
+}
+
+/* Memory was short; is it still? The pool does not say so by itself. */
+static void ease(struct relay *r)
+{
+	struct npool_figures f = { .size = sizeof f };
+
+	if (atomic_load(&r->tight) && npool_pool_stats(r->pool, &f) == 0 &&
+	    f.used <= r->limit / 4)
+		atomic_store(&r->tight, false);
 }
 
 /* ---- Links ------------------------------------------------------------- */
@@ -319,13 +354,15 @@ static void pass_on(struct end *from, npool_buf_t *b)
 }
 
 /* A buffer for the next read, of this thread's node; NULL: there is none. */
-static npool_buf_t *take_buffer(struct worker *w, size_t size)
+static npool_buf_t *take_buffer(struct end *e)
 {
-	npool_buf_t *b = npool_buf_new(w->relay->pool, size, size);
+	struct worker *w = e->link->worker;
+	bool tight = atomic_load(&w->relay->tight);
+	size_t size = tight ? LEAST_READ : npool_buf_guess_size(&e->guess);
+	npool_buf_t *b = tight && e->waiting
+		? NULL : npool_buf_new(w->relay->pool, size, size);
 	int home;
 
-	if (!b && size > LEAST_READ)
-		b = npool_buf_new(w->relay->pool, LEAST_READ, LEAST_READ);
 	if (!b)
 		return NULL;
 	home = npool_node_of(npool_buf_at(b, 0, 1)); /* -1: not known */
@@ -337,7 +374,7 @@ static npool_buf_t *take_buffer(struct worker *w, size_t size)
 static bool read_once(struct end *e)
 {
 	struct worker *w = e->link->worker;
-	npool_buf_t *b = take_buffer(w, npool_buf_guess_size(&e->guess));
+	npool_buf_t *b = take_buffer(e);
 	size_t room;
 	ssize_t n;
 
@@ -420,11 +457,22 @@ static void take_turn(struct end *e, uint32_t events)
 	settle(l);
 }
 
-/* Those for which there was no buffer try again. */
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Those for which there was no buffer try again, if it is time. */
 static void feed(struct worker *w)
 {
 	struct link *l, *next;
 
+	if (!w->nstarved || now_ms() < w->feed_ms)
+		return;
+	w->feed_ms = now_ms() + RETRY_MS;
 	for (l = TAILQ_FIRST(&w->open); l && w->nstarved; l = next) {
 		next = TAILQ_NEXT(l, entry);
 		if (!l->end[CLIENT].starved && !l->end[SERVER].starved)
@@ -673,6 +721,9 @@ static void create_pools(struct relay *r)
 
 	attr.name = "relay";
 	attr.hard_limit = r->limit;
+	attr.soft_limit = r->limit / 2;
+	attr.pressure = on_pressure;
+	attr.pressure_arg = r;
 	links.name = "links";
 	links.object_size = sizeof(struct link);
 	error = npool_create(&r->pool, &attr);
@@ -698,12 +749,22 @@ static void find_target(struct relay *r, const char *host, const char *port)
 
 /* ---- End --------------------------------------------------------------- */
 
-static bool all_ended(struct relay *r, unsigned seconds)
+static void wait_for_end(struct relay *r, const sigset_t *signals)
+{
+	const struct timespec tick = { 0, TICK_MS * 1000000L };
+
+	while (sigtimedwait(signals, NULL, &tick) < 0)
+		ease(r);
+}
+
+static bool all_ended(struct relay *r, unsigned ms)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += seconds;
+	until.tv_nsec += ms * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
 	for (unsigned i = 0; i < r->nworkers; i++) {
 		struct worker *w = &r->workers[i];
 
@@ -725,9 +786,10 @@ static void stop_all(struct relay *r, const sigset_t *signals)
 
 	if (eventfd_write(r->stop, 1) != 0)
 		die("eventfd_write", errno);
-	for (unsigned s = 0; s < r->grace && !cut; s++) {
-		if (all_ended(r, 1))
+	for (uint64_t ms = 0; ms < r->grace * 1000ull && !cut; ms += TICK_MS) {
+		if (all_ended(r, TICK_MS))
 			return;
+		ease(r);
 		cut = sigtimedwait(signals, NULL, &now) >= 0;
 	}
 	if (eventfd_write(r->cut, 1) != 0)
@@ -823,7 +885,6 @@ int main(int argc, char **argv)
 {
 	struct relay r = { .limit = (size_t)256 << 20, .grace = 5 };
 	sigset_t signals;
-	int signal;
 	bool empty;
 
 	parse(&r, argc, argv);
@@ -833,7 +894,7 @@ int main(int argc, char **argv)
 	pthread_sigmask(SIG_BLOCK, &signals, NULL); /* of all threads */
 	create_pools(&r);
 	start_all(&r);
-	sigwait(&signals, &signal);
+	wait_for_end(&r, &signals);
 	stop_all(&r, &signals);
 	report(&r);
 	empty = is_empty(&r);
