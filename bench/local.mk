@@ -39,6 +39,20 @@ bench: %D%/harness$(EXEEXT) %D%/chunk-bench$(EXEEXT) \
 	$(AM_V_at)%D%/scale-bench$(EXEEXT)
 	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/bench $(BENCH)
 
+# Echo servers side by side: that of examples/, and the same source on malloc.
+check_PROGRAMS += %D%/echo-load %D%/echo-malloc
+%C%_echo_load_SOURCES = %D%/echo-load.c %D%/ns.h
+%C%_echo_load_LDADD =
+%C%_echo_malloc_SOURCES = examples/echo-server.c %D%/on-malloc/npool.h
+%C%_echo_malloc_SHORTNAME = malloc
+%C%_echo_malloc_CPPFLAGS = -I$(srcdir)/%D%/on-malloc
+%C%_echo_malloc_LDADD =
+
+.PHONY: bench-echo
+bench-echo: %D%/echo-load$(EXEEXT) %D%/echo-malloc$(EXEEXT) \
+	examples/echo-server$(EXEEXT)
+	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/echo.py $(BENCH)
+
 # Where memory lies, and what other nodes cost.
 check_PROGRAMS += %D%/locality %D%/distance
 %C%_locality_LDADD = t/libtap.la -lm
@@ -52,8 +66,11 @@ bench-numa bench-hw: %D%/locality$(EXEEXT) %D%/distance$(EXEEXT) \
 
 EXTRA_DIST += \
 	%D%/Netty.java \
+	%D%/EchoServer.java \
 	%D%/bench \
+	%D%/echo.py \
 	%D%/figures.py \
 	%D%/numa \
+	%D%/peers.py \
 	%D%/programs.py \
 	%D%/websocket-proxy.tsv

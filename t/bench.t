@@ -223,6 +223,30 @@ print([[len(v) for v in row["cpu"].values()] for row in doc["rows"]])
 	says "$tmp/out.err" 'stopped in round' 'and says so'
 }
 
+# ---- Echo servers ----
+
+test_echo() {
+	echo=$abs_top_srcdir/bench/echo.py
+	run "$tmp/out" "$echo" --rows '^echo (64|16K) x10$' --rounds 2 --ms 40 \
+		--contestants npool,glibc -j "$tmp/echo.json"
+	is "$status" 0 'two echo servers are measured'
+	diag "$tmp/out.err"
+	is "$(grep -cE '^echo (64|16K) x10 +npool ' "$tmp/out")" 2 \
+		'npool has two rows'
+	is "$(grep -cE '^echo .* glibc .* \(at most [0-9.]*\)$' "$tmp/out")" 2 \
+		'and glibc, with its ratio and bound'
+	is "$(python3 -c 'import json, sys
+print([[len(v) for v in row["taken"].values()]
+       for row in json.load(open(sys.argv[1]))])
+' "$tmp/echo.json")" '[[2, 2], [2, 2]]' 'each once a round'
+	run "$tmp/out" "$echo" --rows 'no such row'
+	is "$status" 1 'no row, no table'
+	run "$tmp/out" "$echo" --rounds 0
+	is "$status" 2 'no rounds are bad usage'
+	run "$tmp/out" "$abs_top_builddir/bench/echo-load"
+	is "$status" 2 'the client says how it is used'
+}
+
 test_driver_usage() {
 	run "$tmp/out" "$bench" --help
 	is "$status" 0 '--help is no error'
@@ -239,7 +263,7 @@ test_driver_usage() {
 	is "$status" 1 'a file that is not there is an error'
 }
 
-plan 67
+plan 74
 test_rows
 test_harness_usage
 test_arithmetic
@@ -247,4 +271,5 @@ test_driver
 test_files
 test_measuring
 test_driver_usage
+test_echo
 finish
