@@ -6,7 +6,8 @@
 # see public headers only and link the shared library, as any program would.
 
 noinst_PROGRAMS = %D%/echo-server %D%/echo-client %D%/relay \
-	%D%/blob-store %D%/shared-offsets
+	%D%/blob-store %D%/shared-offsets \
+	%D%/tutorial-1 %D%/tutorial-2 %D%/tutorial-3 %D%/tutorial-4
 
 %C%_echo_server_SOURCES = %D%/echo-server.c
 %C%_echo_server_SHORTNAME = echo
@@ -29,6 +30,25 @@ noinst_PROGRAMS = %D%/echo-server %D%/echo-client %D%/relay \
 %C%_shared_offsets_SOURCES = %D%/shared-offsets.c
 %C%_shared_offsets_CPPFLAGS = -I$(top_srcdir)/include
 %C%_shared_offsets_LDADD = lib/libnpool.la
+
+# Those of npool_tutorial(7).
+%C%_tutorial_1_SOURCES = %D%/tutorial-1.c %D%/tutorial.h
+%C%_tutorial_1_CPPFLAGS = -I$(top_srcdir)/include
+%C%_tutorial_1_LDADD =
+
+%C%_tutorial_2_SOURCES = %D%/tutorial-2.c %D%/tutorial.h
+%C%_tutorial_2_CPPFLAGS = -I$(top_srcdir)/include
+%C%_tutorial_2_LDADD = lib/libnpool.la
+
+tutorial_loop = %D%/tutorial-loop.c %D%/tutorial-loop.h %D%/tutorial.h
+
+%C%_tutorial_3_SOURCES = %D%/tutorial-3.c $(tutorial_loop)
+%C%_tutorial_3_CPPFLAGS = -I$(top_srcdir)/include
+%C%_tutorial_3_LDADD = lib/libnpool.la
+
+%C%_tutorial_4_SOURCES = %D%/tutorial-4.c $(tutorial_loop)
+%C%_tutorial_4_CPPFLAGS = -I$(top_srcdir)/include
+%C%_tutorial_4_LDADD = lib/libnpool.la
 
 .PHONY: demo
 demo: all

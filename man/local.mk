@@ -160,6 +160,7 @@ dist_man_MANS = \
 	%D%/npool_subpage_class_of.3 \
 	%D%/npool_thread_set_node.3 \
 	%D%/npool_tree.7 \
+	%D%/npool_tutorial.7 \
 	%D%/npool_trim.3 \
 	%D%/npool_usable_size.3 \
 	%D%/npool_version.3

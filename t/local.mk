@@ -89,6 +89,7 @@ dist_check_SCRIPTS += \
 	%D%/symbols.t \
 	%D%/trace.t \
 	%D%/tree.t \
+	%D%/tutorial.t \
 	%D%/watched.t \
 	%D%/worked.t
 
