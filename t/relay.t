@@ -195,8 +195,63 @@ test_echo() {
 	run "$examples/echo-client" -l "$port" 20 1 numbers
 	ends 0 'too little memory: every byte comes back'
 	in_order 'too little memory'
+}
+
+# Clients of the relay, and its server, which reads nothing until they are
+# stuck; then what was sent comes.
+cat >stuck <<'PERL'
+use strict;
+use IO::Select;
+use IO::Socket::INET;
+
+my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1')
+    or die "listen: $!\n";
+my ($sent, $came, $n) = (0, 0, 20);
+
+alarm 100;
+$| = 1;
+print 'port ', $listener->sockport, "\n";
+chomp(my $port = <STDIN>);
+my @client = map { IO::Socket::INET->new("127.0.0.1:$port")
+    or die "connect: $!\n" } 1 .. $n;
+my @server = map { $listener->accept } 1 .. $n;
+$_->blocking(0) for @client;
+my $writers = IO::Select->new(@client);
+while (my @ready = $writers->can_write(2)) {
+	$sent += syswrite($_, 'x' x 65536) // 0 for @ready;
+}
+close $_ for @client;
+my $readers = IO::Select->new(@server);
+while ($readers->count) {
+	for my $socket ($readers->can_read) {
+		my $got = sysread $socket, my $data, 65536;
+
+		$readers->remove($socket) if !$got;
+		$came += $got;
+	}
+}
+print "$came bytes came\n";
+die "$sent were sent\n" if $came != $sent;
+PERL
+
+test_stuck() {
+	mkfifo to
+	perl stuck <to >stuck.out 2>&1 &
+	server=$!
+	servers="$servers $server"
+	exec 3>to
+	port_of stuck.out "$server"
+	start -t 1 -l 1024 127.0.0.1 "$port"
+	echo "$port" >&3
+	exec 3>&-
+	wait "$server"
+	code=$?
+	servers=$(echo "$servers" | sed "s/ $server\$//")
+	cp stuck.out run.out
+	ends 0 'a server that does not read for long: every byte comes'
+	in_order 'stuck'
 	[ "$(figure 'without a buffer:')" -gt 0 ]
-	ok $? 'too little memory: ends had to wait for a buffer' out
+	ok $? 'stuck: ends had to wait for a buffer' out
 }
 
 test_crowd() {
@@ -466,11 +521,12 @@ test_mariadb() {
 	stop_server
 }
 
-plan 49
+plan 51
 test_usage
 test_echo
 test_crowd
 test_cut
+test_stuck
 test_end
 test_redis
 test_nginx
