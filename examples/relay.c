@@ -822,15 +822,14 @@ static void report(const struct relay *r)
 	fflush(stdout);
 }
 
-/* All threads have ended: what is in use now will never be released. */
+/* All threads have ended: what is in use now will never be released. Watched
+ * buffers are told of at exit. */
 static bool is_empty(struct relay *r)
 {
 	struct npool_figures f = { .size = sizeof f };
 	bool leaks = npool_buf_leaks(0) > 0;
 	int busy = npool_objpool_destroy(r->links);
 
-	if (leaks)
-		npool_buf_leaks_print(STDERR_FILENO, 0);
 	if (!npool_pool_stats(r->pool, &f) && !f.used && !busy && !leaks)
 		return true;
 	fprintf(stderr, "relay: %" PRIu64 " bytes of buffers%s were not "

@@ -249,15 +249,17 @@ static __attribute__((noinline)) int end_any(npool_buf_t *b)
 	return 1;
 }
 
-/* Most are of a pool and have no views: that needs few registers. Apart, so
- * that a release that is not the last needs none. */
+/* The same for one without marks. Most are of a pool and have no views: that
+ * needs few registers. Apart, so that a release that is not the last needs
+ * none. */
 static __attribute__((noinline)) int end(npool_buf_t *b)
 {
 	if (np_unlikely(b->kind != NP_BUF_POOLED ||
 			atomic_load_explicit(&b->views, memory_order_relaxed)))
 		return end_any(b);
 	npool_free(b->bytes);
-	np_buf_put_header(b);
+	npool_objpool_put(atomic_load_explicit(&headers[0],
+					       memory_order_relaxed), b);
 	return 1;
 }
 
@@ -313,7 +315,7 @@ release_many(npool_buf_t *buf, uint32_t n, const char *function)
 	npool_buf_t *b = counter(buf);
 
 	look_at_marks(buf, function);
-	return drop(b, n, function) ? end(b) : 0;
+	return drop(b, n, function) ? end_any(b) : 0;
 }
 
 int npool_buf_release(npool_buf_t *buf)

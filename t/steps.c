@@ -17,6 +17,7 @@
  */
 #include "conf.h"
 #include "npool.h"
+#include "npool_buf.h"
 #include "pool.h"
 #include "start.h"
 #include "tap.h"
@@ -41,6 +42,7 @@ extern char __start_steps_caller[], __stop_steps_caller[];
 
 static npool_t *own;
 static void *pieces[NPIECES];
+static npool_buf_t *buf;
 
 static CALLER void begin(void)
 {
@@ -62,6 +64,25 @@ static CALLER void pairs_of_own(size_t size)
 {
 	for (unsigned i = 0; i < NPIECES; i++)
 		npool_free(npool_alloc(own, size, 0));
+}
+
+static void make_buf(size_t size)
+{
+	buf = buf ? buf : npool_buf_new(NULL, size, size);
+	must(buf != NULL);
+}
+
+static CALLER void buf_lives(size_t size)
+{
+	for (unsigned i = 0; i < NPIECES; i++)
+		npool_buf_release(npool_buf_new(NULL, size, size));
+}
+
+static CALLER void buf_hand_on(size_t size)
+{
+	(void)size;
+	for (unsigned i = 0; i < NPIECES; i++)
+		npool_buf_release(npool_buf_retain(buf));
 }
 
 static CALLER void batch(size_t size)
@@ -109,6 +130,8 @@ static const struct work {
 	{ "pair-65536", 2, 65536, NULL, pairs },
 	{ "pair-of-own-pool-64", 2, 64, NULL, pairs_of_own },
 	{ "batch-64", 2, 64, NULL, batch },
+	{ "buf-256", 2, 256, NULL, buf_lives },
+	{ "buf-retain", 2, 8, make_buf, buf_hand_on },
 	{ "remote-free-64", 1, 64, take_elsewhere, free_all },
 	{ "remote-free-4096", 1, 4096, take_elsewhere, free_all },
 };
