@@ -61,7 +61,10 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 				    nodes->n * sizeof *c->outgoing);
 	if (!c->count || !c->outgoing) {
 		if (c->count)
-			np_block_put(nodes->segment, c->count, c->home);
+			np_block_put(nodes->segment, c->count, node->home);
+		if (c->outgoing)
+			np_meta_free(node->home, c->outgoing,
+				     nodes->n * sizeof *c->outgoing);
 		return ENOMEM;
 	}
 	for (unsigned i = 0; i < nodes->n; i++)
@@ -508,6 +511,7 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 	size_t size = row_of(c, class)->size;
 	struct np_mag *empty = c->second[class], *mag;
 
+	np_assert(!empty->n);
 	mag = np_depot_get(c->node->depot, class,
 			   empty == &np_mag_none ? NULL : empty);
 	if (!mag)
@@ -587,8 +591,9 @@ static void *take_private(struct np_cache *c, unsigned class)
 {
 	struct np_loaded *l = &c->loaded[class];
 
-	if (l->top == l->base && c->second[class]->n)
-		exchange(c, class);
+	/* Where the bound was lowered there may be no room to exchange. */
+	if (l->top == l->base && c->second[class]->n && !exchange(c, class))
+		empty_second(c, class);
 	if (l->top == l->base && !refill_from_depot(c, class)) {
 		grow(c, class);
 		if (c->crowded)

@@ -308,6 +308,32 @@ static void test_small_shared_part(void)
 	clean_up();
 }
 
+/* The bound is lowered while second magazines are full, and raised again. */
+static void test_bound_lowered(void)
+{
+	bool valid = true;
+
+	clean_up();
+	for (int i = 0; i < 20; i++) {
+		take(3000, 64);
+		give(3000);
+	}
+	ok(np_cache_shared_bytes(np_self) > 0, "the shared part holds some");
+	npool_option_set(&np_pool, "cache_bytes", "0");
+	take(3000, 64);
+	ok(my_caches_valid(), "with no room for it any more it is used up");
+	npool_option_set(&np_pool, "cache_bytes", "4M");
+	for (int i = 0; i < 6; i++) {
+		give(3000);
+		valid = valid && my_caches_valid();
+		take(3000, 64);
+	}
+	ok(valid && my_caches_valid(), "with room again it goes on");
+	give(3000);
+	clean_up();
+	is_uint(figures().used + figures().cached, 0, "nothing is lost");
+}
+
 static void test_depot(void)
 {
 	struct npool_figures before, after;
@@ -836,7 +862,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(130);
+	plan(134);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_producer();
@@ -853,6 +879,7 @@ int main(int argc, char **argv)
 	test_loaded_from_depot();
 	test_room_is_handed_on();
 	test_small_shared_part();
+	test_bound_lowered();
 	test_depot();
 	test_large();
 	test_large_inline();
