@@ -67,7 +67,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 %C%_libnpool_la_LIBADD = %D%/libnpool-core.la
 %C%_libnpool_la_LDFLAGS = $(AM_LDFLAGS) $(NP_LIB_LDFLAGS) \
 	-version-info 0:0:0 \
-	-Wl,-Bsymbolic-functions \
+	-Wl,-Bsymbolic \
 	-Wl,--version-script=$(srcdir)/%D%/libnpool.map
 EXTRA_%C%_libnpool_la_DEPENDENCIES = %D%/libnpool.map
 
