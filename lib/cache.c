@@ -5,6 +5,7 @@
  */
 #include "cache.h"
 #include "meta.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -69,7 +70,7 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	}
 	for (unsigned i = 0; i < nodes->n; i++)
 		c->outgoing[i].mag = &np_mag_none;
-	c->cpu_now = &c->cpu;
+	atomic_init(&c->cpu_now, &c->cpu);
 	c->nodes = nodes;
 	c->home = node->home;
 	c->tag = nodes->no_fast_path ? NP_NO_TAG : node->owner.tag;
@@ -141,22 +142,38 @@ void np_cache_count_given(struct np_cache *c, unsigned class, unsigned n)
 	count_out(c, n * np_cache_size_of(c, class));
 }
 
+/* --- recording --------------------------------------------------------- */
+
+/* A REFILL or FLUSH of n pieces, from or to the depot or an arena. */
+static inline void trace(const struct np_cache *c, enum np_trace_kind kind,
+			 unsigned class, size_t n, bool depot)
+{
+	if (np_unlikely(np_trace_on()))
+		np_trace_write(&(struct np_trace_fields){
+			.kind = kind, .pool = c->nodes->slot, .class = class,
+			.first = depot, .size = n });
+}
+
 /* --- back to the arenas ----------------------------------------------- */
 
-static void flush_mag(struct np_cache *c, struct np_mag *mag, size_t size)
+static void flush_mag(struct np_cache *c, struct np_mag *mag, unsigned class)
 {
+	size_t size = np_cache_size_of(c, class);
+
 	if (!mag->n)
 		return;
+	trace(c, NP_TRACE_FLUSH, class, mag->n, false);
 	np_count_add(&c->count->flushes, 1);
 	count_out(c, mag->n * size);
 	np_arenas_put(mag->slot, mag->n);
 	mag->n = 0;
 }
 
-static void flush_piece(struct np_cache *c, void *p, size_t size)
+static void flush_piece(struct np_cache *c, void *p, unsigned class)
 {
 	np_count_add(&c->count->flushes, 1);
-	count_out(c, size);
+	count_out(c, np_cache_size_of(c, class));
+	trace(c, NP_TRACE_FLUSH, class, 1, false);
 	np_arenas_put(&p, 1);
 }
 
@@ -318,16 +335,18 @@ static bool is_full(const struct np_mag *mag)
 static struct np_mag *part_with(struct np_cache *c, unsigned class,
 				struct np_mag *mag, bool to_depot)
 {
-	size_t size = row_of(c, class)->size, bytes = mag->n * size;
+	size_t bytes = mag->n * row_of(c, class)->size;
+	size_t n = mag->n;
 	struct np_mag *empty;
 
 	if (mag->n && to_depot &&
 	    np_depot_put(c->node->depot, class, mag, &empty)) {
 		np_count_add(&c->count->depot_puts, 1);
+		trace(c, NP_TRACE_FLUSH, class, n, true);
 		count_out(c, bytes);
 		return empty ? empty : &np_mag_none;
 	}
-	flush_mag(c, mag, size);
+	flush_mag(c, mag, class);
 	return mag;
 }
 
@@ -517,6 +536,7 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 	if (!mag)
 		return false;
 	np_count_add(&c->count->depot_gets, 1);
+	trace(c, NP_TRACE_REFILL, class, mag->n, true);
 	count_in(c, mag->n * size);
 	/* The depot has the empty one now: it may be gone already. */
 	c->second[class] = &np_mag_none;
@@ -528,7 +548,7 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 	}
 	move_pieces(loaded(c, class), mag);
 	show_loaded(c, class);
-	flush_mag(c, mag, size);
+	flush_mag(c, mag, class);
 	np_mag_destroy(mag);
 	return c->mag[class]->n;
 }
@@ -541,6 +561,7 @@ static unsigned take_from_arena(struct np_cache *c, unsigned class, size_t n,
 
 	np_count_add(&c->count->fills, 1);
 	count_in(c, got * np_cache_size_of(c, class));
+	trace(c, NP_TRACE_REFILL, class, got, false);
 	return got;
 }
 
@@ -655,7 +676,7 @@ static void unload_full(struct np_cache *c, unsigned class)
 	if (c->second[class]->n)
 		empty_second(c, class);
 	if (!have_second(c, class) || !exchange(c, class)) {
-		flush_mag(c, loaded(c, class), np_cache_size_of(c, class));
+		flush_mag(c, loaded(c, class), class);
 		show_loaded(c, class);
 	}
 	if (c->loaded[class].top == c->loaded[class].base)
@@ -687,7 +708,7 @@ static void keep(struct np_cache *c, void *p, unsigned class)
 		   have_room_in_second(c, class)) {
 		push_second(c, class, p);
 	} else {
-		flush_piece(c, p, np_cache_size_of(c, class));
+		flush_piece(c, p, class);
 	}
 }
 
@@ -697,6 +718,11 @@ static void count_sent(struct np_cache *c, np_home_t home, size_t n,
 		       size_t bytes)
 {
 	np_segment_sent(c->nodes->segment, c->home, home, n, bytes);
+	if (np_unlikely(np_trace_on()))
+		np_trace_write(&(struct np_trace_fields){
+			.kind = NP_TRACE_HOME, .pool = c->nodes->slot,
+			.class = home & 0xff, .first = home >> 8,
+			.size = n });
 	np_count_add(&c->count->foreign_frees, n);
 	np_count_add(&c->count->foreign_bytes, bytes);
 }

@@ -108,7 +108,11 @@ struct np_cache {
 	/* The fast path reads these. What a free needs of the map is here too:
 	 * a cache that serves none at once, as where pages and chunks are not
 	 * the preset ones, knows no slots. */
-	const volatile uint32_t *cpu_now; /* where the CPU's number stands */
+	const volatile uint32_t *_Atomic cpu_now; /* where the CPU's number
+					     stands. Relaxed: written by the
+					     thread, and by who hides the
+					     cache (seat.h), with the lock of
+					     the thread list held */
 	uint32_t cpu;			  /* what it was */
 	const _Atomic np_slot_t *slots;
 	size_t first_slot, nslots;
@@ -164,7 +168,8 @@ static inline bool np_cache_moved(const struct np_cache *cache)
 	(void)cache;
 	return false;
 #else
-	return *cache->cpu_now != cache->cpu;
+	return *atomic_load_explicit(&cache->cpu_now, memory_order_relaxed) !=
+	       cache->cpu;
 #endif
 }
 
@@ -338,6 +343,37 @@ static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
 	}
 	np_cache_leave(cache);
 	return room;
+}
+
+/* What the fast path does: a piece of the loaded magazine or, if that has none,
+ * as np_cache_pop. */
+static inline void *np_cache_hit(struct np_cache *cache, unsigned class)
+{
+	struct np_loaded *l = &cache->loaded[class];
+
+	return l->top == l->base ? np_cache_pop(cache, class)
+				 : np_loaded_pop(l);
+}
+
+/* The same with a piece that comes back, of whichever home of the pool: keeps
+ * it, or returns false. cache: may be NULL. */
+static inline bool np_cache_keep(struct np_cache *cache, void *p,
+				 const struct np_region *region, np_tag_t tag)
+{
+	struct np_loaded *l;
+	unsigned class;
+
+	if (!cache || cache->tag == NP_NO_TAG)
+		return false;
+	class = np_region_entry(region, p) & NP_PAGE_CLASS;
+	if (cache->tag != tag)
+		return np_cache_push_outgoing(cache, p, class,
+					      np_tag_home(tag));
+	l = &cache->loaded[class];
+	if (l->top == l->end)
+		return np_cache_push(cache, p, class);
+	np_loaded_push(l, p);
+	return true;
 }
 
 /* A piece of the class, or NULL with ENOMEM. The loaded magazine need not be

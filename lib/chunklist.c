@@ -4,6 +4,7 @@
  * chunklist: see chunklist.h.
  */
 #include "chunklist.h"
+#include "trace.h"
 
 #include <limits.h>
 #include <stdatomic.h>
@@ -136,6 +137,26 @@ static struct np_chunk *first_to_try(const struct np_chunklist *list,
 	return np_chunkindex_find(&list->index, c, order);
 }
 
+/* enum np_chunklist_name, by how many lists there are above it. */
+static unsigned name_of(const struct np_chunklist *list)
+{
+	unsigned name = NP_NLISTS - 1;
+
+	for (; list->up; list = list->up)
+		name--;
+	return name;
+}
+
+/* Chunks without a region are a caller's own (npool_chunk.h). */
+static void trace_move(const struct np_chunk *c,
+		       const struct np_chunklist *from)
+{
+	if (np_unlikely(np_trace_on()) && c->region)
+		np_trace_write(&(struct np_trace_fields){
+			.kind = NP_TRACE_LIST, .addr = (uintptr_t)c->base,
+			.size = name_of(from) | name_of(c->list) << 4 });
+}
+
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 				   struct np_run_request *run)
 {
@@ -157,6 +178,7 @@ struct np_chunk *np_chunklist_take(struct np_chunklist *list,
 	if (c && (int)np_chunk_usage(c) >= list->max_usage) {
 		np_chunklist_remove(c);
 		np_chunklist_add(list->up, c);
+		trace_move(c, list);
 	}
 	return c;
 }
@@ -176,7 +198,7 @@ struct np_chunk *np_chunklists_take(struct np_chunklist lists[NP_NLISTS],
 
 bool np_chunklist_settle(struct np_chunk *c)
 {
-	struct np_chunklist *list = c->list;
+	struct np_chunklist *from = c->list, *list = from;
 	int usage = (int)np_chunk_usage(c);
 
 	if (usage >= list->min_usage) {
@@ -186,8 +208,10 @@ bool np_chunklist_settle(struct np_chunk *c)
 	np_chunklist_remove(c);
 	while (list && usage < list->min_usage)
 		list = list->down;
-	if (list)
+	if (list) {
 		push_front(list, c);
+		trace_move(c, from);
+	}
 	return list != NULL;
 }
 

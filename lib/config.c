@@ -107,6 +107,10 @@ const struct np_option np_options[] = {
 	  "path", NULL,
 	  "A directory for files of counters, which stay when the process "
 	  "ends; empty = no files." },
+	{ "trace", NP_OPT_TEXT, NP_OPT_PROCESS, FIELD(trace), 0, 0, 0,
+	  "path", NULL,
+	  "File of npool-trace to record into; empty = nothing is "
+	  "recorded." },
 };
 
 const size_t np_noptions = sizeof np_options / sizeof np_options[0];

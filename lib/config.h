@@ -48,6 +48,7 @@ struct np_config {
 	int64_t nodes;	     /* invented ones; 0 = those of the machine */
 	int64_t stats;	     /* bool: show the counters to others */
 	char segment[NP_CONFIG_PATH_MAX]; /* directory; "" = none */
+	char trace[NP_CONFIG_PATH_MAX];	  /* file of rings; "" = none */
 };
 
 enum np_policy { NP_LOCAL, NP_INTERLEAVE };

@@ -6,6 +6,7 @@
 #include "decay.h"
 #include "arena.h"
 #include "os.h"
+#include "trace.h"
 
 #define LOOKED_AT 256 /* subpages of a class in a tick: nobody shall wait long
 			 for those that are empty, which are few */
@@ -54,6 +55,9 @@ static size_t purge(struct np_arena *a, struct np_chunk *c, uint32_t first,
 	np_chunk_mark_clean(c, first, n);
 	np_limits_refund(&a->owner.limits, (size_t)nfree << shift);
 	np_count_add(&a->count->purged, (size_t)n << shift);
+	np_trace_bytes(NP_TRACE_DECAY, a->owner.tag,
+		       (uintptr_t)c->base + ((size_t)first << shift),
+		       (size_t)n << shift);
 	return (size_t)n << shift;
 }
 

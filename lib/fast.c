@@ -15,7 +15,8 @@ void *np_fast_miss(size_t size)
 	if (size > PTRDIFF_MAX)
 		return errno = ENOMEM, NULL;
 	return np_request_serve(&(struct np_request){
-		.pool = &np_pool, .size = size, .home = NP_ANY_HOME });
+		.pool = &np_pool, .size = size, .home = NP_ANY_HOME,
+		.fast = true });
 }
 
 static inline void *take(struct np_cache *c, unsigned class, size_t size)
@@ -49,20 +50,8 @@ void np_fast_full(struct np_cache *c, void *p, unsigned class)
 static inline bool push_elsewhere(const struct np_region *r, void *p)
 {
 	np_tag_t tag = np_region_tag(r);
-	struct np_cache *c = np_thread_cache_now(np_tag_slot(tag));
-	struct np_loaded *l;
-	unsigned class;
 
-	if (!c || c->tag == NP_NO_TAG)
-		return false;
-	class = np_region_entry(r, p) & NP_PAGE_CLASS;
-	if (c->tag != tag)
-		return np_cache_push_outgoing(c, p, class, np_tag_home(tag));
-	l = &c->loaded[class];
-	if (l->top == l->end)
-		return np_cache_push(c, p, class);
-	np_loaded_push(l, p);
-	return true;
+	return np_cache_keep(np_thread_cache_now(np_tag_slot(tag)), p, r, tag);
 }
 
 void np_fast_elsewhere(void *p)

@@ -5,6 +5,7 @@
  */
 #include "huge.h"
 #include "os.h"
+#include "trace.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -57,6 +58,19 @@ static void count_reserved(const struct np_owner *owner, uint64_t bytes)
 	np_count_peak(&node->peak_reserved, np_count_get(&node->reserved));
 }
 
+static void trace(const struct np_region *r, enum np_trace_kind kind)
+{
+	np_trace_bytes(kind, r->owner->tag, r->base, r->block_size);
+}
+
+void np_huge_tell(struct np_huge *h)
+{
+	np_lock(&h->lock);
+	for (const struct np_region *r = h->list; r; r = r->next)
+		trace(r, NP_TRACE_HUGE_MAP);
+	np_unlock(&h->lock);
+}
+
 static void count_in(struct np_region *r)
 {
 	struct np_sight sight;
@@ -65,12 +79,14 @@ static void count_in(struct np_region *r)
 			 np_region_home(r), NP_SEGMENT_HUGE, &sight);
 	r->sight_entry = sight.entry;
 	count_reserved(r->owner, r->size);
+	trace(r, NP_TRACE_HUGE_MAP);
 }
 
 static void count_out(struct np_region *r)
 {
 	np_segment_leave(r->owner->segment, r->sight_entry);
 	count_reserved(r->owner, -r->size);
+	trace(r, NP_TRACE_HUGE_UNMAP);
 }
 
 void np_huge_settle(struct np_huge *h)

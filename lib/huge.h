@@ -50,6 +50,9 @@ void np_huge_set(struct np_huge *huge, size_t keep_bytes, bool decays);
 void *np_huge_alloc(struct np_huge *huge, const struct np_owner *owner,
 		    size_t size, size_t align, bool *zero);
 
+/* Writes a HUGE_MAP for each block that there is (trace.h). */
+void np_huge_tell(struct np_huge *huge);
+
 /* Takes the block back. Returns false if it is freed already. */
 bool np_huge_free(struct np_huge *huge, struct np_region *region);
 

@@ -19,6 +19,8 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/config.c %D%/config.h \
 	%D%/lock.c %D%/lock.h \
 	%D%/boot.c %D%/boot.h \
+	%D%/stack.c %D%/stack.h \
+	%D%/trace.c %D%/trace.h \
 	%D%/chunk.c %D%/chunk.h \
 	%D%/subpage.c %D%/subpage.h \
 	%D%/chunkindex.c %D%/chunkindex.h \
@@ -38,6 +40,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/seat.c %D%/seat.h \
 	%D%/thread.c %D%/thread.h \
 	%D%/pool.c %D%/pool.h \
+	%D%/record.c %D%/record.h \
 	%D%/start.c %D%/start.h \
 	%D%/tick.c %D%/tick.h \
 	%D%/background.c %D%/background.h \

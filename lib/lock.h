@@ -35,6 +35,7 @@ enum np_lock_rank {
 	NP_RANK_SEGMENT, /* segment.c: its table of chunks */
 	NP_RANK_META,	 /* meta.c: one for each node */
 	NP_RANK_BACKGROUND, /* background.c: whether its thread runs */
+	NP_RANK_TRACE,	 /* trace.c: rings that are nobody's alone */
 	NP_RANKS,
 };
 

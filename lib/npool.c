@@ -9,6 +9,7 @@
 #include "fast.h"
 #include "piece.h"
 #include "pool.h"
+#include "record.h"
 #include "request.h"
 #include "start.h"
 #include "stats.h"
@@ -75,8 +76,13 @@ void *npool_realloc(void *p, size_t size)
 	if (size > PTRDIFF_MAX)
 		return errno = ENOMEM, NULL;
 	usable = np_piece_usable(p, "realloc"); /* checks p */
-	if (np_piece_resize(p, usable, size, &q))
+	if (np_unlikely(np_trace_on()))
+		np_record_piece(NP_TRACE_MOVE, p, size);
+	if (np_piece_resize(p, usable, size, &q)) {
+		if (np_unlikely(np_trace_on()))
+			np_record_piece(NP_TRACE_RESIZE, q, size);
 		return q;
+	}
 	q = alloc_beside(p, size);
 	if (!q)
 		return size <= usable ? p : NULL; /* it is large enough */
@@ -246,6 +252,12 @@ static bool read_flags(unsigned flags, struct np_request *r)
 	return !node || r->home >= 0;
 }
 
+/* Does the fast path serve such a request? */
+static inline bool is_fast(size_t size, unsigned flags)
+{
+	return !(flags & ~NPOOL_ZERO) && !(flags && size > NP_SMALL_MAX);
+}
+
 static __attribute__((noinline)) void *alloc_slow(npool_t *pool, size_t size,
 						  unsigned flags)
 {
@@ -253,6 +265,7 @@ static __attribute__((noinline)) void *alloc_slow(npool_t *pool, size_t size,
 
 	if (!read_flags(flags, &r))
 		return errno = EINVAL, NULL;
+	r.fast = is_fast(size, flags);
 	return serve(&r);
 }
 
@@ -263,7 +276,7 @@ void *npool_alloc(npool_t *pool, size_t size, unsigned flags)
 	unsigned class;
 	void *p;
 
-	if (!c || (flags & ~NPOOL_ZERO) || (flags && size > NP_SMALL_MAX))
+	if (!c || !is_fast(size, flags))
 		return alloc_slow(pool, size, flags);
 	class = np_class_of(&pool->classes, size ? size : 1);
 	l = &c->loaded[class];

@@ -8,6 +8,7 @@
 #include "boot.h"
 #include "os.h"
 #include "pool.h"
+#include "record.h"
 #include "tick.h"
 
 #include <errno.h>
@@ -87,6 +88,20 @@ static void free_one(struct np_pool *pool, struct np_region *r, void *p,
 	np_arena_put(r->arena, &p, 1);
 }
 
+/* Records it. While a recording is on, the fast path could not keep the piece
+ * (record.h): does that in its stead, if it would have. */
+static bool free_recorded(void *p)
+{
+	const struct np_region *r = np_map_find(p);
+	struct np_cache *c;
+
+	if (!r)
+		return false;
+	np_record_piece(NP_TRACE_FREE, p, 0);
+	c = np_thread_cache_hidden(np_tag_slot(np_region_tag(r)));
+	return np_cache_keep(c, p, r, np_region_tag(r));
+}
+
 void np_piece_free(void *p)
 {
 	int saved = errno;
@@ -94,6 +109,8 @@ void np_piece_free(void *p)
 	struct np_region *r;
 	struct np_pool *pool;
 
+	if (np_unlikely(np_trace_on()) && free_recorded(p))
+		return;
 	if (np_unlikely(np_boot_owns(p))) {
 		np_boot_free(p);
 		return;
@@ -123,6 +140,8 @@ static unsigned add(void **batch, void *p, struct np_pool **of)
 		return 0;
 	}
 	r = find(p, &class);
+	if (np_unlikely(np_trace_on()))
+		np_record_piece(NP_TRACE_FREE, p, 0);
 	pool = *of = np_pool_of(r);
 	if (!class) {
 		free_huge(pool, r, p);

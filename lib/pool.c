@@ -8,6 +8,7 @@
 #include "leak.h"
 #include "meta.h"
 #include "os.h"
+#include "record.h"
 #include "start.h"
 #include "tick.h"
 
@@ -389,6 +390,7 @@ static int create_in(unsigned slot, const struct np_config *config,
 		return error;
 	}
 	np_pool_set_stage(pool, NP_AWAKE);
+	np_record_pool(pool);
 	*out = pool;
 	return 0;
 }
@@ -415,6 +417,7 @@ void np_pool_destroy(struct np_pool *pool)
 	np_threads_forget(&pool->nodes);
 	np_pool_set_stage(pool, NP_ASLEEP);
 	tear_down(pool);
+	np_record_reset(pool);
 	np_unlock(&pools_lock);
 }
 
@@ -443,6 +446,7 @@ void np_pool_reset(struct np_pool *pool)
 	if (pool->zero_on_free)
 		np_nodes_each_arena(&pool->nodes, clear_arena, NULL);
 	np_segment_forget(&pool->segment, &pool->classes);
+	np_record_reset(pool);
 	np_unlock(&pool->lock);
 	np_unlock(&pools_lock);
 }
@@ -672,6 +676,7 @@ void np_pools_lock(void)
 	each_locked(segment_lock, &call);
 	np_meta_lock_all();
 	np_background_lock();
+	np_trace_lock();
 }
 
 void np_pools_unlock(void)
@@ -679,6 +684,7 @@ void np_pools_unlock(void)
 	lock_call *call = np_unlock_for_fork;
 	void (*depot)(struct np_depot *) = np_depot_unlock_all;
 
+	np_trace_unlock();
 	np_background_unlock();
 	np_meta_unlock_all();
 	each_locked(segment_lock, &call);
@@ -731,6 +737,7 @@ void np_pools_forked(void)
 {
 	np_threads_forked();
 	np_background_forked();
+	np_record_forked();
 	each_locked(forked, NULL);
 	if (np_pool_stage(&np_pool) != NP_AWAKE)
 		np_start_forked();

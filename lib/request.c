@@ -7,6 +7,7 @@
 #include "boot.h"
 #include "os.h"
 #include "pressure.h"
+#include "record.h"
 #include "start.h"
 #include "tick.h"
 
@@ -221,7 +222,7 @@ static void *serve_pressed(const struct np_request *r, struct need *n)
 	return p;
 }
 
-void *np_request_serve(const struct np_request *r)
+static void *serve(const struct np_request *r)
 {
 	struct source s = find_source(r);
 	struct need n;
@@ -245,6 +246,36 @@ void *np_request_serve(const struct np_request *r)
 	return r->zero && !n.zero ? memset(p, 0, r->size) : p;
 }
 
+/* While a recording is on, the fast path has found nothing (record.h): what it
+ * would have found. */
+static void *from_hidden(const struct np_request *r)
+{
+	struct np_cache *c = np_thread_cache_hidden(r->pool->slot);
+	void *p = c ? np_cache_hit(c, np_class_of(&r->pool->classes,
+						  r->size ? r->size : 1))
+		    : NULL;
+
+	return p && r->zero ? memset(p, 0, r->size) : p;
+}
+
+static void *serve_recorded(const struct np_request *r)
+{
+	void *p = r->fast ? from_hidden(r) : NULL;
+
+	if (!p)
+		p = serve(r);
+	if (p)
+		np_record_piece(NP_TRACE_ALLOC, p, r->size);
+	else
+		np_record_refused(r->pool->slot, r->size);
+	return p;
+}
+
+void *np_request_serve(const struct np_request *r)
+{
+	return np_unlikely(np_trace_on()) ? serve_recorded(r) : serve(r);
+}
+
 /* --- many -------------------------------------------------------------- */
 
 /* As many as one arena gives at once. */
@@ -260,6 +291,8 @@ static size_t take_many(const struct np_request *r, unsigned class,
 			    (size_t)r->pool->classes.row[class].size);
 	for (unsigned i = 0; r->zero && i < got; i++)
 		memset(pieces[i], 0, r->size);
+	for (unsigned i = 0; np_unlikely(np_trace_on()) && i < got; i++)
+		np_record_piece(NP_TRACE_ALLOC, pieces[i], r->size);
 	return got;
 }
 

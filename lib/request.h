@@ -28,6 +28,8 @@ struct np_request {
 	int home;	/* of the pool; NP_ANY_HOME: the caller's */
 	bool zero;	/* the piece shall read as zero */
 	bool nocache;
+	bool fast;	/* the fast path serves it, if it can; the caller's
+			   home, no alignment, zero only if it is small */
 };
 
 /* A piece, or NULL with ENOMEM. */

@@ -6,11 +6,13 @@
 #include "seat.h"
 #include "meta.h"
 #include "thread.h"
+#include "trace.h"
 
 #include <errno.h>
 
 /* Differs from any CPU that a cache has seen: without rseq every call of a
- * thread takes the slow path, which counts calls. */
+ * thread takes the slow path, which counts calls; while calls are recorded all
+ * do. */
 static const volatile uint32_t always_moved = UINT32_MAX;
 
 static size_t seat_size(const struct np_nodes *nodes)
@@ -102,10 +104,34 @@ static const volatile uint32_t *word_to_watch(const struct np_seat *s,
 	return t->cpu_word ? t->cpu_word : &always_moved;
 }
 
+static void set_word(const struct np_seat *s, struct np_cache *c, bool hidden)
+{
+	atomic_store_explicit(&c->cpu_now, hidden ? &always_moved
+						  : word_to_watch(s, c),
+			      memory_order_relaxed);
+}
+
+void np_seat_hide(struct np_seat *s, bool hidden)
+{
+	for (unsigned home = 0; home < s->nodes->n; home++)
+		if (s->cache[home])
+			set_word(s, s->cache[home], hidden);
+}
+
+struct np_cache *np_seat_hidden(const struct np_seat *s)
+{
+	struct np_cache *c = s->now;
+
+	return *word_to_watch(s, c) == c->cpu ? c : NULL;
+}
+
+/* The lock: whether a recording is on does not change meanwhile. */
 static void settle_on(struct np_seat *s, struct np_cache *c, uint32_t cpu)
 {
 	c->cpu = cpu;
-	c->cpu_now = word_to_watch(s, c);
+	np_lock(&np_threads_list_lock);
+	set_word(s, c, np_trace_on());
+	np_unlock(&np_threads_list_lock);
 	s->visits = 0;
 	s->now = c;
 	np_thread_sits(s->thread, s);
@@ -128,6 +154,7 @@ static struct np_cache *rehome(struct np_seat *s, np_home_t home,
 		return s->now; /* no memory: on with the old one */
 	np_cache_send_all(s->now);
 	np_count_add(&there->count->rehomes, 1);
+	np_trace_bytes(NP_TRACE_REHOME, there->node->owner.tag, 0, 0);
 	settle_on(s, there, cpu);
 	return there;
 }
@@ -192,7 +219,7 @@ struct np_seat *np_seat_create(struct np_thread *thread,
 	c = cache_for(s, home_now(s, cpu));
 	if (c) {
 		c->cpu = cpu;
-		c->cpu_now = word_to_watch(s, c);
+		set_word(s, c, false);
 		s->now = c;
 		return s;
 	}

@@ -58,6 +58,14 @@ struct np_cache *np_seat_visit(struct np_seat *seat);
  * ENOMEM: nothing has changed. */
 int np_seat_settle(struct np_seat *seat);
 
+/* While a recording is on, the fast paths see every cache as one that has moved
+ * (record.h). Makes it so, or not, of all caches of the seat. The lock of the
+ * thread list is held. */
+void np_seat_hide(struct np_seat *seat, bool hidden);
+
+/* The cache that they would have used; NULL: it has moved indeed. */
+struct np_cache *np_seat_hidden(const struct np_seat *seat);
+
 /* Empties its caches. */
 void np_seat_flush(struct np_seat *seat, bool to_depot);
 

@@ -6,6 +6,7 @@
 #include "spill.h"
 #include "arena.h"
 #include "decay.h"
+#include "trace.h"
 
 #include <errno.h>
 
@@ -26,7 +27,7 @@ bool np_spill_is_likely(const struct np_owner *owner, const void *base,
 
 /* Returns the change, which wraps round. */
 static size_t note(const struct np_owner *owner, struct np_spill *spill,
-		   int sight_entry, size_t bytes)
+		   uintptr_t base, int sight_entry, size_t bytes)
 {
 	size_t change = bytes - spill->bytes;
 	struct np_segment_node *node;
@@ -36,6 +37,8 @@ static size_t note(const struct np_owner *owner, struct np_spill *spill,
 	if (!spill->bytes)
 		spill->since_ms = np_os_now_ms();
 	spill->bytes = bytes;
+	if (change)
+		np_trace_bytes(NP_TRACE_SPILL, owner->tag, base, bytes);
 	if (!owner->segment)
 		return change;
 	node = np_segment_node(owner->segment, np_owner_home(owner));
@@ -46,12 +49,13 @@ static size_t note(const struct np_owner *owner, struct np_spill *spill,
 
 void np_spill_note_chunk(struct np_arena *a, struct np_chunk *c, size_t bytes)
 {
-	a->spilled += note(&a->owner, &c->spill, c->sight.entry, bytes);
+	a->spilled += note(&a->owner, &c->spill, (uintptr_t)c->base,
+			   c->sight.entry, bytes);
 }
 
 void np_spill_note_block(struct np_region *r, size_t bytes)
 {
-	note(r->owner, &r->spill, r->sight_entry, bytes);
+	note(r->owner, &r->spill, r->base, r->sight_entry, bytes);
 }
 
 static void count_moved(const struct np_owner *owner, size_t bytes)

@@ -10,6 +10,7 @@
 #include "fork.h"
 #include "meta.h"
 #include "os.h"
+#include "record.h"
 
 #include <errno.h>
 #include <stdlib.h> /* secure_getenv */
@@ -131,6 +132,8 @@ static bool wake(void)
 	np_unlock(&np_pool.lock);
 	np_background_set(np_pool.config.background);
 	np_leak_set_level((enum np_leak_level)np_pool.config.leaks);
+	if (*np_pool.config.trace)
+		np_record_start(np_pool.config.trace);
 	return true;
 }
 

@@ -6,6 +6,7 @@
 #include "thread.h"
 #include "meta.h"
 #include "os.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,6 +38,15 @@ uint32_t np_thread_cpu(const struct np_thread *t)
 	return t->cpu_word ? *t->cpu_word : np_os_cpu();
 }
 
+uint32_t np_thread_cpu_now(void)
+{
+	const struct np_thread *t = np_me;
+
+	if (t && t->cpu_word)
+		return *t->cpu_word;
+	return t && t->seat[0] ? t->seat[0]->now->cpu : np_os_cpu();
+}
+
 void np_thread_sits(struct np_thread *t, const struct np_seat *s)
 {
 	if (t->seat[0] == s)
@@ -62,6 +72,7 @@ static struct np_seat *sit_down(struct np_thread *t,
 	if (!s)
 		return NULL;
 	np_lock(&np_threads_list_lock);
+	np_seat_hide(s, np_trace_on());
 	t->seat[nodes->slot] = s;
 	np_unlock(&np_threads_list_lock);
 	np_thread_sits(t, s);
@@ -134,6 +145,7 @@ static void thread_ended(void *thread)
 	np_me = NULL;
 	unlink_thread(t);
 	np_meta_free(t->made_on, t, sizeof *t);
+	np_trace_thread_ended();
 	life = LIFE_ENDED;
 }
 
@@ -160,6 +172,7 @@ static struct np_thread *make_thread(const struct np_topology *topology)
 	 * This may call malloc, which goes uncached meanwhile. */
 	if (pthread_setspecific(key, t) == 0) {
 		link_thread(t);
+		np_trace_thread_begins();
 		return t;
 	}
 	np_meta_free(home, t, sizeof *t);
@@ -238,6 +251,16 @@ void np_thread_flush(unsigned slot, bool to_depot)
 {
 	if (np_me && np_me->seat[slot])
 		np_seat_flush(np_me->seat[slot], to_depot);
+}
+
+void np_threads_hide(bool hidden)
+{
+	np_lock(&np_threads_list_lock);
+	for (struct np_thread *t = threads; t; t = t->next)
+		for (unsigned slot = 0; slot < NP_MAX_POOLS; slot++)
+			if (t->seat[slot])
+				np_seat_hide(t->seat[slot], hidden);
+	np_unlock(&np_threads_list_lock);
 }
 
 /* --- reclaiming ------------------------------------------------------- */

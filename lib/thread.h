@@ -64,6 +64,23 @@ static inline struct np_cache *np_thread_cache_now(unsigned slot)
 	return s && !np_cache_moved(s->now) ? s->now : NULL;
 }
 
+/* The same while a recording is on and hides all caches. */
+static inline struct np_cache *np_thread_cache_hidden(unsigned slot)
+{
+	struct np_thread *t = np_me;
+	struct np_seat *s = t ? t->seat[slot] : NULL;
+
+	return s ? np_seat_hidden(s) : NULL;
+}
+
+/* Hides the caches of all threads, or not any more (seat.h). Afterwards new
+ * ones are as np_trace_on says. */
+void np_threads_hide(bool hidden);
+
+/* The CPU that the caller runs on; where the kernel keeps no word for it, as it
+ * was when the caller looked last. */
+uint32_t np_thread_cpu_now(void);
+
 /* The home of the pool of these nodes that serves the caller: that of its
  * CPU, or the one that it was put on. */
 np_home_t np_thread_home(const struct np_nodes *nodes);

@@ -9,6 +9,7 @@ dist_man_MANS = \
 	%D%/npool-stat.1 \
 	%D%/npool-stat.5 \
 	%D%/npool-trace.1 \
+	%D%/npool-trace.5 \
 	%D%/npool.3 \
 	%D%/npool.7 \
 	%D%/npool_aligned_alloc.3 \

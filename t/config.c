@@ -275,7 +275,8 @@ static void test_scopes(void)
 		"decay_ms", "soft_limit", "hard_limit", "node_soft_limit",
 		"node_hard_limit" };
 	static const char *const process[] = { "background", "leaks", "check",
-					       "nodes", "stats", "segment" };
+					       "nodes", "stats", "segment",
+					       "trace" };
 	unsigned nlive = 0, nprocess = 0;
 	bool good = true;
 
@@ -709,7 +710,7 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "report"))
 		return report();
-	plan(row_claims() + 2 + 1 + 2 * 8 + 10 + 5 + 7 + 1 + 2 * 6 + 29 + 5 + 27 +
+	plan(row_claims() + 2 + 1 + 2 * 8 + 10 + 5 + 7 + 1 + 3 * 6 + 29 + 5 + 27 +
 	     5 + 4 + 1 + 1 + (unsigned)np_noptions + 2 + 2 + 1);
 	test_rows();
 	test_find();
@@ -722,6 +723,7 @@ int main(int argc, char **argv)
 	test_scopes();
 	test_texts("segment");
 	test_texts("node_set");
+	test_texts("trace");
 	test_units();
 	test_geometry();
 	test_garbage();

@@ -244,6 +244,19 @@ static inline size_t fiber_load64(const _Atomic size_t *at)
 	return atomic_load(at);
 }
 
+/* Where a cache looks for its CPU: of a recording, which no scene has. */
+static inline const volatile uint32_t *
+fiber_load_word(const volatile uint32_t *_Atomic const *at)
+{
+	return atomic_load(at);
+}
+
+static inline void fiber_store_word(const volatile uint32_t *_Atomic *at,
+				    const volatile uint32_t *value)
+{
+	atomic_store(at, value);
+}
+
 /* --- who can go on ----------------------------------------------------- */
 
 static inline unsigned fiber_bit(const struct fiber *f)

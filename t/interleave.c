@@ -75,12 +75,15 @@ static void spoil_and_free(np_home_t home, void *p, size_t size)
 		const _Atomic bool *: fiber_load8,  \
 		_Atomic uint32_t *: fiber_load32,   \
 		const _Atomic uint32_t *: fiber_load32, \
+		const volatile uint32_t *_Atomic *: fiber_load_word, \
+		const volatile uint32_t *_Atomic const *: fiber_load_word, \
 		_Atomic size_t *: fiber_load64,     \
 		const _Atomic size_t *: fiber_load64)(at)
 #undef atomic_store_explicit
 #define atomic_store_explicit(at, value, order)     \
 	_Generic((at),                              \
 		_Atomic bool *: fiber_store8,       \
+		const volatile uint32_t *_Atomic *: fiber_store_word, \
 		_Atomic uint32_t *: fiber_store32)(at, value)
 
 #include "../lib/cache.c"

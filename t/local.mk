@@ -80,6 +80,7 @@ dist_check_SCRIPTS += \
 	%D%/live.t \
 	%D%/man.t \
 	%D%/offsets.t \
+	%D%/recall.t \
 	%D%/reference.t \
 	%D%/relay.t \
 	%D%/spdx.t \
@@ -134,10 +135,13 @@ check_PROGRAMS += %D%/steps-blind
 %C%_steps_blind_CPPFLAGS = $(AM_CPPFLAGS) -DNP_BLIND
 
 # The reader of npool-stat, in a process that can be asked what is true.
-unit_tests_of_tools = %D%/stat-read.t %D%/stat-live.t
+unit_tests_of_tools = \
+	%D%/record.t \
+	%D%/recording.t \
+	%D%/stat-live.t \
+	%D%/stat-read.t
 check_PROGRAMS += $(unit_tests_of_tools)
 reader_of_stat = \
-	tools/stat-base.c \
 	tools/stat-cell.c \
 	tools/stat-chunk.c \
 	tools/stat-copy.c \
@@ -153,7 +157,8 @@ reader_of_stat = \
 	tools/stat-svg.c \
 	tools/stat-table.c \
 	tools/stat-view.c \
-	tools/svg.c
+	tools/svg.c \
+	tools/tool.c
 %C%_stat_read_t_SOURCES = %D%/stat-read.c $(reader_of_stat)
 %C%_stat_read_t_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	-iquote $(top_srcdir)/tools
@@ -161,6 +166,28 @@ reader_of_stat = \
 %C%_stat_live_t_SOURCES = %D%/stat-live.c $(reader_of_stat)
 %C%_stat_live_t_CPPFLAGS = $(%C%_stat_read_t_CPPFLAGS)
 %C%_stat_live_t_LDADD = $(%C%_stat_read_t_LDADD)
+
+# The tool's side of recordings.
+%C%_record_t_SOURCES = \
+	%D%/record.c \
+	tools/lives.c \
+	tools/recording-read.c \
+	tools/recording-write.c \
+	tools/recording.c \
+	tools/rings.c \
+	tools/tool.c
+%C%_record_t_CPPFLAGS = $(AM_CPPFLAGS) $(ZSTD_CFLAGS) \
+	-iquote $(top_srcdir)/tools
+%C%_record_t_LDADD = $(LDADD) $(ZSTD_LIBS)
+%C%_recording_t_SOURCES = \
+	%D%/recording.c \
+	tools/recording-read.c \
+	tools/recording-write.c \
+	tools/recording.c \
+	tools/tool.c
+%C%_recording_t_CPPFLAGS = $(AM_CPPFLAGS) $(ZSTD_CFLAGS) \
+	-iquote $(top_srcdir)/tools
+%C%_recording_t_LDADD = $(LDADD) $(ZSTD_LIBS)
 
 check_LTLIBRARIES += %D%/libtap.la
 %C%_libtap_la_SOURCES = \
@@ -233,6 +260,7 @@ AM_TESTS_ENVIRONMENT = \
 	NPOOL_TEST_NUMA='$(with_numa)'; export NPOOL_TEST_NUMA; \
 	NPOOL_TEST_JSON='$(with_jansson)'; export NPOOL_TEST_JSON; \
 	NPOOL_TEST_NCURSES='$(with_ncurses)'; export NPOOL_TEST_NCURSES; \
+	NPOOL_TEST_DW='$(with_dw)'; export NPOOL_TEST_DW; \
 	NPOOL_TEST_DEBUG='$(enable_debug)'; export NPOOL_TEST_DEBUG; \
 	NPOOL_TEST_STATIC='$(enable_static)'; export NPOOL_TEST_STATIC; \
 	NPOOL_TEST_SANITIZERS='$(enable_sanitizers)'; \

@@ -27,6 +27,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+const char tool_name[] = "stat-read.t";
+
 #define DIR_ENV "NPOOL_TEST_STAT_DIR"
 #define CONF "page_size:8192,max_order:6,classes:fine,nodes:0,check:0"
 #define CHUNK_PAGES 64

@@ -209,7 +209,7 @@ echo 'a A 1' >in.trace
 sizes='--page-size wants a power of two from 4096 to 1048576, not'
 orders='--max-order wants a number from 0 to 14, not'
 usage 'nothing to do' 'no argument'
-usage 'no such command: record' 'an unknown command' record x
+usage 'no such command: recall' 'an unknown command' recall x
 usage 'replay wants --netty' 'replay without --netty' replay in.trace
 usage 'replay wants one TRACE' 'no trace' replay --netty
 usage 'replay wants one TRACE' 'two traces' replay --netty in.trace in.trace
@@ -244,7 +244,7 @@ printf 'a A 1\nf B\n' >in.trace
 run replay --netty -q in.trace
 says 2 'npool-trace: in.trace:2: ID is not live: B' '-q, but what is wrong'
 run --help
-[ "$code" -eq 0 ] && grep -q '^usage: npool-trace replay --netty' out &&
+[ "$code" -eq 0 ] && grep -q '^usage: npool-trace record ' out &&
 	[ ! -s err ]
 ok $? '--help prints the usage'
 run explain --help

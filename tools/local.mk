@@ -7,8 +7,8 @@
 bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 
 %C%_npool_stat_SOURCES = \
+	%D%/command.c %D%/command.h \
 	%D%/npool-stat.c \
-	%D%/stat-base.c \
 	%D%/stat-cell.c \
 	%D%/stat-chunk.c \
 	%D%/stat-copy.c \
@@ -28,7 +28,8 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/stat-view.c \
 	%D%/stat-svg.c \
 	%D%/stat.h \
-	%D%/svg.c %D%/svg.h
+	%D%/svg.c %D%/svg.h \
+	%D%/tool.c %D%/tool.h
 %C%_npool_stat_SHORTNAME = stat
 %C%_npool_stat_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(NCURSES_CFLAGS) \
 	-DNPOOL_FACE_PATH='"$(libdir)/libnpool-malloc.so"'
@@ -36,22 +37,37 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 
 %C%_npool_trace_SOURCES = \
 	%D%/buffers.c %D%/buffers.h \
+	%D%/command.c %D%/command.h \
 	%D%/explain-html.c \
 	%D%/explain-svg.c \
 	%D%/explain-tale.c \
 	%D%/explain-text.c \
 	%D%/explain-tree.c \
 	%D%/explain.c %D%/explain.h \
+	%D%/leaks.c \
+	%D%/lives.c %D%/lives.h \
 	%D%/npool-trace.c \
+	%D%/read-base.c \
+	%D%/record.c %D%/record.h \
+	%D%/recording.c %D%/recording.h \
+	%D%/recording-read.c \
+	%D%/recording-write.c \
 	%D%/replay.c %D%/replay.h \
+	%D%/report.c %D%/report.h \
+	%D%/rings.c %D%/rings.h \
 	%D%/svg.c %D%/svg.h \
+	%D%/symbols.c %D%/symbols.h \
+	%D%/tool.c %D%/tool.h \
 	%D%/trace-read.c %D%/trace-read.h
-%C%_npool_trace_LDADD = lib/libnpool-core.la
+%C%_npool_trace_SHORTNAME = trace
+%C%_npool_trace_CPPFLAGS = $(AM_CPPFLAGS) $(ZSTD_CFLAGS) $(DW_CFLAGS) \
+	-DNPOOL_FACE_PATH='"$(libdir)/libnpool-malloc.so"'
+%C%_npool_trace_LDADD = lib/libnpool-core.la $(ZSTD_LIBS) $(DW_LIBS)
 
 # The page that `npool-trace explain --html` writes, a string a line.
 EXTRA_DIST += %D%/explain-page.html
 CLEANFILES += %D%/explain-page.inc
-%D%/explain-html.$(OBJEXT): %D%/explain-page.inc
+%D%/trace-explain-html.$(OBJEXT): %D%/explain-page.inc
 %D%/explain-page.inc: %D%/explain-page.html
 	$(AM_V_GEN)$(MKDIR_P) %D% && \
 	sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n",/' \

@@ -21,6 +21,8 @@
 
 /* --- options ---------------------------------------------------------- */
 
+const char tool_name[] = "npool-stat";
+
 static const char usage_text[] =
 	"usage: npool-stat [-j] [-o FILE]\n"
 	"       npool-stat [-jv] [VIEW ...] [-o FILE] PID|NAME\n"
@@ -444,7 +446,7 @@ static int stat_command(const struct options *o)
 	run_command(&run, o->command, face, &samples);
 	report_read(&report, run.dir_fd, &samples);
 	run_finish(&run);
-	code = run_exit_code(&run);
+	code = command_exit_code(&run.command);
 	if (!print_report(&report) && !code)
 		code = EXIT_SELF;
 	report_free(&report);

@@ -3,8 +3,11 @@
  *
  * npool-trace: options and subcommands; see npool-trace(1).
  */
-#include "replay.h"
 #include "explain.h"
+#include "record.h"
+#include "replay.h"
+#include "report.h"
+#include "tool.h"
 
 #include "base.h"
 
@@ -19,6 +22,12 @@
 #define PAGE_SHIFT_MAX 20
 #define ORDER_MAX 14
 #define CHUNK_SHIFT_MAX 30 /* Netty: MAX_CHUNK_SIZE */
+#define RING_MIN 65536
+#define RING_MAX ((size_t)1 << 30)
+#define ROWS_PRESET 20
+#define RING_PRESET ((size_t)4 << 20)
+
+const char tool_name[] = "npool-trace";
 
 #define DEFAULTS .replay = { .page_shift = 13, .max_order = 11 }
 #define COMMON_OPTIONS \
@@ -29,15 +38,29 @@
 struct options {
 	struct replay_options replay;
 	struct explain_options explain;
+	struct report_options report;
+	struct leak_options leaks;
 	int (*run)(int fd, const char *name, const struct options *options);
 };
 
 static const char usage_text[] =
-"usage: npool-trace replay --netty [OPTION ...] TRACE\n"
+"usage: npool-trace record [-o FILE] [--stacks[=1/N]] [--sizes MIN-MAX]\n"
+"                   [--] COMMAND [ARG ...]\n"
+"       npool-trace replay --netty [OPTION ...] TRACE\n"
 "       npool-trace explain [OPTION ...] TRACE\n"
 "       npool-trace --help | --version\n"
 "\n"
-"Runs the text trace TRACE (- is standard input) through one arena of the\n"
+"record runs COMMAND on the malloc face and writes all that it asks of the pool\n"
+"into FILE; npool-trace(5) says how.\n"
+"\n"
+"  -o, --output FILE  write there (npool-trace.npt)\n"
+"  --stacks[=1/N]     who asked: of each, or of one in N\n"
+"  --sizes MIN-MAX    only pieces of so many bytes, as they are rounded\n"
+"  --ring BYTES       of each thread, until they are read: a power of two,\n"
+"                     65536..1073741824 (4194304)\n"
+"  -L, --face FACE    the libnpool-malloc.so to preload\n"
+"\n"
+"replay and explain run the text trace TRACE (- is standard input) through one arena of the\n"
 "library, with the size classes and the policies of Netty 4.1.48 and no\n"
 "caches. replay prints where each request was placed; explain also prints how\n"
 "that was decided, and draws pictures.\n"
@@ -207,6 +230,174 @@ static int explain_command(int argc, char **argv)
 	return code == REPLAY_OK ? run_trace(argc, argv, &options) : code;
 }
 
+/* "1/N"; NULL: each has one. */
+static bool parse_share(const char *text, unsigned *every)
+{
+	unsigned long n = 1;
+
+	if (text && (strncmp(text, "1/", 2) || !parse_number(text + 2, &n) ||
+		     !n || n > UINT32_MAX))
+		return false;
+	*every = (unsigned)n;
+	return true;
+}
+
+/* "MIN-MAX" */
+static bool parse_sizes(const char *text, struct record_options *o)
+{
+	size_t n = strcspn(text, "-");
+	char *min = strndup(text, n);
+	unsigned long low = 0, high = 0;
+	bool good = min && text[n] && parse_number(min, &low) &&
+		    parse_number(text + n + 1, &high) && low <= high;
+
+	free(min);
+	o->size_min = low;
+	o->size_max = high;
+	return good;
+}
+
+static bool parse_ring(const char *text, uint64_t *size)
+{
+	unsigned long n;
+
+	if (!parse_number(text, &n) || !np_is_pow2(n))
+		return false;
+	*size = n;
+	return n >= RING_MIN && n <= RING_MAX;
+}
+
+/* Returns an exit code. */
+static int record_option(int c, struct record_options *o)
+{
+	if (c == 'o')
+		o->output = optarg;
+	else if (c == 'L')
+		o->face = optarg;
+	else if (c == 's' && !parse_share(optarg, &o->stack_every))
+		return usage_error("--stacks wants 1/N, not ", optarg);
+	else if (c == 'z' && !parse_sizes(optarg, o))
+		return usage_error("--sizes wants MIN-MAX, not ", optarg);
+	else if (c == 'r' && !parse_ring(optarg, &o->ring_size))
+		return usage_error("--ring wants a power of two from 65536 to "
+				   "1073741824, not ", optarg);
+	else if (c == '?')
+		return usage_error("record takes no such option, or it wants "
+				   "a value", "");
+	return REPLAY_OK;
+}
+
+static int run_record(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "output", required_argument, NULL, 'o' },
+		{ "face", required_argument, NULL, 'L' },
+		{ "stacks", optional_argument, NULL, 's' },
+		{ "sizes", required_argument, NULL, 'z' },
+		{ "ring", required_argument, NULL, 'r' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct record_options o = { .output = "npool-trace.npt",
+				    .size_max = UINT64_MAX,
+				    .ring_size = RING_PRESET };
+	int c, code = REPLAY_OK;
+
+	while (code == REPLAY_OK &&
+	       (c = getopt_long(argc, argv, "+o:L:", long_options,
+				NULL)) != -1)
+		code = record_option(c, &o);
+	if (code != REPLAY_OK)
+		return code;
+	if (optind == argc)
+		return usage_error("record: which command?", "");
+	o.command = argv + optind;
+	return record_command(&o);
+}
+
+static int run_report(int fd, const char *name, const struct options *options)
+{
+	return report(fd, name, &options->report);
+}
+
+static int run_leaks(int fd, const char *name, const struct options *options)
+{
+	return leaks(fd, name, &options->leaks);
+}
+
+static bool parse_rows(const char *text, unsigned *most)
+{
+	unsigned long n;
+
+	if (!parse_number(text, &n) || !n || n > UINT32_MAX)
+		return false;
+	*most = (unsigned)n;
+	return true;
+}
+
+static bool parse_seconds(const char *text, uint64_t *ns)
+{
+	char *end;
+	double s = strtod(text, &end);
+
+	if (*text < '0' || *text > '9' || *end || !(s < 1e9))
+		return false;
+	*ns = (uint64_t)(s * 1e9);
+	return true;
+}
+
+/* The one FILE behind the options. */
+static int read_recording(int argc, char **argv, const struct options *options)
+{
+	if (argc - optind != 1)
+		return usage_error(argv[0], " wants one FILE");
+	return read_file(argv[optind], options);
+}
+
+static int report_command(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "most", required_argument, NULL, 'm' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct options options = { .report = { .most = ROWS_PRESET },
+				   .run = run_report };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		if (c == '?')
+			return usage_error("report takes no such option, or it "
+					   "wants a value", "");
+		else if (!parse_rows(optarg, &options.report.most))
+			return usage_error("--most wants a number, not ",
+					   optarg);
+	return read_recording(argc, argv, &options);
+}
+
+static int leaks_command(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "most", required_argument, NULL, 'm' },
+		{ "older", required_argument, NULL, 'o' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct options options = { .leaks = { .most = ROWS_PRESET },
+				   .run = run_leaks };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		if (c == '?')
+			return usage_error("leaks takes no such option, or it "
+					   "wants a value", "");
+		else if (c == 'm' && !parse_rows(optarg, &options.leaks.most))
+			return usage_error("--most wants a number, not ",
+					   optarg);
+		else if (c == 'o' && !parse_seconds(optarg,
+						    &options.leaks.older_ns))
+			return usage_error("--older wants seconds, not ",
+					   optarg);
+	return read_recording(argc, argv, &options);
+}
+
 static int print(const char *text)
 {
 	if (fputs(text, stdout) != EOF && fflush(stdout) != EOF)
@@ -223,6 +414,12 @@ int main(int argc, char **argv)
 		return print(usage_text);
 	if (argc >= 2 && !strcmp(argv[1], "--version"))
 		return print("npool-trace " PACKAGE_VERSION "\n");
+	if (argc >= 2 && !strcmp(argv[1], "record"))
+		return run_record(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "report"))
+		return report_command(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "leaks"))
+		return leaks_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "replay"))
 		return replay_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "explain"))

@@ -328,13 +328,13 @@ static json_t *command(const struct report *r)
 
 static void put_end(json_t *root, const struct run *run)
 {
-	bool by_signal = run && WIFSIGNALED(run->status);
+	bool by_signal = run && WIFSIGNALED(run->command.status);
 
 	put(root, "exit_code", run && !by_signal
-	    ? json_integer(WEXITSTATUS(run->status)) : json_null());
+	    ? json_integer(WEXITSTATUS(run->command.status)) : json_null());
 	put(root, "signal", by_signal
-	    ? json_integer(WTERMSIG(run->status)) : json_null());
-	put(root, "elapsed_ms", run ? number(run->elapsed_ms) : json_null());
+	    ? json_integer(WTERMSIG(run->command.status)) : json_null());
+	put(root, "elapsed_ms", run ? number(run->command.elapsed_ms) : json_null());
 }
 
 static json_t *totals(const struct report *r)

@@ -727,7 +727,7 @@ const struct process *report_main(const struct report *r)
 
 	/* Of its programs, the last one. */
 	for (size_t i = 0; r->run && i < r->nprocesses; i++)
-		if (r->processes[i].pid == r->run->pid &&
+		if (r->processes[i].pid == r->run->command.pid &&
 		    !r->processes[i].pool_slot)
 			main = &r->processes[i];
 	return main;

@@ -79,14 +79,14 @@ static void print_command(FILE *out, const struct report *r)
 		strlen(command) > 60 ? "..." : "");
 	free(command);
 	fprintf(out, "  after %" PRIu64 ".%03u s: ",
-		r->run->elapsed_ms / 1000,
-		(unsigned)(r->run->elapsed_ms % 1000));
-	if (WIFSIGNALED(r->run->status))
+		r->run->command.elapsed_ms / 1000,
+		(unsigned)(r->run->command.elapsed_ms % 1000));
+	if (WIFSIGNALED(r->run->command.status))
 		fprintf(out, "ended by signal %d (%s)\n",
-			WTERMSIG(r->run->status),
-			strsignal(WTERMSIG(r->run->status)));
+			WTERMSIG(r->run->command.status),
+			strsignal(WTERMSIG(r->run->command.status)));
 	else
-		fprintf(out, "exit code %d\n", WEXITSTATUS(r->run->status));
+		fprintf(out, "exit code %d\n", WEXITSTATUS(r->run->command.status));
 }
 
 static const char *es(uint64_t n)

@@ -4,7 +4,7 @@
  * stat: the words that the files of npool-stat share.
  *
  *	npool-stat.c   options, and what is done in which order
- *	stat-run.c     the command: its environment, signals and end
+ *	stat-run.c     the folder of the segments, and the command
  *	stat-proc.c    target: a process, and the places of its segments
  *	stat-read.c    view: one segment, checked and copied
  *	stat-copy.c    copying what may go away
@@ -21,7 +21,8 @@
  *	stat-json.c    the report for programs
  *	stat-top.c     the report on a screen, with stat-lines.c: stat-top.h
  *	stat-metrics.c the report for Prometheus
- *	stat-base.c    messages, memory, text
+ *	command.c      the command: its environment, signals and end
+ *	tool.c         messages, memory, text
  *
  *	DIR/PID.N ---view--> report --+-> tables, pictures
  *	live PID --+-view----^        +-> JSON
@@ -37,21 +38,12 @@
 #ifndef NP_TOOLS_STAT_H
 #define NP_TOOLS_STAT_H
 
+#include "command.h"
 #include "segment.h"
+#include "tool.h"
 
-#include <signal.h> /* sigset_t, struct sigaction */
 #include <stdio.h>
 #include <sys/types.h> /* pid_t, ino_t */
-
-/* Exit codes of npool-stat's own, beside those of the command. */
-enum {
-	EXIT_SKIPPED = 1,  /* something could not be read or used */
-	EXIT_USAGE = 2,	   /* nothing was run */
-	EXIT_SELF = 125,   /* npool-stat itself failed */
-	EXIT_NOT_RUN = 126, /* the command is there, but cannot be run */
-	EXIT_NOT_FOUND = 127,
-	EXIT_SIGNAL = 128, /* + the signal that ended the command */
-};
 
 /* What is shown: bits. */
 enum {
@@ -397,17 +389,8 @@ int compare_places(const void *a, const void *b);
 struct run {
 	char *dir;	    /* private folder of the segments */
 	int dir_fd;
-	pid_t pid;
-	int status;	    /* as from waitpid */
-	uint64_t elapsed_ms;
-	sigset_t taken;	    /* signals that npool-stat takes meanwhile */
-	sigset_t mask;	    /* as it was before, */
-	struct sigaction chld; /* and what SIGCHLD did */
+	struct command command;
 };
-
-/* Where the malloc face is: an absolute path, to be freed. Exits with a
- * message if it is nowhere. */
-char *face_find(const char *option);
 
 /* Makes the private folder; it goes when npool-stat exits, at the latest. */
 void run_prepare(struct run *run);
@@ -419,9 +402,6 @@ void run_command(struct run *run, char **command, const char *face,
 
 /* Removes the folder, and lets signals do again what they did. */
 void run_finish(struct run *run);
-
-/* The exit code that tells the command's end. */
-int run_exit_code(const struct run *run);
 
 /* --- report: all segments --------------------------------------------- */
 
@@ -582,41 +562,5 @@ const char *show_node(cell to, int64_t kernel_node);
 
 /* With a tenth. */
 const char *show_seconds(cell to, uint64_t ms);
-
-/* --- base ------------------------------------------------------------- */
-
-/* Says "npool-stat: ..." on standard error. */
-void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-/* The same, and exits. */
-_Noreturn void give_up(int code, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-/* Memory that is zero; ends npool-stat when there is none. */
-void *get_memory(size_t n, size_t size);
-
-/* Makes room for one more behind n rows of size bytes; that one is zero. */
-void *grow(void *rows, size_t n, size_t size);
-
-char *format_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-/* Replaces by '?' what a terminal should not be sent. */
-void make_printable(char *text);
-
-static inline uint64_t add_u64(uint64_t a, uint64_t b)
-{
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
-/* Rounded to the nearest. */
-static inline uint64_t per_second(uint64_t n, uint64_t ms)
-{
-	return (uint64_t)((double)n * 1000 / (double)(ms ? ms : 1) + 0.5);
-}
-
-static inline uint64_t sub_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
 
 #endif

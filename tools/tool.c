@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * base: messages, memory and text for all files of npool-stat. There is no
- * going on without memory, so nobody needs to look for NULL.
+ * tool: see tool.h.
  */
-#include "stat.h"
+#include "tool.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void say(const char *fmt, va_list ap)
 {
-	fputs("npool-stat: ", stderr);
+	fprintf(stderr, "%s: ", tool_name);
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 }

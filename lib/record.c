@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * record: see record.h.
+ */
+#include "record.h"
+#include "pool.h"
+
+#include <errno.h>
+#include <fcntl.h> /* open */
+#include <string.h>
+#include <unistd.h> /* close, getpid */
+
+static void set_on(bool on)
+{
+	atomic_store_explicit(&np_trace_is_on, on, memory_order_relaxed);
+	np_threads_hide(on);
+}
+
+/* --- what is there at the start -------------------------------------- */
+
+void np_record_pool(const struct np_pool *pool)
+{
+	if (np_trace_on())
+		np_trace_write(&(struct np_trace_fields){
+			.kind = NP_TRACE_POOL, .pool = pool->slot,
+			.class = pool->classes.page_shift,
+			.first = pool->classes.max_order,
+			.size = (uint64_t)pool->config.class_table });
+}
+
+void np_record_reset(const struct np_pool *pool)
+{
+	if (np_trace_on())
+		np_trace_write(&(struct np_trace_fields){
+			.kind = NP_TRACE_RESET, .pool = pool->slot });
+}
+
+static size_t tell_region(struct np_arena *arena, struct np_region *r,
+			  void *unused)
+{
+	(void)unused;
+	for (uint32_t i = 0; i < r->nchunks; i++) {
+		struct np_chunk *c = atomic_load_explicit(
+			&r->chunks[i], memory_order_relaxed);
+
+		if (c)
+			np_trace_bytes(NP_TRACE_MAP, arena->owner.tag,
+				       (uintptr_t)c->base,
+				       arena->classes->chunk_size);
+	}
+	return 0;
+}
+
+static void tell_arena(struct np_arena *arena, void *unused)
+{
+	(void)unused;
+	np_arena_pass(arena, tell_region, NULL);
+}
+
+/* The pool's lock keeps others from going through its regions. */
+static void tell_pool(struct np_pool *pool, void *unused)
+{
+	(void)unused;
+	np_record_pool(pool);
+	np_lock(&pool->lock);
+	np_nodes_each_arena(&pool->nodes, tell_arena, NULL);
+	np_unlock(&pool->lock);
+	np_huge_tell(&pool->huge);
+}
+
+/* --- start and stop -------------------------------------------------- */
+
+/* Returns 0 or a positive errno, as np_trace_attach. */
+static int attach(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int error = fd < 0 ? errno : np_trace_attach(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+void np_record_start(const char *path)
+{
+	int error = attach(path);
+
+	if (error) {
+		/* A child of the process that is recorded, say. */
+		if (error != EPERM)
+			np_warn("nothing is recorded into %s: %s", path,
+				error == EINVAL ? "it is no file that "
+				"npool-trace has made" : strerrordesc_np(error));
+		return;
+	}
+	np_trace_write(&(struct np_trace_fields){
+		.kind = NP_TRACE_START, .size = (uint64_t)getpid() });
+	set_on(true);
+	np_pools_each(tell_pool, NULL);
+}
+
+void np_record_stop(void)
+{
+	set_on(false);
+	np_trace_detach();
+}
+
+void np_record_forked(void)
+{
+	if (!np_trace_on())
+		return;
+	np_trace_forked();
+	np_threads_hide(false);
+}
+
+/* --- calls ----------------------------------------------------------- */
+
+void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
+{
+	const struct np_region *r = np_map_find(p);
+	const struct np_pool *pool;
+	uint32_t entry, cpu;
+	unsigned class;
+
+	if (!r) /* boot.h */
+		return;
+	pool = np_pool_of(r);
+	entry = np_region_entry(r, p);
+	class = entry & NP_PAGE_CLASS;
+	cpu = np_thread_cpu_now();
+	np_trace_call(&(struct np_trace_fields){
+			      .kind = kind, .pool = pool->slot,
+			      .class = class,
+			      .first = (entry >> NP_PAGE_OFFSET_SHIFT) % 32,
+			      .addr = (uintptr_t)p, .size = size },
+		      class ? pool->classes.row[class].size : r->block_size,
+		      cpu, np_topology_home(&np_topology, cpu));
+}
+
+void np_record_refused(unsigned slot, size_t size)
+{
+	np_trace_write(&(struct np_trace_fields){
+		.kind = NP_TRACE_REFUSE, .pool = slot, .size = size });
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * record: a recording starts and stops; and how it comes that calls which take
+ * the fast path are in it, though that knows nothing of recordings.
+ *
+ *	off   caches as ever: the fast paths have no instruction for it
+ *	on    each cache says that its thread has moved to another CPU
+ *	      (seat.c), so every call takes the slow way. That looks whether
+ *	      it is recorded, does what the fast path would have done, with the
+ *	      very cache that it would have used, and writes the event
+ *
+ * So a recorded program is given the same pieces as one that is not.
+ *
+ * A recording is of one process. A forked child is not recorded; a program
+ * that takes the place of this one (exec) is.
+ *
+ * Owner: start, stop and fork are one at a time: the default pool's start, the
+ * fork handlers, and who holds the lock that fork.c takes.
+ */
+#ifndef NP_RECORD_H
+#define NP_RECORD_H
+
+#include "base.h"
+#include "trace.h"
+
+/* Records into this file, which npool-trace has made (trace.h). Warns if it
+ * cannot. Not of another process's: then nothing happens. */
+void np_record_start(const char *path);
+
+void np_record_stop(void);
+
+/* In the child. */
+void np_record_forked(void);
+
+/* Writes what is done to a piece of a pool; others are left out. size: what was
+ * asked for. Only if np_trace_on. */
+void np_record_piece(enum np_trace_kind kind, const void *p, size_t size);
+
+/* A request that the pool of this slot refused. */
+void np_record_refused(unsigned slot, size_t size);
+
+/* A pool begins, or all of its pieces are gone. If np_trace_on. */
+struct np_pool;
+void np_record_pool(const struct np_pool *pool);
+void np_record_reset(const struct np_pool *pool);
+
+#endif

@@ -1,0 +1,131 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the libnpool authors
+#
+# npool-trace record, report and leaks, as a user sees them: a program that
+# leaks is run on the malloc face, and what is said of it is what it did.
+. "${0%/*}/tap.sh"
+
+trace=$abs_top_builddir/tools/npool-trace
+face=$abs_top_builddir/lib/.libs/libnpool-malloc.so
+[ -f "$face" ] || skip_all 'there is no malloc face here'
+[ "$sanitizers" = no ] || skip_all 'a sanitizer has a malloc of its own'
+cd "$tmp" || exit 99
+plan 36
+
+# run CODE NAME ARGS...: npool-trace ARGS exits with CODE.
+run() {
+	wanted=$1 name=$2
+	shift 2
+	timeout 120 "$trace" "$@" >out 2>err </dev/null
+	code=$?
+	{
+		echo "code $code, wanted $wanted"
+		cat err
+	} >log
+	[ "$code" -eq "$wanted" ]
+	ok $? "$name" log
+}
+
+# has FILE TEXT NAME: a line of FILE matches TEXT.
+has() {
+	grep -q -- "$2" "$1"
+	ok $? "$3" "$1"
+}
+
+cat >leaky.c <<'END'
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+void *order(size_t size)
+{
+	return malloc(size);
+}
+
+int main(int argc, char **argv)
+{
+	void *kept[7];
+	int i, status = 0;
+
+	for (i = 0; i < 1000; i++)
+		free(order(100));
+	for (i = 0; i < 7; i++)
+		kept[i] = order(2000); /* here */
+	free(kept[3]);
+	if (argc > 2 && fork() == 0) {
+		for (i = 0; i < 500; i++)
+			order(300);
+		return 0;
+	}
+	wait(&status);
+	if (argc > 1 && !strcmp(argv[1], "exec"))
+		execl("/proc/self/exe", argv[0], "again", (char *)0);
+	return argc > 1 ? atoi(argv[1]) : 0;
+}
+END
+here=$(sed -n '\,/\* here,=' leaky.c)
+$CC -g -O0 -o leaky leaky.c 2>log || bail_out "$(cat log)"
+
+# ---- A leak ----
+run 0 'a program is recorded' record --stacks -o leaky.npt ./leaky
+has err '^npool-trace: leaky.npt: [0-9]* events in .* 0 lost' \
+	'and it is said how much'
+run 1 'leaks exits with 1 for one that leaks' leaks leaky.npt
+has out '^never freed: 11.7 KiB in 6 pieces$' 'it says how much was not freed'
+if [ "${NPOOL_TEST_DW:-yes}" = no ]; then
+	skip 2 'built without libdw'
+else
+	has out ' order (.*leaky.c:8)$' 'who asked for it, with file and line'
+	has out " main (.*leaky.c:$here)$" 'and who called him'
+fi
+has out '^11.7 KiB in 6 pieces, ' 'by call stack'
+grep -q 'npool_malloc\|np_' out
+[ $? -eq 1 ]
+ok $? 'functions of the pool are left out' out
+run 0 'none is older than a minute' leaks --older 60 leaky.npt
+has out '^never freed: 0 B in 0 pieces$' 'and it says so'
+
+# ---- The report ----
+run 0 'report' report leaky.npt
+has out '^  alloc  *1007 ' 'counts what was asked for'
+has out '^  default  *112  *1000  *[0-9]*  *1000 ' 'by class'
+has out '^  default  *2048  *7  *[0-9]*  *1 ' 'and what was freed of it'
+has out '^peak: 13.7 KiB asked for, 14.0 KiB rounded, in 7 pieces' \
+	'the peak is right'
+has out ' 7  *13.7 KiB  *100.00$' 'and what it was made of'
+[ "$(wc -L <out)" -le 100 ]
+ok $? 'its lines are short'
+
+# ---- What is recorded ----
+run 3 'the exit code is that of the command' record -o a.npt ./leaky 3
+run 2 'a bad option is an error' record --stacks=3 ./leaky
+run 127 'so is a command that is not there' record -o a.npt ./nothere
+run 0 'only some sizes' record --sizes 1500-3000 -o a.npt ./leaky
+run 0 'are reported' report a.npt
+has out '^  alloc  *7 ' 'when only these were recorded'
+run 1 'a leak without a stack' leaks a.npt
+has out 'record with --stacks' 'is not told where'
+run 0 'a program that forks' record -o a.npt ./leaky 0 fork
+run 1 'is recorded without its child' leaks a.npt
+has out '^never freed: 11.7 KiB in 6 pieces$' 'which has leaked more'
+run 0 'one that becomes another' record -o a.npt ./leaky exec
+run 1 'begins anew' leaks a.npt
+has out '^never freed: 11.7 KiB in 6 pieces$' 'with no piece alive'
+
+# ---- Bad files ----
+run 2 'a text is no recording' report leaky.c
+has err '^npool-trace: leaky.c: at offset 0: this is no recording' \
+	'and it says so'
+size=$(wc -c <leaky.npt)
+head -c $((size - 100)) leaky.npt >cut.npt
+run 0 'a file that was cut off is read as far as it goes' report cut.npt
+has err '^npool-trace: the recording was cut off' 'and it says so'
+{
+	head -c $((size / 2)) leaky.npt
+	printf XYZ
+	tail -c +$((size / 2 + 4)) leaky.npt
+} >damaged.npt
+run 2 'one that was damaged is refused, with the offset' report damaged.npt
+finish

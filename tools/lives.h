@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * lives: which pieces are alive, event by event of a recording; how large the
+ * pool is, and whose memory a piece is.
+ *
+ *	events --lives_apply--> a piece was born, died, or has another size
+ *
+ * A recording need not be complete: it may have begun late, events may be lost,
+ * and sizes left out. So a piece may die that nobody saw born (`strangers`), or
+ * be born where one lives (`replaced`, the old one died unseen).
+ */
+#ifndef NP_TOOLS_LIVES_H
+#define NP_TOOLS_LIVES_H
+
+#include "recording.h"
+#include "sizeclass.h"
+
+struct piece {
+	uint64_t addr;	/* 0: none */
+	uint64_t size;	/* as asked for */
+	uint64_t usable; /* as rounded */
+	uint64_t born_ns;
+	uint32_t stack;
+	uint32_t tid;	/* who asked */
+	uint16_t home;	/* the node that he was on */
+	uint8_t class, pool;
+};
+
+enum change_kind { CHANGE_NONE, CHANGE_BORN, CHANGE_DIED, CHANGE_RESIZED };
+
+struct change {
+	enum change_kind kind;
+	struct piece piece; /* as it is now, or was when it died */
+	uint64_t old_size, old_usable; /* of one that was resized */
+	bool moves;	/* it is the new, or the old, place of a realloc */
+};
+
+struct lives {
+	struct piece *table;	 /* open addressing, by address */
+	size_t room, n;		 /* of it; pieces that live */
+	uint64_t bytes, usable;	 /* of them: asked for, rounded */
+	uint64_t reserved;	 /* bytes of chunks and huge blocks */
+	uint64_t strangers, replaced, gone; /* gone: with an exec or a reset */
+	uint64_t moving[RECORDING_RINGS]; /* the piece that the ring's thread
+				    has begun to resize, or 0 */
+	struct np_classes *classes[NP_MAX_POOLS]; /* NULL: not known */
+	struct region { uint64_t base, size; uint16_t home; } *regions;
+	size_t regions_room, nregions;
+};
+
+void lives_init(struct lives *l);
+void lives_free(struct lives *l);
+
+/* What the event changes. */
+struct change lives_apply(struct lives *l, const struct event *e);
+
+/* Whose memory is at this address of a pool: its home, or -1 if that is not
+ * known. */
+int lives_home(const struct lives *l, const struct event *e);
+
+/* The chunk that it lies in (0: a huge block, or not known), and its handle in
+ * it (npool_chunk(3)). */
+uint64_t lives_chunk(const struct lives *l, const struct event *e);
+uint64_t lives_handle(const struct lives *l, const struct event *e);
+
+/* Bytes of a piece of this event, as rounded. */
+uint64_t lives_usable(const struct lives *l, const struct event *e);
+
+#endif

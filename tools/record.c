@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) 2026 the libnpool authors
+ *
+ * record: see record.h.
+ */
+#include "record.h"
+#include "command.h"
+#include "config.h"
+#include "recording.h"
+#include "rings.h"
+#include "sizeclass.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NRINGS 256	/* threads that have one at the same time, but for one */
+#define POLL_MS 2	/* a ring must not be full before it is seen */
+#define ROUND_MS 200	/* between two rounds, if no ring fills up */
+#define FULL_PERCENT 10 /* of a ring: then a round is due */
+
+struct recorder {
+	const struct record_options *options;
+	struct command command;
+	struct rings *rings;
+	struct writer *writer;
+	unsigned polls;	  /* since the last round */
+	char *maps;	  /* as it was written last */
+	char *ring_path;
+};
+
+/* --- what is told of the process ------------------------------------- */
+
+static void tell_row(FILE *text, unsigned slot, unsigned class,
+		     const struct np_class *row)
+{
+	fprintf(text, "class %u %u %" PRIu32 " %u %" PRIu32 "\n", slot, class,
+		row->size, row->npages, row->nelems);
+}
+
+/* A pool, and its size classes: pool, class, size, pages, elements. */
+static void tell_pool(void *recorder, unsigned slot, unsigned table,
+		      unsigned page_shift, unsigned max_order)
+{
+	struct recorder *r = recorder;
+	struct np_classes *classes = get_memory(1, sizeof *classes);
+	char *text;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		give_up(EXIT_SELF, "out of memory");
+	if (table <= NP_FINE &&
+	    np_classes_init(classes, (enum np_class_table)table, page_shift,
+			    max_order) == 0) {
+		fprintf(f, "pool %u %s %zu %u\n", slot,
+			table == NP_NETTY ? "netty" : "fine",
+			(size_t)1 << page_shift, max_order);
+		for (unsigned c = 1; c <= classes->n; c++)
+			tell_row(f, slot, c, &classes->row[c]);
+	}
+	fclose(f);
+	writer_info(r->writer, text);
+	free(text);
+	free(classes);
+}
+
+static void tell_begin(const struct recorder *r)
+{
+	const struct record_options *o = r->options;
+	struct utsname machine;
+	time_t now = time(NULL);
+	struct tm tm;
+	char date[32], *text;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		give_up(EXIT_SELF, "out of memory");
+	uname(&machine);
+	gmtime_r(&now, &tm);
+	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	fprintf(f, "libnpool %s\nmachine %s\ncpus %ld\nbegan %s\ncommand",
+		PACKAGE_VERSION, machine.machine,
+		sysconf(_SC_NPROCESSORS_ONLN), date);
+	for (char **arg = o->command; *arg; arg++) {
+		char *printable = format_text("%s", *arg);
+
+		make_printable(printable);
+		fprintf(f, " %s", printable);
+		free(printable);
+	}
+	fprintf(f, "\nstacks %u\nsizes %" PRIu64 " %" PRIu64 "\n",
+		o->stack_every, o->size_min, o->size_max);
+	fclose(f);
+	writer_info(r->writer, text);
+	free(text);
+}
+
+/* --- what is mapped where -------------------------------------------- */
+
+static char *read_maps(pid_t pid)
+{
+	char *path = format_text("/proc/%d/maps", (int)pid), *line = NULL, *text;
+	size_t room = 0, size;
+	FILE *in = fopen(path, "re"), *out = open_memstream(&text, &size);
+
+	if (!out)
+		give_up(EXIT_SELF, "out of memory");
+	while (in && getline(&line, &room, in) > 0)
+		fputs(line, out);
+	if (in)
+		fclose(in);
+	fclose(out);
+	free(line);
+	free(path);
+	return text;
+}
+
+/* Libraries come while the program runs. */
+static void tell_maps(struct recorder *r)
+{
+	char *maps = read_maps(r->command.pid);
+
+	if (!*maps && !r->maps) { /* it has ended already */
+		free(maps);
+		maps = rings_maps(r->rings);
+	}
+	if (!*maps || (r->maps && !strcmp(maps, r->maps))) {
+		free(maps);
+		return;
+	}
+	writer_maps(r->writer, maps, strlen(maps));
+	free(r->maps);
+	r->maps = maps;
+}
+
+/* --- the rounds ------------------------------------------------------ */
+
+static void do_round(struct recorder *r)
+{
+	r->polls = 0;
+	rings_drain(r->rings, r->writer);
+	if (rings_have_new_stacks(r->rings))
+		tell_maps(r);
+}
+
+static unsigned poll_rings(void *recorder)
+{
+	struct recorder *r = recorder;
+
+	if (++r->polls >= ROUND_MS / POLL_MS ||
+	    rings_fullest(r->rings) >= FULL_PERCENT)
+		do_round(r);
+	return POLL_MS;
+}
+
+/* --- the file of the rings ------------------------------------------- */
+
+static char *ring_to_remove;
+
+/* At the latest when the tool exits, for whatever reason. */
+static void remove_ring(void)
+{
+	if (ring_to_remove)
+		unlink(ring_to_remove);
+}
+
+/* A name in a folder of memory that the process can be told, as NPOOL_CONF
+ * is written. */
+static char *name_ring(void)
+{
+	const char *parents[] = { getenv("XDG_RUNTIME_DIR"), "/dev/shm",
+				  getenv("TMPDIR"), "/tmp" };
+
+	for (size_t i = 0; i < sizeof parents / sizeof *parents; i++) {
+		char *path;
+
+		if (!parents[i] || *parents[i] != '/' ||
+		    strchr(parents[i], ',') || access(parents[i], W_OK) != 0)
+			continue;
+		path = format_text("%s/npool-trace.%d", parents[i],
+				   (int)getpid());
+		if (strlen(path) < NP_CONFIG_PATH_MAX)
+			return path;
+		free(path);
+	}
+	give_up(EXIT_SELF, "no folder for the rings in $XDG_RUNTIME_DIR, "
+		"/dev/shm, $TMPDIR or /tmp");
+}
+
+static void open_rings(struct recorder *r)
+{
+	const struct record_options *o = r->options;
+
+	r->ring_path = name_ring();
+	unlink(r->ring_path); /* of one that was killed, of the same number */
+	r->rings = rings_create(r->ring_path, &(struct rings_options){
+		.ring_size = o->ring_size, .nrings = NRINGS,
+		.size_min = o->size_min, .size_max = o->size_max,
+		.stack_every = o->stack_every });
+	ring_to_remove = r->ring_path;
+	atexit(remove_ring);
+	rings_on_pool(r->rings, tell_pool, r);
+}
+
+/* --- the command ----------------------------------------------------- */
+
+static void report_end(const struct recorder *r, const struct written *w,
+		       bool was_used)
+{
+	double seconds = (double)r->command.elapsed_ms / 1000;
+
+	if (!was_used) {
+		complain("the command was not recorded: it did not use "
+			 "libnpool (is it static, or set-user-ID?)");
+		return;
+	}
+	complain("%s: %" PRIu64 " events in %.3f s, %" PRIu64 " lost "
+		 "(%.3f %%), %" PRIu64 " bytes, %.2f an event",
+		 r->options->output, w->events, seconds, w->lost,
+		 w->events ? 100.0 * (double)w->lost /
+			     (double)(w->events + w->lost) : 0,
+		 w->bytes, w->events ? (double)w->bytes / (double)w->events
+				     : 0);
+}
+
+int record_command(const struct record_options *o)
+{
+	struct recorder r = { .options = o };
+	char *face = face_find(o->face), *option;
+	struct written written;
+	bool was_used;
+
+	r.writer = writer_open(o->output);
+	tell_begin(&r);
+	open_rings(&r);
+	option = format_text("trace:%s", r.ring_path);
+	command_run(&r.command, o->command, face, option, poll_rings, &r);
+	do
+		do_round(&r);
+	while (rings_fullest(r.rings));
+	written = writer_close(r.writer, rings_now_ns(r.rings));
+	was_used = rings_are_used(r.rings);
+	rings_destroy(r.rings);
+	ring_to_remove = NULL;
+	command_finish(&r.command);
+	report_end(&r, &written, was_used);
+	free(r.maps);
+	free(r.ring_path);
+	free(option);
+	free(face);
+	return command_exit_code(&r.command);
+}
