@@ -116,25 +116,29 @@ void np_record_forked(void)
 
 /* --- calls ----------------------------------------------------------- */
 
+static size_t bytes_of(const struct np_region *r, unsigned class)
+{
+	return class ? np_pool_of(r)->classes.row[class].size : r->block_size;
+}
+
 void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 {
 	const struct np_region *r = np_map_find(p);
-	const struct np_pool *pool;
 	uint32_t entry, cpu;
-	unsigned class;
 
 	if (!r) /* boot.h */
 		return;
-	pool = np_pool_of(r);
 	entry = np_region_entry(r, p);
-	class = entry & NP_PAGE_CLASS;
+	if (np_unlikely(np_trace_picks) &&
+	    !np_trace_is_picked(bytes_of(r, entry & NP_PAGE_CLASS)))
+		return;
 	cpu = np_thread_cpu_now();
 	np_trace_call(&(struct np_trace_fields){
-			      .kind = kind, .pool = pool->slot,
-			      .class = class,
+			      .kind = kind,
+			      .pool = np_tag_slot(np_region_tag(r)),
+			      .class = entry & NP_PAGE_CLASS,
 			      .first = (entry >> NP_PAGE_OFFSET_SHIFT) % 32,
 			      .addr = (uintptr_t)p, .size = size },
-		      class ? pool->classes.row[class].size : r->block_size,
 		      cpu, np_topology_home(&np_topology, cpu));
 }
 

@@ -23,6 +23,7 @@
 #define NO_CPU UINT32_MAX
 
 _Atomic bool np_trace_is_on;
+bool np_trace_picks;
 
 /* Who writes a ring, and how far he is: nothing of it is read from the file.
  * Number 0 is guarded by `lock`, others are their thread's. */
@@ -200,6 +201,7 @@ int np_trace_attach(int fd)
 	file.base = p;
 	file.size = size;
 	file.copy = h;
+	np_trace_picks = h.size_min || h.size_max < SIZE_MAX;
 	error = np_os_populate(p, np_os_page_size());
 	if (!error)
 		error = np_os_populate(ring_at(0), ring_bytes());
@@ -267,7 +269,7 @@ static void release_ring(struct tracer *t)
 
 /* The thread has none of this attachment yet: the one that it had in the last,
  * or another; number 0 if there is none. */
-static struct tracer *find_tracer(unsigned attachment)
+static __attribute__((noinline)) struct tracer *find_tracer(unsigned attachment)
 {
 	unsigned i = mine && mine != tracers ? (unsigned)(mine - tracers) : 0;
 
@@ -306,7 +308,7 @@ void np_trace_thread_ended(void)
 
 /* --- writing --------------------------------------------------------- */
 
-static void put(struct tracer *t, uint64_t a, uint64_t b)
+static inline void put(struct tracer *t, uint64_t a, uint64_t b)
 {
 	uint64_t at = t->head & (file.copy.ring_size - 1);
 
@@ -348,7 +350,7 @@ static void lose(struct tracer *t)
 }
 
 /* Makes sure that there is room; NULL: there is none. */
-static struct tracer *begin(void)
+static inline struct tracer *begin(void)
 {
 	/* Acquire: pairs with the release in np_trace_attach. */
 	unsigned n = atomic_load_explicit(&file.attachment,
@@ -370,37 +372,43 @@ static struct tracer *begin(void)
 }
 
 /* Release: who sees the head sees the events. */
-static void end(struct tracer *t)
+static inline void end(struct tracer *t)
 {
 	atomic_store_explicit(&t->ring->head, t->head, memory_order_release);
 	if (np_unlikely(t == tracers))
 		np_unlock(&lock);
 }
 
-/* The time, in its place in word b. What a reader must know before an event is
- * written too. */
-static uint64_t stamp(struct tracer *t)
+/* What a reader must know before the next event is written. */
+static __attribute__((noinline)) void put_news(struct tracer *t, uint64_t now)
 {
-	uint64_t now = np_trace_ticks(file.copy.by_clock);
-
-	if (np_unlikely(t->lost)) {
+	if (t->lost) {
 		put_number(t, NP_TRACE_LOST, t->lost, 0);
 		t->lost = t->last = 0;
 	}
-	if (np_unlikely(now < t->last)) /* CPUs may differ by a little */
-		now = t->last;
-	if (np_unlikely(!t->last || now - t->last >= GAP))
+	if (!t->last || now - t->last >= GAP)
 		put_number(t, NP_TRACE_TIME, now, now & TIME_MASK);
-	t->last = now;
-	if (np_unlikely(t->tid != my_tid)) {
+	if (t->tid != my_tid) {
 		put_size(t, NP_TRACE_THREAD, 0, my_tid, now & TIME_MASK);
 		t->tid = my_tid;
 		t->cpu = NO_CPU;
 	}
+}
+
+/* The time, in its place in word b. */
+static inline uint64_t stamp(struct tracer *t)
+{
+	uint64_t now = np_trace_ticks(file.copy.by_clock);
+
+	if (np_unlikely(now < t->last)) /* CPUs may differ by a little */
+		now = t->last;
+	if (np_unlikely(now - t->last >= GAP || t->lost || t->tid != my_tid))
+		put_news(t, now);
+	t->last = now;
 	return now & TIME_MASK;
 }
 
-static void put_fields(struct tracer *t, const struct np_trace_fields *f,
+static inline void put_fields(struct tracer *t, const struct np_trace_fields *f,
 		       uint64_t time)
 {
 	uint64_t size = f->size;
@@ -445,15 +453,18 @@ static bool wants_stack(struct tracer *t, const struct np_trace_fields *f)
 	return true;
 }
 
-void np_trace_call(const struct np_trace_fields *f, size_t piece_size,
-		   uint32_t cpu, np_home_t home)
+bool np_trace_is_picked(size_t piece_size)
 {
-	struct tracer *t;
+	return piece_size >= file.copy.size_min &&
+	       piece_size <= file.copy.size_max;
+}
+
+void np_trace_call(const struct np_trace_fields *f, uint32_t cpu,
+		   np_home_t home)
+{
+	struct tracer *t = begin();
 	uint64_t time;
 
-	if (piece_size < file.copy.size_min || piece_size > file.copy.size_max)
-		return;
-	t = begin();
 	if (!t)
 		return;
 	time = stamp(t);

@@ -201,11 +201,15 @@ void np_trace_detach(void);
 /* Writes one. Does nothing if there is no file. */
 void np_trace_write(const struct np_trace_fields *fields);
 
-/* The same for a call about a piece of so many bytes (of its class), unless
- * pieces of that size are left out; with the CPU that it was made on, and a
- * stack if it is an ALLOC's turn. */
-void np_trace_call(const struct np_trace_fields *fields, size_t piece_size,
-		   uint32_t cpu, np_home_t home);
+/* The same for a call, with the CPU that it was made on, and a stack if it is
+ * an ALLOC's turn. */
+void np_trace_call(const struct np_trace_fields *fields, uint32_t cpu,
+		   np_home_t home);
+
+/* Are calls about pieces of some sizes left out? Those of so many bytes, as
+ * rounded, not? The first is written by np_trace_attach. */
+extern bool np_trace_picks;
+bool np_trace_is_picked(size_t piece_size);
 
 static inline void np_trace_bytes(enum np_trace_kind kind, np_tag_t tag,
 				  uint64_t addr, size_t bytes)
