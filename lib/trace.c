@@ -39,8 +39,9 @@ static struct tracer {
 	uint32_t cpu;		/* likewise */
 	uint32_t until_stack;	/* ALLOCs */
 	unsigned attachment;	/* to which it belongs */
-	bool taken;		/* by a thread; guarded by `lock` */
 } tracers[NP_TRACE_RINGS_MAX];
+
+static bool taken[NP_TRACE_RINGS_MAX]; /* by a thread; guarded by `lock` */
 
 /* Written by np_trace_attach; base and size stay, to be used again. */
 static struct {
@@ -149,7 +150,6 @@ static void set_tracer(unsigned i, unsigned attachment)
 {
 	struct tracer *t = &tracers[i];
 	char *ring = ring_at(i);
-	bool taken = t->taken;
 
 	memset(t, 0, sizeof *t);
 	t->ring = (struct np_trace_ring *)(void *)ring;
@@ -162,7 +162,6 @@ static void set_tracer(unsigned i, unsigned attachment)
 	t->cpu = NO_CPU;
 	t->until_stack = 1;
 	t->attachment = attachment;
-	t->taken = taken;
 }
 
 /* For who names the addresses of stacks: the process may be gone by then. What
@@ -252,18 +251,18 @@ static unsigned take_ring(void)
 	unsigned i = 1;
 
 	np_lock(&lock);
-	while (i < file.copy.nrings && tracers[i].taken)
+	while (i < file.copy.nrings && taken[i])
 		i++;
 	if (i < file.copy.nrings)
-		tracers[i].taken = true;
+		taken[i] = true;
 	np_unlock(&lock);
 	return i < file.copy.nrings ? i : 0;
 }
 
-static void release_ring(struct tracer *t)
+static void release_ring(const struct tracer *t)
 {
 	np_lock(&lock);
-	t->taken = false;
+	taken[t - tracers] = false;
 	np_unlock(&lock);
 }
 
@@ -495,7 +494,6 @@ void np_trace_forked(void)
 	atomic_store_explicit(&np_trace_is_on, false, memory_order_relaxed);
 	file.header = NULL; /* its state is the parent's */
 	np_trace_detach();
-	for (unsigned i = 0; i < NP_TRACE_RINGS_MAX; i++)
-		tracers[i].taken = false;
+	memset(taken, 0, sizeof taken);
 	mine = NULL;
 }
