@@ -11,7 +11,7 @@ face=$abs_top_builddir/lib/.libs/libnpool-malloc.so
 [ -f "$face" ] || skip_all 'there is no malloc face here'
 [ "$sanitizers" = no ] || skip_all 'a sanitizer has a malloc of its own'
 cd "$tmp" || exit 99
-plan 36
+plan 49
 
 # run CODE NAME ARGS...: npool-trace ARGS exits with CODE.
 run() {
@@ -113,6 +113,75 @@ has out '^never freed: 11.7 KiB in 6 pieces$' 'which has leaked more'
 run 0 'one that becomes another' record -o a.npt ./leaky exec
 run 1 'begins anew' leaks a.npt
 has out '^never freed: 11.7 KiB in 6 pieces$' 'with no piece alive'
+
+# ---- Other forms ----
+cat >pprof.py <<'END'
+# Reads a profile.proto: what its sample types and strings are, and the sum of
+# each value.
+import sys
+
+def number(data, at):
+    n = shift = 0
+    while True:
+        n |= (data[at] & 127) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 128:
+            return n, at
+
+def fields(data):
+    at = 0
+    while at < len(data):
+        tag, at = number(data, at)
+        n, at = number(data, at)
+        if tag & 7 == 2:
+            yield tag >> 3, data[at:at + n]
+            at += n
+        else:
+            yield tag >> 3, n
+
+types, sums, strings, names = [], [0] * 4, [], []
+for field, value in fields(open(sys.argv[1], "rb").read()):
+    if field == 1:
+        types.append(dict(fields(value))[1])
+    elif field == 2:
+        values = [v for f, v in fields(value) if f == 2]
+        sums = [a + b for a, b in zip(sums, values)]
+    elif field == 5:
+        names.append(dict(fields(value))[2])
+    elif field == 6:
+        strings.append(value.decode())
+print(*(f"{strings[t]}={s}" for t, s in zip(types, sums)))
+print(*(strings[n] for n in names))
+END
+run 0 'export as csv' export --format=csv leaky.npt
+is "$(grep -c ',alloc,' out) $(grep -c ',start,' out)" '1007 1' \
+	'has a line for each event'
+is "$(awk -F, '{ n[NF]++ } END { for (i in n) print i }' out)" 14 \
+	'with all columns'
+run 0 'export as netty' export --format=netty leaky.npt
+cp out leaky.trace
+run 0 'is a trace' replay --netty leaky.trace
+is "$(grep -c '^a .* 2000 -> ' out)" 7 'that can be replayed'
+run 0 'export as chrome' export --format=chrome leaky.npt
+if command -v python3 >log; then
+	python3 -c 'import json, sys; print(sorted(set(e["ph"] for e in
+json.load(open("out"))["traceEvents"])))' >seen 2>&1
+	is "$(cat seen)" "['C', 'M', 'i']" 'is JSON, with counters and events'
+else
+	skip 1 'needs the package python3'
+fi
+run 0 'export as folded' export --format=folded leaky.npt
+is "$(awk '{ n += $NF } END { print n }' out)" 114000 'adds up to all bytes'
+run 0 'export as pprof' export --format=pprof leaky.npt
+if command -v python3 >log; then
+	python3 pprof.py out >seen 2>&1
+	has seen "alloc_objects=1007 alloc_space=114000 inuse_objects=6 inuse_space=12000" \
+		'has the sums'
+else
+	skip 1 'needs the package python3'
+fi
+run 2 'another format is none' export --format=xml leaky.npt
 
 # ---- Bad files ----
 run 2 'a text is no recording' report leaky.c

@@ -241,13 +241,23 @@ uint64_t lives_handle(const struct lives *l, const struct event *e)
 
 /* --- events ---------------------------------------------------------- */
 
+/* The number of the piece that is moved, or a new one. */
+static uint64_t number_of(struct lives *l, const struct event *e)
+{
+	uint64_t from = l->moving[e->ring];
+	const struct piece *p = from ? &l->table[place_of(l, from)] : NULL;
+
+	return p && p->addr ? p->number : ++l->nborn;
+}
+
 static struct change born(struct lives *l, const struct event *e)
 {
 	struct change c = {
 		.kind = CHANGE_BORN,
 		.piece = { .addr = e->addr, .size = e->size,
 			   .usable = lives_usable(l, e),
-			   .born_ns = e->time_ns, .stack = e->stack,
+			   .born_ns = e->time_ns,
+			   .number = number_of(l, e), .stack = e->stack,
 			   .tid = e->tid, .home = e->home,
 			   .class = (uint8_t)e->class, .pool = e->pool },
 		.moves = l->moving[e->ring] != 0,

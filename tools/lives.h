@@ -21,6 +21,7 @@ struct piece {
 	uint64_t size;	/* as asked for */
 	uint64_t usable; /* as rounded */
 	uint64_t born_ns;
+	uint64_t number; /* counts them, from 1; a realloc keeps it */
 	uint32_t stack;
 	uint32_t tid;	/* who asked */
 	uint16_t home;	/* the node that he was on */
@@ -41,6 +42,7 @@ struct lives {
 	size_t room, n;		 /* of it; pieces that live */
 	uint64_t bytes, usable;	 /* of them: asked for, rounded */
 	uint64_t reserved;	 /* bytes of chunks and huge blocks */
+	uint64_t nborn;
 	uint64_t strangers, replaced, gone; /* gone: with an exec or a reset */
 	uint64_t moving[RECORDING_RINGS]; /* the piece that the ring's thread
 				    has begun to resize, or 0 */

@@ -44,6 +44,8 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/explain-text.c \
 	%D%/explain-tree.c \
 	%D%/explain.c %D%/explain.h \
+	%D%/export.c %D%/export.h \
+	%D%/export-pprof.c \
 	%D%/leaks.c \
 	%D%/lives.c %D%/lives.h \
 	%D%/npool-trace.c \

@@ -4,6 +4,7 @@
  * npool-trace: options and subcommands; see npool-trace(1).
  */
 #include "explain.h"
+#include "export.h"
 #include "record.h"
 #include "replay.h"
 #include "report.h"
@@ -40,18 +41,22 @@ struct options {
 	struct explain_options explain;
 	struct report_options report;
 	struct leak_options leaks;
+	const struct export_format *format;
 	int (*run)(int fd, const char *name, const struct options *options);
 };
 
 static const char usage_text[] =
 "usage: npool-trace record [-o FILE] [--stacks[=1/N]] [--sizes MIN-MAX]\n"
-"                   [--] COMMAND [ARG ...]\n"
+"                   [--ring BYTES] [-L FACE] [--] COMMAND [ARG ...]\n"
+"       npool-trace report [--most N] FILE\n"
+"       npool-trace leaks [--most N] [--older SECONDS] FILE\n"
+"       npool-trace export --format=FORMAT FILE\n"
 "       npool-trace replay --netty [OPTION ...] TRACE\n"
 "       npool-trace explain [OPTION ...] TRACE\n"
 "       npool-trace --help | --version\n"
 "\n"
-"record runs COMMAND on the malloc face and writes all that it asks of the pool\n"
-"into FILE; npool-trace(5) says how.\n"
+"record runs COMMAND on the malloc face and writes all that it asks of the\n"
+"pool into FILE, which npool-trace(5) describes.\n"
 "\n"
 "  -o, --output FILE  write there (npool-trace.npt)\n"
 "  --stacks[=1/N]     who asked: of each, or of one in N\n"
@@ -60,10 +65,17 @@ static const char usage_text[] =
 "                     65536..1073741824 (4194304)\n"
 "  -L, --face FACE    the libnpool-malloc.so to preload\n"
 "\n"
-"replay and explain run the text trace TRACE (- is standard input) through one arena of the\n"
-"library, with the size classes and the policies of Netty 4.1.48 and no\n"
-"caches. replay prints where each request was placed; explain also prints how\n"
-"that was decided, and draws pictures.\n"
+"report prints what a recording says, leaks what was never freed (exit status\n"
+"1 if there is such), export writes it in another form to standard output:\n"
+"csv, netty (a text trace), chrome (Perfetto), folded (flame graphs) or pprof.\n"
+"\n"
+"  --most N           rows of a table, or stacks (20)\n"
+"  --older SECONDS    only what lived so long when the recording ended\n"
+"\n"
+"replay and explain run the text trace TRACE (- is standard input) through one\n"
+"arena of the library, with the size classes and the policies of Netty 4.1.48\n"
+"and no caches. replay prints where each request was placed; explain also\n"
+"prints how that was decided, and draws pictures.\n"
 "\n"
 "  --netty         decide as Netty does; there is no other way yet\n"
 "  --page-size N   bytes of a page, a power of two, 4096..1048576 (8192)\n"
@@ -81,8 +93,10 @@ static const char usage_text[] =
 "A trace has one operation a line: a ID SIZE [MAX], c ID NEWCAP, f ID, t, l\n"
 "and s; npool-trace(1) says what they mean and print.\n"
 "\n"
-"Exit status: 0 all was replayed; 1 out of memory, or reading or writing\n"
-"failed; 2 wrong usage, or a malformed line.\n";
+"Exit status: 0 all is well; 1 out of memory, or reading or writing failed, or\n"
+"something leaks; 2 wrong usage, a malformed line, or a damaged recording. Of\n"
+"record: COMMAND's, 128 + the signal that ended it, 125 npool-trace failed,\n"
+"126 COMMAND cannot be run, 127 there is none.\n";
 
 static int usage_error(const char *what, const char *which)
 {
@@ -324,6 +338,11 @@ static int run_leaks(int fd, const char *name, const struct options *options)
 	return leaks(fd, name, &options->leaks);
 }
 
+static int run_export(int fd, const char *name, const struct options *options)
+{
+	return export_recording(fd, name, options->format);
+}
+
 static bool parse_rows(const char *text, unsigned *most)
 {
 	unsigned long n;
@@ -398,6 +417,29 @@ static int leaks_command(int argc, char **argv)
 	return read_recording(argc, argv, &options);
 }
 
+static int export_command(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "format", required_argument, NULL, 'f' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct options options = { .run = run_export };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (c == '?')
+			return usage_error("export takes no such option, or it "
+					   "wants a value", "");
+		options.format = export_find(optarg);
+		if (!options.format)
+			return usage_error("--format wants csv, netty, chrome, "
+					   "folded or pprof, not ", optarg);
+	}
+	if (!options.format)
+		return usage_error("export wants --format", "");
+	return read_recording(argc, argv, &options);
+}
+
 static int print(const char *text)
 {
 	if (fputs(text, stdout) != EOF && fflush(stdout) != EOF)
@@ -420,6 +462,8 @@ int main(int argc, char **argv)
 		return report_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "leaks"))
 		return leaks_command(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "export"))
+		return export_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "replay"))
 		return replay_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "explain"))
