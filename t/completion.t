@@ -7,7 +7,7 @@
 . "${0%/*}/tap.sh"
 
 stat=$abs_top_builddir/tools/npool-stat
-. "$abs_top_srcdir/tools/completion/npool-stat"
+. "$abs_top_srcdir/completions/npool-stat"
 
 # completes WORD...: prints what the last word can become, sorted.
 completes() {

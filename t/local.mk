@@ -66,6 +66,7 @@ unit_tests = \
 dist_check_SCRIPTS += \
 	%D%/bench.t \
 	%D%/completion.t \
+	%D%/completion-trace.t \
 	%D%/echo.t \
 	%D%/explain.t \
 	%D%/face-life.t \
@@ -114,6 +115,7 @@ EXTRA_DIST += \
 	%D%/face/life.h \
 	%D%/fuzz/buf.c \
 	%D%/fuzz/handle.c \
+	%D%/fuzz/recording.c \
 	%D%/fuzz/run \
 	%D%/fuzz/stat.c \
 	%D%/fuzz/trace.c \

@@ -77,7 +77,3 @@ CLEANFILES += %D%/explain-page.inc
 
 # Sourced by whom it concerns.
 dist_pkgdata_DATA = %D%/npool-gdb.py
-
-# Where bash looks for it when it is asked.
-completiondir = $(datadir)/bash-completion/completions
-dist_completion_DATA = %D%/completion/npool-stat
