@@ -179,7 +179,7 @@ static uint32_t read_frame(struct reader *r)
 	if (plain > FRAME_MOST || stored > plain)
 		return fail(r, "a frame of %u bytes, %u packed, is not to be "
 			    "believed", plain, stored);
-	have_room(&r->stored, &r->stored_room, stored);
+	have_room(&r->stored, &r->stored_room, stored + 1);
 	if (read_all(r, r->stored, stored) < stored)
 		return 0;
 	if (crc32_of(r->stored, stored) != get_u32(head + 12))
@@ -505,8 +505,11 @@ static bool begin_round(struct reader *r)
 	if (n > RECORDING_RINGS)
 		return fail(r, "%llu sections are not to be believed",
 			    (unsigned long long)n);
-	if (!r->cursors)
-		r->cursors = get_memory(RECORDING_RINGS, sizeof *r->cursors);
+	if (n > r->cursors_room) {
+		free(r->cursors);
+		r->cursors_room = (unsigned)n;
+		r->cursors = get_memory(n, sizeof *r->cursors);
+	}
 	r->ncursors = 0;
 	while (n--)
 		if (!add_section(r, &at, end, time_ns))
@@ -576,6 +579,7 @@ struct reader *reader_open(int fd, const char *name)
 	r->info = format_text("%s", "");
 	r->maps = format_text("%s", "");
 	r->stacks = grow(r->stacks, 0, sizeof *r->stacks);
+	r->frames = grow(r->frames, 0, sizeof *r->frames);
 	for (unsigned i = 0; i < RECORDING_RINGS; i++) {
 		r->rings[i].cpu = UINT32_MAX;
 		r->rings[i].stack = RECORDING_NO_STACK;

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #ifdef HAVE_LIBDW
 #include <elfutils/libdwfl.h>
 #endif
@@ -39,31 +40,48 @@ struct symbols {
 
 /* --- mappings -------------------------------------------------------- */
 
-static void add_mapping(struct symbols *s, const char *line)
+/* A recording may come from anywhere: only plain files shall be opened. */
+static bool is_file(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Returns whether libdwfl may see the line. */
+static bool add_mapping(struct symbols *s, const char *line)
 {
 	struct mapping m;
 	const char *path = strchr(line, '/');
 	const char *name = path ? strrchr(path, '/') : NULL;
 
 	if (!name || sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64,
-			    &m.start, &m.end, &m.offset) != 3)
-		return;
+			    &m.start, &m.end, &m.offset) != 3 ||
+	    m.start >= m.end)
+		return false;
 	m.file = format_text("%s", name + 1);
 	make_printable(m.file);
 	s->mappings = grow(s->mappings, s->nmappings, sizeof m);
 	s->mappings[s->nmappings++] = m;
+	return is_file(path);
 }
 
-static void read_mappings(struct symbols *s, const char *maps)
+/* Returns what of the text is for libdwfl, to be freed. */
+static char *read_mappings(struct symbols *s, const char *maps)
 {
+	char *good = format_text("%s\n", maps), *end = good;
+
 	while (*maps) {
 		size_t n = strcspn(maps, "\n");
 		char *line = format_text("%.*s", (int)n, maps);
 
-		add_mapping(s, line);
+		if (add_mapping(s, line))
+			end += sprintf(end, "%s\n", line);
 		free(line);
 		maps += n + (maps[n] == '\n');
 	}
+	*end = '\0';
+	return good;
 }
 
 static const struct mapping *mapping_of(const struct symbols *s,
@@ -235,9 +253,10 @@ uint32_t symbols_skip_own(struct symbols *s, struct stack stack)
 struct symbols *symbols_open(const char *maps)
 {
 	struct symbols *s = get_memory(1, sizeof *s);
+	char *good = read_mappings(s, maps);
 
-	read_mappings(s, maps);
-	open_dwfl(s, maps);
+	open_dwfl(s, good);
+	free(good);
 	return s;
 }
 
