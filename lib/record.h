@@ -15,14 +15,27 @@
  * A recording is of one process. A forked child is not recorded; a program
  * that takes the place of this one (exec) is.
  *
+ * It begins with the process, by the option `trace`, or when npool-trace sets a
+ * word in the default pool's segment, at which visits to the slow path look, and
+ * recorded calls.
+ *
  * Owner: start, stop and fork are one at a time: the default pool's start, the
- * fork handlers, and who holds the lock that fork.c takes.
+ * fork handlers, and whoever has seen the word change first.
  */
 #ifndef NP_RECORD_H
 #define NP_RECORD_H
 
 #include "base.h"
 #include "trace.h"
+
+/* Into the folder that a process and npool-trace both know; NP_RECORD_FILE is
+ * followed by the process id, as the process knows it. */
+#define NP_RECORD_DIR "/dev/shm"
+#define NP_RECORD_FILE "npool-trace."
+
+/* Looks whether npool-trace wants a recording of a process that runs, or wants
+ * it no more (segment.h). The caller holds no lock. errno stays. */
+void np_record_look(void);
 
 /* Records into this file, which npool-trace has made (trace.h). Warns if it
  * cannot. Not of another process's: then nothing happens. */

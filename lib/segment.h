@@ -24,7 +24,8 @@
  * The header says where each part begins, how many entries it has and how
  * large one is, so a reader steps over fields that it does not know. Every
  * value is written by its owner with relaxed atomics and never read back for
- * a decision: a segment that somebody spoils spoils the figures only. Pages
+ * a decision, but for the word that starts a recording, whose file says whether
+ * it is one: a segment that somebody spoils spoils the figures only. Pages
  * are allocated before they are used: the owner cannot fault on a full disk.
  * Only who cuts a file short makes it fault, and there is none unless it was
  * asked for.
@@ -115,6 +116,11 @@ struct np_segment_header {
 	/* Blocks that were put to block 0: see the head of this file. By
 	 * anybody, by atomic addition; ended releases what moved. */
 	np_count_t moves_begun, moves_ended;
+	_Atomic uint32_t recording; /* of the default pool; written by
+				   npool-trace, the one word that is read:
+				   odd, record (record.h); even, do not.
+				   Relaxed: the file that is opened then is
+				   looked at with care */
 };
 
 /* Entry c of `classes` describes class c; entry 0 stands for huge blocks. */

@@ -7,6 +7,7 @@
 #include "background.h"
 #include "decay.h"
 #include "os.h"
+#include "record.h"
 
 #define AT_ONCE_MS 100	 /* between ticks if decay_ms is 0 */
 #define VISITS_A_LOOK 31 /* the clock costs about as much as a visit */
@@ -111,6 +112,7 @@ void np_tick_visit(struct np_pool *pool)
 	size_t bytes;
 
 	np_background_notice();
+	np_record_look();
 	if (++visits % VISITS_A_LOOK)
 		return;
 	now_ms = np_os_now_ms();

@@ -11,7 +11,7 @@ face=$abs_top_builddir/lib/.libs/libnpool-malloc.so
 [ -f "$face" ] || skip_all 'there is no malloc face here'
 [ "$sanitizers" = no ] || skip_all 'a sanitizer has a malloc of its own'
 cd "$tmp" || exit 99
-plan 49
+plan 65
 
 # run CODE NAME ARGS...: npool-trace ARGS exits with CODE.
 run() {
@@ -113,6 +113,64 @@ has out '^never freed: 11.7 KiB in 6 pieces$' 'which has leaked more'
 run 0 'one that becomes another' record -o a.npt ./leaky exec
 run 1 'begins anew' leaks a.npt
 has out '^never freed: 11.7 KiB in 6 pieces$' 'with no piece alive'
+
+# ---- A process that runs ----
+cat >server.c <<'END'
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+void *order(size_t size)
+{
+	return malloc(size);
+}
+
+int main(void)
+{
+	struct timespec pause = { 0, 1000000 };
+	void *p[1000];
+	unsigned i, round;
+
+	alarm(120);
+	for (round = 0;; round++) { /* no cache holds as many */
+		for (i = 0; i < 1000; i++)
+			p[i] = order((i + round) * 31 % 5000);
+		for (i = 0; i < 1000; i++)
+			free(p[i]);
+		nanosleep(&pause, NULL);
+	}
+}
+END
+$CC -g -O0 -o server server.c 2>log || bail_out "$(cat log)"
+LD_PRELOAD=$face ./server &
+server=$!
+mapped() {
+	grep -c '' "/proc/$server/maps"
+}
+for round in 1 2 3 4 5 6 7 8 9 10; do
+	run 0 "a process is recorded, $round" \
+		record -p $server --seconds 1 -o live.npt
+	[ $round -ne 2 ] || before=$(mapped)
+done
+[ "$(mapped)" -le $((before + 2)) ]
+ok $? 'ten times, and nothing is left of it'
+[ ! -e "/dev/shm/npool-trace.$server" ]
+ok $? 'nor a file'
+run 0 'what was recorded is reported' report live.npt
+allocs=$(sed -n 's/^  alloc *\([0-9]*\) .*/\1/p' out)
+[ "${allocs:-0}" -gt 1000 ]
+ok $? 'with its calls' out
+timeout 60 "$trace" record -p $server -o last.npt 2>err &
+tool=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	[ ! -s last.npt ] || [ "$(wc -c <last.npt)" -lt 2000 ] || break
+	sleep 0.5
+done
+kill $server
+wait $tool
+ok $? 'the recording of a process ends with it' err
+wait $server 2>log
+run 125 'one that is not there is not recorded' record -p $server
 
 # ---- Other forms ----
 cat >pprof.py <<'END'

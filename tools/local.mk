@@ -51,12 +51,17 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/npool-trace.c \
 	%D%/read-base.c \
 	%D%/record.c %D%/record.h \
+	%D%/record-process.c \
+	%D%/recorder.h \
 	%D%/recording.c %D%/recording.h \
 	%D%/recording-read.c \
 	%D%/recording-write.c \
 	%D%/replay.c %D%/replay.h \
 	%D%/report.c %D%/report.h \
 	%D%/rings.c %D%/rings.h \
+	%D%/stat-copy.c \
+	%D%/stat-proc.c \
+	%D%/stat-read.c \
 	%D%/svg.c %D%/svg.h \
 	%D%/symbols.c %D%/symbols.h \
 	%D%/tool.c %D%/tool.h \

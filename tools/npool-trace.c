@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h> /* open */
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h> /* close */
@@ -48,6 +49,7 @@ struct options {
 static const char usage_text[] =
 "usage: npool-trace record [-o FILE] [--stacks[=1/N]] [--sizes MIN-MAX]\n"
 "                   [--ring BYTES] [-L FACE] [--] COMMAND [ARG ...]\n"
+"       npool-trace record -p PID [--seconds N] [OPTION ...]\n"
 "       npool-trace report [--most N] FILE\n"
 "       npool-trace leaks [--most N] [--older SECONDS] FILE\n"
 "       npool-trace export --format=FORMAT FILE\n"
@@ -64,6 +66,9 @@ static const char usage_text[] =
 "  --ring BYTES       of each thread, until they are read: a power of two,\n"
 "                     65536..1073741824 (4194304)\n"
 "  -L, --face FACE    the libnpool-malloc.so to preload\n"
+"  -p, --pid PID      not a command: a process that runs, until it ends, or\n"
+"                     npool-trace gets SIGINT or SIGTERM\n"
+"  --seconds N        or so long\n"
 "\n"
 "report prints what a recording says, leaks what was never freed (exit status\n"
 "1 if there is such), export writes it in another form to standard output:\n"
@@ -281,6 +286,26 @@ static bool parse_ring(const char *text, uint64_t *size)
 	return n >= RING_MIN && n <= RING_MAX;
 }
 
+static bool parse_rows(const char *text, unsigned *most)
+{
+	unsigned long n;
+
+	if (!parse_number(text, &n) || !n || n > UINT32_MAX)
+		return false;
+	*most = (unsigned)n;
+	return true;
+}
+
+static bool parse_pid(const char *text, pid_t *pid)
+{
+	unsigned long n;
+
+	if (!parse_number(text, &n) || !n || n > INT_MAX)
+		return false;
+	*pid = (pid_t)n;
+	return true;
+}
+
 /* Returns an exit code. */
 static int record_option(int c, struct record_options *o)
 {
@@ -288,6 +313,10 @@ static int record_option(int c, struct record_options *o)
 		o->output = optarg;
 	else if (c == 'L')
 		o->face = optarg;
+	else if (c == 'p' && !parse_pid(optarg, &o->pid))
+		return usage_error("--pid wants a process id, not ", optarg);
+	else if (c == 't' && !parse_rows(optarg, &o->seconds))
+		return usage_error("--seconds wants a number, not ", optarg);
 	else if (c == 's' && !parse_share(optarg, &o->stack_every))
 		return usage_error("--stacks wants 1/N, not ", optarg);
 	else if (c == 'z' && !parse_sizes(optarg, o))
@@ -309,6 +338,8 @@ static int run_record(int argc, char **argv)
 		{ "stacks", optional_argument, NULL, 's' },
 		{ "sizes", required_argument, NULL, 'z' },
 		{ "ring", required_argument, NULL, 'r' },
+		{ "pid", required_argument, NULL, 'p' },
+		{ "seconds", required_argument, NULL, 't' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct record_options o = { .output = "npool-trace.npt",
@@ -317,11 +348,17 @@ static int run_record(int argc, char **argv)
 	int c, code = REPLAY_OK;
 
 	while (code == REPLAY_OK &&
-	       (c = getopt_long(argc, argv, "+o:L:", long_options,
+	       (c = getopt_long(argc, argv, "+o:L:p:", long_options,
 				NULL)) != -1)
 		code = record_option(c, &o);
 	if (code != REPLAY_OK)
 		return code;
+	if (o.pid && optind < argc)
+		return usage_error("record: a command, or a process?", "");
+	if (o.pid)
+		return record_process(&o);
+	if (o.seconds)
+		return usage_error("--seconds is for --pid", "");
 	if (optind == argc)
 		return usage_error("record: which command?", "");
 	o.command = argv + optind;
@@ -341,16 +378,6 @@ static int run_leaks(int fd, const char *name, const struct options *options)
 static int run_export(int fd, const char *name, const struct options *options)
 {
 	return export_recording(fd, name, options->format);
-}
-
-static bool parse_rows(const char *text, unsigned *most)
-{
-	unsigned long n;
-
-	if (!parse_number(text, &n) || !n || n > UINT32_MAX)
-		return false;
-	*most = (unsigned)n;
-	return true;
 }
 
 static bool parse_seconds(const char *text, uint64_t *ns)

@@ -3,11 +3,8 @@
  *
  * record: see record.h.
  */
-#include "record.h"
-#include "command.h"
+#include "recorder.h"
 #include "config.h"
-#include "recording.h"
-#include "rings.h"
 #include "sizeclass.h"
 #include "tool.h"
 
@@ -19,20 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NRINGS 256	/* threads that have one at the same time, but for one */
+#define NRINGS 256	/* of threads at the same time, but for one */
 #define POLL_MS 2	/* a ring must not be full before it is seen */
 #define ROUND_MS 200	/* between two rounds, if no ring fills up */
 #define FULL_PERCENT 10 /* of a ring: then a round is due */
-
-struct recorder {
-	const struct record_options *options;
-	struct command command;
-	struct rings *rings;
-	struct writer *writer;
-	unsigned polls;	  /* since the last round */
-	char *maps;	  /* as it was written last */
-	char *ring_path;
-};
 
 /* --- what is told of the process ------------------------------------- */
 
@@ -88,7 +75,7 @@ static void tell_begin(const struct recorder *r)
 	fprintf(f, "libnpool %s\nmachine %s\ncpus %ld\nbegan %s\ncommand",
 		PACKAGE_VERSION, machine.machine,
 		sysconf(_SC_NPROCESSORS_ONLN), date);
-	for (char **arg = o->command; *arg; arg++) {
+	for (char **arg = o->command; arg && *arg; arg++) {
 		char *printable = format_text("%s", *arg);
 
 		make_printable(printable);
@@ -106,7 +93,8 @@ static void tell_begin(const struct recorder *r)
 
 static char *read_maps(pid_t pid)
 {
-	char *path = format_text("/proc/%d/maps", (int)pid), *line = NULL, *text;
+	char *path = format_text("/proc/%d/maps", (int)pid);
+	char *line = NULL, *text;
 	size_t room = 0, size;
 	FILE *in = fopen(path, "re"), *out = open_memstream(&text, &size);
 
@@ -125,7 +113,7 @@ static char *read_maps(pid_t pid)
 /* Libraries come while the program runs. */
 static void tell_maps(struct recorder *r)
 {
-	char *maps = read_maps(r->command.pid);
+	char *maps = read_maps(r->pid ? r->pid : r->command.pid);
 
 	if (!*maps && !r->maps) { /* it has ended already */
 		free(maps);
@@ -150,7 +138,7 @@ static void do_round(struct recorder *r)
 		tell_maps(r);
 }
 
-static unsigned poll_rings(void *recorder)
+unsigned recorder_poll(void *recorder)
 {
 	struct recorder *r = recorder;
 
@@ -194,16 +182,18 @@ static char *name_ring(void)
 		"/dev/shm, $TMPDIR or /tmp");
 }
 
-static void open_rings(struct recorder *r)
+void recorder_open(struct recorder *r, char *path, uint32_t pid, uid_t owner)
 {
 	const struct record_options *o = r->options;
 
-	r->ring_path = name_ring();
-	unlink(r->ring_path); /* of one that was killed, of the same number */
-	r->rings = rings_create(r->ring_path, &(struct rings_options){
+	r->writer = writer_open(o->output);
+	tell_begin(r);
+	r->ring_path = path;
+	unlink(path); /* of one that was killed, of the same number */
+	r->rings = rings_create(path, &(struct rings_options){
 		.ring_size = o->ring_size, .nrings = NRINGS,
 		.size_min = o->size_min, .size_max = o->size_max,
-		.stack_every = o->stack_every });
+		.stack_every = o->stack_every, .pid = pid, .owner = owner });
 	ring_to_remove = r->ring_path;
 	atexit(remove_ring);
 	rings_on_pool(r->rings, tell_pool, r);
@@ -211,16 +201,10 @@ static void open_rings(struct recorder *r)
 
 /* --- the command ----------------------------------------------------- */
 
-static void report_end(const struct recorder *r, const struct written *w,
-		       bool was_used)
+static void report_end(const struct recorder *r, const struct written *w)
 {
-	double seconds = (double)r->command.elapsed_ms / 1000;
+	double seconds = (double)rings_now_ns(r->rings) / 1e9;
 
-	if (!was_used) {
-		complain("the command was not recorded: it did not use "
-			 "libnpool (is it static, or set-user-ID?)");
-		return;
-	}
 	complain("%s: %" PRIu64 " events in %.3f s, %" PRIu64 " lost "
 		 "(%.3f %%), %" PRIu64 " bytes, %.2f an event",
 		 r->options->output, w->events, seconds, w->lost,
@@ -230,29 +214,36 @@ static void report_end(const struct recorder *r, const struct written *w,
 				     : 0);
 }
 
+bool recorder_finish(struct recorder *r)
+{
+	bool was_used = rings_are_used(r->rings);
+	struct written written;
+
+	do
+		do_round(r);
+	while (rings_fullest(r->rings));
+	written = writer_close(r->writer, rings_now_ns(r->rings));
+	if (was_used)
+		report_end(r, &written);
+	rings_destroy(r->rings);
+	ring_to_remove = NULL;
+	free(r->maps);
+	free(r->ring_path);
+	return was_used;
+}
+
 int record_command(const struct record_options *o)
 {
 	struct recorder r = { .options = o };
 	char *face = face_find(o->face), *option;
-	struct written written;
-	bool was_used;
 
-	r.writer = writer_open(o->output);
-	tell_begin(&r);
-	open_rings(&r);
+	recorder_open(&r, name_ring(), 0, geteuid());
 	option = format_text("trace:%s", r.ring_path);
-	command_run(&r.command, o->command, face, option, poll_rings, &r);
-	do
-		do_round(&r);
-	while (rings_fullest(r.rings));
-	written = writer_close(r.writer, rings_now_ns(r.rings));
-	was_used = rings_are_used(r.rings);
-	rings_destroy(r.rings);
-	ring_to_remove = NULL;
+	command_run(&r.command, o->command, face, option, recorder_poll, &r);
+	if (!recorder_finish(&r))
+		complain("the command was not recorded: it did not use "
+			 "libnpool (is it static, or set-user-ID?)");
 	command_finish(&r.command);
-	report_end(&r, &written, was_used);
-	free(r.maps);
-	free(r.ring_path);
 	free(option);
 	free(face);
 	return command_exit_code(&r.command);

@@ -105,7 +105,8 @@ static uint64_t ns_of(struct rings *r, uint64_t ticks)
 
 /* --- the file -------------------------------------------------------- */
 
-static void make_file(struct rings *r, const struct np_trace_header *h)
+static void make_file(struct rings *r, const struct np_trace_header *h,
+		      uid_t owner)
 {
 	int fd = open(r->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	void *p;
@@ -114,6 +115,8 @@ static void make_file(struct rings *r, const struct np_trace_header *h)
 		give_up(EXIT_SELF, "%s: %s", r->path, strerror(errno));
 	p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	/* Allocated, not only touched: a full disk is an error here. */
+	if (owner != geteuid() && fchown(fd, owner, (gid_t)-1) != 0)
+		give_up(EXIT_SELF, "%s: %s", r->path, strerror(errno));
 	if (p == MAP_FAILED ||
 	    (errno = posix_fallocate(fd, 0, (off_t)sizeof *h)) != 0)
 		give_up(EXIT_SELF, "%s: %s", r->path, strerror(errno));
@@ -137,6 +140,7 @@ struct rings *rings_create(const char *path, const struct rings_options *o)
 		.size_min = o->size_min,
 		.size_max = o->size_max,
 		.stack_every = o->stack_every,
+		.pid = o->pid,
 	};
 
 	r->path = format_text("%s", path);
@@ -144,7 +148,7 @@ struct rings *rings_create(const char *path, const struct rings_options *o)
 	r->mask = o->ring_size - 1;
 	r->size = h.ring_offset + h.nrings * h.ring_stride;
 	h.by_clock = r->by_clock = !has_steady_ticks();
-	make_file(r, &h);
+	make_file(r, &h, o->owner);
 	r->ring = get_memory(r->n, sizeof *r->ring);
 	for (unsigned i = 0; i < r->n; i++) {
 		char *at = (char *)r->header + h.ring_offset +
@@ -171,6 +175,12 @@ bool rings_are_used(const struct rings *r)
 {
 	return atomic_load_explicit(&r->header->state,
 				    memory_order_relaxed) != NP_TRACE_WAITS;
+}
+
+bool rings_are_over(const struct rings *r)
+{
+	return atomic_load_explicit(&r->header->state,
+				    memory_order_relaxed) == NP_TRACE_STOPPED;
 }
 
 uint64_t rings_now_ns(const struct rings *r)

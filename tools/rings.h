@@ -15,6 +15,8 @@
 
 #include "recording.h"
 
+#include <sys/types.h> /* uid_t */
+
 struct rings;
 
 struct rings_options {
@@ -22,6 +24,8 @@ struct rings_options {
 	unsigned nrings;
 	uint64_t size_min, size_max; /* bytes of pieces */
 	unsigned stack_every;
+	uint32_t pid;	/* whom they are for; 0: the first that comes */
+	uid_t owner;	/* who shall be able to write them, if that can be */
 };
 
 /* Makes the file at path. Exits if it cannot. */
@@ -44,8 +48,9 @@ bool rings_have_new_stacks(const struct rings *rings);
  * nothing. */
 char *rings_maps(const struct rings *rings);
 
-/* Has a process begun to write them? */
+/* Has a process begun to write them? Has it ended that? */
 bool rings_are_used(const struct rings *rings);
+bool rings_are_over(const struct rings *rings);
 
 /* Calls call(arg, slot, class table, page shift, max order) for each POOL event
  * of a round. */
