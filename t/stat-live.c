@@ -24,6 +24,8 @@
 
 #define CONF "nodes:2,arenas:2,decay_ms:50"
 
+const char tool_name[] = "stat-live.t";
+
 static const struct options plain;
 
 static struct report look_at(pid_t pid, char *why, size_t size)

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+const char tool_name[] = "npool-stat";
+
 #define ENTRIES 4 /* blocks, chunks and maps of the true one */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
