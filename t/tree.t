@@ -7,7 +7,8 @@
 # that `npool-trace explain --tree` makes of the same trace; and the numbers in
 # the tables and in the text are computed anew.
 #
-# In a display, a line "$ COMMAND" is run, with "> MORE" behind it; what stands
+# A display that is marked as a transcript is passed over: it has times in it.
+# In another one, a line "$ COMMAND" is run, with "> MORE" behind it; what stands
 # under it is its output, errors too.  What stands under "$ cat FILE" becomes
 # FILE, if there is none yet.
 
@@ -32,8 +33,10 @@ sub unescaped {
 
 sub displays {
 	my ($page) = @_;
-	return map { unescaped($_) }
-	    slurp("$man/$page") =~ /^\.Bd [^\n]*\n(.*?)^\.Ed$/msg;
+	my $text = slurp("$man/$page");
+
+	$text =~ s/^\.\\" transcript\n.*?^\.Ed$//msg;
+	return map { unescaped($_) } $text =~ /^\.Bd [^\n]*\n(.*?)^\.Ed$/msg;
 }
 
 # ---- commands --------------------------------------------------------------

@@ -126,6 +126,7 @@ sub others
 	my $n = 0;
 
 	$text =~ s/^\.\\" worked example\n$block//gm;
+	$text =~ s/^\.\\" transcript\n$block//gm; # t/recall.t knows more
 	while ($text =~ /^$block/gm) {
 		my $program = printed($1);
 		next if $program !~ /^int main\(/m;
