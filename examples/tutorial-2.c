@@ -3,7 +3,8 @@
  *
  * Step 2 of npool_tutorial(7): step 1, with its memory from npool.
  *
- *	cc -pthread -o tutorial-2 tutorial-2.c  *		$(pkg-config --cflags --libs npool)
+ *	cc -pthread -o tutorial-2 tutorial-2.c \
+ *		$(pkg-config --cflags --libs npool)
  */
 #define _GNU_SOURCE /* accept4 */
 #include "tutorial.h"
