@@ -11,13 +11,15 @@ begins changes. Server and client have CPUs of their own.
 
 A figure is messages in a second of the server's CPU time, by the scheduler's
 count. The ratio is npool's CPU time for a message to the other's, the geometric
-mean of the rounds, and its upper 95 % bound (figures.py).
+mean of the rounds, and its upper 95 % bound (figures.py). Below a row stands
+whether these bounds are as wanted (WANTED).
 """
 
 import argparse
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -41,6 +43,11 @@ ROUNDS, MS, WARM_MS = 9, 400, 100
 QUICK_ROUNDS, QUICK_MS = 3, 150
 START_SECONDS = 30
 NETTY_WARM_MS = 3000  # until what it does is compiled
+# (least and most bytes of a message, against whom, what the upper bound of
+# npool's cost to his shall be at most, or below)
+WANTED = ((0, (16 << 10) - 1, "malloc", "at most", 1.03),
+          (16 << 10, 1 << 40, "malloc", "below", 1.0),
+          (0, 4 << 10, "netty", "at most", 0.5))
 
 
 def say(text):
@@ -146,7 +153,10 @@ class Server:
             command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cpus))
-        line = self.process.stdout.readline()
+        # Its first line comes whole.
+        line = "it says nothing"
+        if select.select([self.process.stdout], [], [], START_SECONDS)[0]:
+            line = self.process.stdout.readline()
         found = re.match(r"port (\d+)", line)
         if not found:
             self.stop()
@@ -213,6 +223,37 @@ HEAD = (f"{'row':<16}{'server':<10}{'msg/cpu-s':>10}{'p50 us':>9}"
         f"{'p99 us':>9}{'p99.9 us':>10}{'rss MiB':>9}   npool's cost to its")
 
 
+def to_ours(row, name):
+    """npool's cost to his: (ratio, its upper bound)."""
+    return paired_ratio(column(row["taken"][OURS], "cost"),
+                        column(row["taken"][name], "cost"))
+
+
+def verdict(row):
+    """Is the worst bound of each kind as WANTED? None: nobody to compare with."""
+    said, good = [], True
+    others = [name for name in row["taken"] if name != OURS]
+    if OURS not in row["taken"]:
+        return None
+    for least, most, whom, how, limit in WANTED:
+        bounds = {name: to_ours(row, name)[1] for name in others
+                  if (name == "netty") == (whom == "netty")}
+        if not bounds or not least <= row["size"] <= most:
+            continue
+        worst = max(bounds, key=bounds.get)
+        bound = bounds[worst]
+        good &= bound < limit or how == "at most" and bound == limit
+        said.append(f"{bound:.3f} to {worst} ({how} {limit:g})")
+    if not said:
+        return None
+    return ("as wanted: " if good else "NOT as wanted: ") + ", ".join(said)
+
+
+def write_json(file, done):
+    with open(file, "w", encoding="utf-8") as f:
+        json.dump(done, f, indent=1)
+
+
 def line(row, name):
     samples = row["taken"][name]
     text = f"{row['name']:<16}{name:<10}" \
@@ -221,8 +262,7 @@ def line(row, name):
         text += f"{median(column(samples, key)) / 1e3:>{width}.1f}"
     text += f"{median(column(samples, 'rss')) / 1024:>9.1f}"
     if name != OURS and OURS in row["taken"]:
-        ratio, bound = paired_ratio(column(row["taken"][OURS], "cost"),
-                                    column(samples, "cost"))
+        ratio, bound = to_ours(row, name)
         text += f"   {ratio:.3f} (at most {bound:.3f})"
     return text
 
@@ -245,9 +285,10 @@ def main():
             done.append(measure(row, who, load, args))
             for name, *_ in who:
                 print(line(done[-1], name), flush=True)
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as f:
-            json.dump(done, f, indent=1)
+            if verdict(done[-1]):
+                print(f"{row[0]:<16}{verdict(done[-1])}", flush=True)
+            if args.json:  # what is measured is kept, whatever comes
+                write_json(args.json, done)
 
 
 if __name__ == "__main__":

@@ -239,6 +239,39 @@ test_echo() {
 print([[len(v) for v in row["taken"].values()]
        for row in json.load(open(sys.argv[1]))])
 ' "$tmp/echo.json")" '[[2, 2], [2, 2]]' 'each once a round'
+	is "$(grep -cE '^echo (64|16K) x10 +(NOT )?as wanted: ' "$tmp/out")" 2 \
+		'and a verdict on each row'
+	run "$tmp/out" python3 - "${echo%/*}" <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+from echo import Server, verdict
+import echo
+def row(size, **costs):
+    return {"size": size, "taken": {name: [{"cost": cost}] * 3
+                                    for name, cost in costs.items()}}
+print(verdict(row(64, npool=103, glibc=110, mimalloc=100, netty=206)))
+print(verdict(row(64, npool=104, glibc=100, netty=300)))
+print(verdict(row(4096, npool=100, glibc=100, netty=199)))
+print(verdict(row(16384, npool=99, glibc=100, netty=100)))
+print(verdict(row(16384, npool=100, glibc=100)))
+print(verdict(row(64, npool=1)), verdict(row(64, glibc=1)))
+echo.START_SECONDS = 0.2
+try:
+    Server(("mute", ["sleep", "60"], None, 0), [*echo.os.sched_getaffinity(0)])
+except SystemExit:
+    print("ended")
+END
+	cat >"$tmp/wanted" <<'END'
+as wanted: 1.030 to mimalloc (at most 1.03), 0.500 to netty (at most 0.5)
+NOT as wanted: 1.040 to glibc (at most 1.03), 0.347 to netty (at most 0.5)
+NOT as wanted: 1.000 to glibc (at most 1.03), 0.503 to netty (at most 0.5)
+as wanted: 0.990 to glibc (below 1)
+NOT as wanted: 1.000 to glibc (below 1)
+None None
+ended
+END
+	cmp "$tmp/wanted" "$tmp/out" >"$tmp/log"
+	ok $? 'verdicts, and a server that says nothing' "$tmp/out"
 	run "$tmp/out" "$echo" --rows 'no such row'
 	is "$status" 1 'no row, no table'
 	run "$tmp/out" "$echo" --rounds 0
@@ -263,7 +296,7 @@ test_driver_usage() {
 	is "$status" 1 'a file that is not there is an error'
 }
 
-plan 74
+plan 76
 test_rows
 test_harness_usage
 test_arithmetic
