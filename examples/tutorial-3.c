@@ -7,6 +7,7 @@
  *
  *	cc -pthread -o tutorial-3 tutorial-3.c tutorial-loop.c \
  *		$(pkg-config --cflags --libs npool)
+ *	./tutorial-3 [KIB]	the limit, if not 16384
  */
 #include "tutorial-loop.h"
 #include "tutorial.h"
@@ -16,9 +17,9 @@
 
 #define LIMIT ((size_t)16 << 20) /* bytes of all buffers together */
 
-int main(void)
+int main(int argc, char **argv)
 {
-	npool_t *pool = loop_pool(LIMIT);
+	npool_t *pool = loop_pool(LIMIT, argc > 1 ? argv[1] : NULL);
 	struct loop loop;
 	uint16_t port = 0;
 	sigset_t term;

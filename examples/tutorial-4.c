@@ -6,6 +6,7 @@
  *
  *	cc -pthread -o tutorial-4 tutorial-4.c tutorial-loop.c \
  *		$(pkg-config --cflags --libs npool)
+ *	./tutorial-4 [KIB]	the limit, if not 65536
  */
 #define _GNU_SOURCE /* CPU_SET, getcpu */
 #include "tutorial-loop.h"
@@ -65,9 +66,9 @@ static unsigned start_all(struct worker *w, const cpu_set_t *cpus,
 	return n;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	npool_t *pool = loop_pool(LIMIT);
+	npool_t *pool = loop_pool(LIMIT, argc > 1 ? argv[1] : NULL);
 	int signal, stop = eventfd(0, EFD_CLOEXEC);
 	struct worker *w;
 	cpu_set_t cpus;

@@ -8,12 +8,14 @@
 #include "tutorial.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FIRST 4096	   /* bytes: of the first read */
 #define MOST (64 << 10)	   /* of any */
-#define RETRY_MS 10	   /* until who got no buffer tries again */
+#define RETRY_MS 10	   /* until who got no memory tries again */
 #define EVENTS 64
 
 struct conn {
@@ -88,16 +90,26 @@ static bool receive(struct loop *l, struct conn *c)
 	return is_for_later(n);
 }
 
+static void listen_again(struct loop *l, bool again)
+{
+	watch(l, EPOLL_CTL_MOD, l->listener, again ? EPOLLIN : 0, &l->listener);
+	l->deaf = !again;
+}
+
+/* If there is no memory or descriptor for one, it waits in the listener's
+ * queue. */
 static void accept_one(struct loop *l)
 {
-	struct conn *c;
-	int fd = accept4(l->listener, NULL, NULL,
-			 SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct conn *c = npool_calloc(1, sizeof *c);
+	int fd = !c ? -1 : accept4(l->listener, NULL, NULL,
+				   SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (!c || (!is_for_later(fd) && errno != ECONNABORTED))
+			listen_again(l, false);
+		npool_free(c);
 		return;
-	c = npool_calloc(1, sizeof *c);
-	must(c != NULL, "a connection");
+	}
 	c->fd = fd;
 	npool_buf_guess_init(&c->guess, 64, FIRST, MOST);
 	TAILQ_INSERT_TAIL(&l->conns, c, entry);
@@ -110,10 +122,24 @@ static void take_turn(struct loop *l, struct conn *c)
 		close_conn(l, c); /* who is hungry waits for nothing but errors */
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Who got no memory tries again, if it is time: however busy others are. */
 static void feed(struct loop *l)
 {
 	struct conn *c;
 
+	if ((!l->hungry && !l->deaf) || now_ms() < l->retry_ms)
+		return;
+	l->retry_ms = now_ms() + RETRY_MS;
+	if (l->deaf)
+		listen_again(l, true);
 	l->hungry = false;
 	TAILQ_FOREACH(c, &l->conns, entry)
 		if (c->hungry) {
@@ -137,7 +163,8 @@ void loop_init(struct loop *l, npool_t *pool, int stop, uint16_t *port)
 static bool serve(struct loop *l)
 {
 	struct epoll_event e[EVENTS];
-	int n = epoll_wait(l->epoll, e, EVENTS, l->hungry ? RETRY_MS : -1);
+	int n = epoll_wait(l->epoll, e, EVENTS,
+			   l->hungry || l->deaf ? RETRY_MS : -1);
 
 	for (int i = 0; i < n; i++) {
 		if (e[i].data.ptr == &l->stop)
@@ -147,8 +174,7 @@ static bool serve(struct loop *l)
 		else
 			take_turn(l, e[i].data.ptr);
 	}
-	if (n == 0)
-		feed(l);
+	feed(l);
 	return true;
 }
 
@@ -164,11 +190,17 @@ void loop_run(struct loop *l)
 	close(l->epoll);
 }
 
-npool_t *loop_pool(size_t limit)
+npool_t *loop_pool(size_t limit, const char *kib)
 {
 	struct npool_attr attr = NPOOL_ATTR_INIT;
 	npool_t *pool;
 
+	if (kib) {
+		limit = strtoul(kib, NULL, 10);
+		errno = EINVAL;
+		must(limit && limit <= SIZE_MAX >> 10, "KiB of the limit");
+		limit <<= 10;
+	}
 	attr.name = "tutorial";
 	attr.hard_limit = limit;
 	errno = npool_create(&pool, &attr);
@@ -181,6 +213,7 @@ int loop_end(npool_t *pool)
 	struct npool_figures f = { .size = sizeof f };
 	bool empty = !npool_pool_stats(pool, &f) && !f.used;
 
+	printf("%" PRIu64 " times there was no buffer\n", f.refused);
 	printf("%s\n", empty ? "every buffer came back"
 			     : "buffers were not released");
 	npool_destroy(pool);

@@ -20,6 +20,8 @@ struct loop {
 	int stop;	   /* readable: end */
 	int epoll, listener;
 	bool hungry;	   /* there was no buffer for a connection */
+	bool deaf;	   /* there was no memory or descriptor for one */
+	uint64_t retry_ms; /* when these try again */
 	TAILQ_HEAD(, conn) conns;
 	uint64_t messages; /* reads that brought something */
 };
@@ -28,11 +30,11 @@ struct loop {
 void loop_init(struct loop *loop, npool_t *pool, int stop, uint16_t *port);
 void loop_run(struct loop *loop);
 
-/* A pool that has at most so many bytes. */
-npool_t *loop_pool(size_t limit);
+/* A pool that has at most so many bytes, or KiB, if kib is not NULL. */
+npool_t *loop_pool(size_t limit, const char *kib);
 
-/* All loops have ended. Says whether every buffer came back, and ends the pool.
- * Returns the exit status for main. */
+/* All loops have ended. Says how often there was no buffer, and whether every
+ * one came back; ends the pool. Returns the exit status for main. */
 int loop_end(npool_t *pool);
 
 #endif

@@ -4,21 +4,23 @@
 #
 # npool_tutorial(7): each step is a program that sends back what it gets, to the
 # byte; the later ones end in order and with all their buffers, also with little
-# memory and on two nodes. And what the page shows is what they have.
+# memory, with few descriptors and on two nodes. And what the page shows is what
+# they have.
 . "${0%/*}/tap.sh"
+need perl perl
 
 examples=$abs_top_builddir/examples
 page=$abs_top_srcdir/man/npool_tutorial.7
 unset NPOOL_CONF
 cd "$tmp" || exit 99
-pid=
-trap 'kill -KILL $pid 2>/dev/null; rm -rf "$tmp"' EXIT
+pid= idle=
+trap 'kill -KILL $pid $idle 2>/dev/null; rm -rf "$tmp"' EXIT
 awk 'BEGIN { for (i = 0; i < 100000; i++) print i }' >numbers
 
-# start N: the program of step N; its port is in $port.
+# start N [KIB]: the program of step N, with that limit; its port is in $port.
 start() {
 	: >out
-	"$examples/tutorial-$1" >out 2>err &
+	"$examples/tutorial-$1" $2 >out 2>err &
 	pid=$! tenths=0 port=
 	while [ -z "$port" ] && [ "$tenths" -lt 300 ] && kill -0 "$pid"; do
 		sleep 0.1
@@ -51,6 +53,74 @@ in_order() {
 	ok $? "$1: it ends, and every buffer came back" log
 }
 
+# Clients that send more than the server has buffers for, and then read, while
+# another one is never silent for as long as it takes until hungry ones try again.
+cat >mute <<'PERL'
+use strict;
+use IO::Select;
+use IO::Socket::INET;
+use Socket qw(SOL_SOCKET SO_RCVBUF SO_SNDBUF inet_aton pack_sockaddr_in);
+
+my $port = shift;
+my ($sent, $came, $rings) = (0, 0, 0);
+
+# With little room in the kernel, so that the server is stuck soon.
+sub connected {
+	my $socket = IO::Socket::INET->new(Proto => 'tcp');
+
+	$socket->setsockopt(SOL_SOCKET, $_, 16384) for SO_RCVBUF, SO_SNDBUF;
+	$socket->connect(pack_sockaddr_in($port, inet_aton('127.0.0.1')))
+	    or die "connect: $!\n";
+	return $socket;
+}
+
+sub ring {
+	my $socket = shift;
+
+	syswrite $socket, 'x';
+	sysread($socket, my $data, 1) == 1 or die "no answer\n";
+}
+
+alarm 90;
+my $busy = connected;
+ring($busy) for 1 .. 100; # small reads from now on
+my @mute = map { connected } 1 .. 8;
+$_->blocking(0) for @mute;
+my $writers = IO::Select->new(@mute);
+my $until = time + 3;
+while (time < $until and my @ready = $writers->can_write(1)) {
+	$sent += syswrite($_, 'x' x 8192) // 0 for @ready;
+}
+my $child = fork // die "fork: $!\n";
+if (!$child) {
+	ring($busy) while getppid != 1;
+	exit;
+}
+for (@mute) {
+	$_->setsockopt(SOL_SOCKET, SO_RCVBUF, 1 << 20);
+	$_->shutdown(1);
+}
+my $readers = IO::Select->new(@mute);
+while ($readers->count and my @ready = $readers->can_read(5)) {
+	for my $socket (@ready) {
+		my $got = sysread $socket, my $data, 65536;
+
+		next if !defined $got && $!{EAGAIN};
+		$readers->remove($socket) if !$got;
+		$came += $got;
+	}
+}
+kill 'KILL', $child;
+waitpid $child, 0;
+print "$came bytes of $sent\n";
+exit($came != $sent);
+PERL
+
+# ticks: of CPU time that the server has used, a hundredth of a second each.
+ticks() {
+	sed 's/.*) //' "/proc/$pid/stat" | awk '{ print $12 + $13 }'
+}
+
 # shown: the lines of the page's programs, each behind its file.
 shown() {
 	awk '/^\.\\" from / { file = $3; next }
@@ -68,7 +138,7 @@ strange() {
 	done
 }
 
-plan 17
+plan 29
 for step in 1 2; do
 	start $step
 	echoes "step $step"
@@ -85,9 +155,45 @@ for step in 3 4; do
 	in_order "step $step"
 	unset NPOOL_CONF
 done
-threads=$(grep -c '^cpu [0-9]*, node [0-9]*: [0-9]* messages$' out)
+cp out out.4
+
+# Less memory than two buffers of 64 KiB.
+for step in 3 4; do
+	start $step 128
+	echoes "step $step, little memory, late clients" -l
+	timeout 100 perl mute "$port" >log 2>&1
+	ok $? "step $step, little memory: the hungry are fed while others eat" \
+		log
+	in_order "step $step, little memory"
+	[ "$(sed -n 's/ times there was no buffer$//p' out)" -gt 0 ]
+	ok $? "step $step, little memory: there were hungry ones" out
+done
+timeout 10 "$examples/tutorial-3" x >log 2>&1
+is "$?" 1 'a limit that is no number is an error'
+
+# More clients than descriptors: some wait, and the server sleeps meanwhile.
+most=$(ulimit -S -n)
+ulimit -S -n 16
+start 3
+ulimit -S -n "$most"
+echoes 'step 3, few descriptors'
+perl -MIO::Socket::INET -e 'my @open = map {
+	IO::Socket::INET->new("127.0.0.1:$ARGV[0]") // () } 1 .. 40;
+	sleep 60' "$port" &
+idle=$!
+sleep 1
+before=$(ticks)
+sleep 1
+after=$(ticks)
+kill "$idle"
+wait "$idle" 2>/dev/null
+[ $((after - before)) -lt 30 ]
+ok $? 'step 3, few descriptors: it does not spin' out
+in_order 'step 3, few descriptors'
+
+threads=$(grep -c '^cpu [0-9]*, node [0-9]*: [0-9]* messages$' out.4)
 is "$threads" "$(nproc)" 'step 4: a thread for each CPU'
-is "$(sed -n 's/^cpu \([0-9]*\),.*/\1/p' out | sort -u | wc -l)" "$threads" \
+is "$(sed -n 's/^cpu \([0-9]*\),.*/\1/p' out.4 | sort -u | wc -l)" "$threads" \
 	'and each on its own'
 
 [ "$(shown | wc -l)" -ge 25 ]
