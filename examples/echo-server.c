@@ -45,6 +45,7 @@
 #include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LARGE ((size_t)64 << 10) /* of a buffer: what a read may bring */
@@ -75,6 +76,7 @@ struct worker {
 	int cpu, node; /* the kernel's numbers */
 	int epoll, listener;
 	bool deaf; /* a connection could not be accepted: later */
+	uint64_t listen_ms; /* when the next one is tried */
 	struct conns open, held;
 	uint64_t accepted, waits, cut, echoed, holds, foreign;
 };
@@ -174,10 +176,19 @@ static void watch(struct worker *w, int op, int fd, uint32_t events, void *what)
 		die("epoll_ctl", errno);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static void listen_again(struct worker *w, bool again)
 {
 	watch(w, EPOLL_CTL_MOD, w->listener, again ? EPOLLIN : 0, &w->listener);
 	w->deaf = !again;
+	w->listen_ms = again ? 0 : now_ms() + RETRY_MS;
 }
 
 static void close_conn(struct worker *w, struct conn *c)
@@ -320,7 +331,7 @@ static bool serve(struct worker *w)
 		else
 			take_turn(w, e[i].data.ptr);
 	}
-	if (n == 0 && w->deaf)
+	if (w->deaf && now_ms() >= w->listen_ms) /* however busy others are */
 		listen_again(w, true);
 	release_held(w); /* last: it may close some that e speaks of */
 	return true;
