@@ -26,6 +26,8 @@
  *	                other needs to go on: of a server that answers while it
  *	                is still being asked, that would be the end. There is
  *	                enough if the hard limit is 2 KiB a link, or more
+ *	many addresses  of the server: where one cannot be reached, a link tries
+ *	                the next
  *	half-close      the end of one direction is passed on behind its last
  *	                byte; the other direction goes on
  *	a broken end    breaks the other one, as a reset
@@ -101,6 +103,7 @@ struct link {
 	struct worker *worker;
 	struct end end[2]; /* CLIENT, SERVER */
 	bool connecting, broken;
+	const struct addrinfo *untried; /* if this address is none; or NULL */
 };
 
 TAILQ_HEAD(links, link);
@@ -114,7 +117,7 @@ struct worker {
 	bool deaf;	/* a connection could not be accepted: later */
 	bool stopping, cutting;
 	unsigned nstarved;
-	uint64_t feed_ms; /* when these try again */
+	uint64_t retry_ms; /* when these, and the listener, try again */
 	struct links open, closed; /* closed: an event may still speak of it */
 	uint64_t accepted, bytes, foreign, broken, unreached, starved, waits;
 };
@@ -123,7 +126,7 @@ struct relay {
 	uint16_t port;
 	unsigned nworkers, grace; /* 0: one a CPU; seconds */
 	size_t limit;		  /* bytes */
-	struct addrinfo *target;
+	struct addrinfo *target;  /* the server's addresses */
 	npool_t *pool;
 	npool_objpool_t *links;
 	struct worker *workers;
@@ -137,7 +140,7 @@ static const char usage[] =
 "Passes on what comes to 127.0.0.1 to a server, and what that answers, until\n"
 "SIGTERM or SIGINT. One thread a CPU, pinned; buffers from a pool of its own,\n"
 "with a limit. The first line says the port; at the end comes what each\n"
-"thread did.\n"
+"thread did. If the server has several addresses, each is tried in turn.\n"
 "\n"
 "  -p PORT     0 (when not said): one that is free\n"
 "  -t THREADS  only so many, on the first CPUs that it may use\n"
@@ -226,13 +229,22 @@ static int on_pressure(npool_t *pool, const struct npool_pressure *pressure,
 	return 0;
 }
 
-/* Memory was short; is it still? The pool does not say so by itself. */
+/* Memory was short; is it still? The pool does not say so by itself, and that it
+ * is, only once until less than the soft limit is charged. So what the links
+ * have left is given back first: the next burst would not be told of. */
 static void ease(struct relay *r)
 {
 	struct npool_figures f = { .size = sizeof f };
 
-	if (atomic_load(&r->tight) && npool_pool_stats(r->pool, &f) == 0 &&
-	    f.used <= r->limit / 4)
+	if (npool_pool_stats(r->pool, &f) != 0)
+		return;
+	if (f.used > r->limit / 2)
+		atomic_store(&r->tight, true);
+	else if (!atomic_load(&r->tight) || f.used > r->limit / 4)
+		return;
+	else if (f.charged > r->limit / 2)
+		npool_pool_trim(r->pool);
+	else
 		atomic_store(&r->tight, false);
 }
 
@@ -415,12 +427,58 @@ static void pass_end_on(struct end *from)
 
 /* ---- Events ------------------------------------------------------------ */
 
+/* Of a listener's, those that it accepts inherit this. Returns 0, or not
+ * with errno. */
+static int set_options(int fd)
+{
+	int on = 1, sndbuf = SNDBUF;
+
+	return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof sndbuf) ||
+	       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static int connect_to(const struct addrinfo *a)
+{
+	int fd = socket(a->ai_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	set_options(fd);
+	if (connect(fd, a->ai_addr, a->ai_addrlen) == 0 ||
+	    errno == EINPROGRESS)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* To the first of the addresses that does not fail at once; *untried becomes
+ * what stands behind it. Returns -1 if all do. */
+static int connect_to_any(const struct addrinfo **untried)
+{
+	int fd = -1;
+
+	while (fd < 0 && *untried) {
+		fd = connect_to(*untried);
+		*untried = (*untried)->ai_next;
+	}
+	return fd;
+}
+
 static void finish_connecting(struct link *l)
 {
-	int error = 0;
+	struct end *e = &l->end[SERVER];
+	int error = 0, fd;
 	socklen_t size = sizeof error;
 
-	getsockopt(l->end[SERVER].fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	getsockopt(e->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	fd = error ? connect_to_any(&l->untried) : -1;
+	if (fd >= 0) {
+		close(e->fd); /* epoll forgets it */
+		e->fd = fd;
+		e->events = 0;
+		return;
+	}
 	l->connecting = false;
 	l->broken = error != 0;
 	l->worker->unreached += error != 0;
@@ -465,14 +523,23 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Those for which there was no buffer try again, if it is time. */
-static void feed(struct worker *w)
+/* Was there no buffer, memory or descriptor for somebody? */
+static bool has_to_retry(const struct worker *w)
+{
+	return w->nstarved || (w->deaf && !w->stopping);
+}
+
+/* Who waits for one tries again, if it is time: however much the others do
+ * meanwhile. */
+static void retry(struct worker *w)
 {
 	struct link *l, *next;
 
-	if (!w->nstarved || now_ms() < w->feed_ms)
+	if (!has_to_retry(w) || now_ms() < w->retry_ms)
 		return;
-	w->feed_ms = now_ms() + RETRY_MS;
+	w->retry_ms = now_ms() + RETRY_MS;
+	if (w->deaf && !w->stopping)
+		listen_again(w, true);
 	for (l = TAILQ_FIRST(&w->open); l && w->nstarved; l = next) {
 		next = TAILQ_NEXT(l, entry);
 		if (!l->end[CLIENT].starved && !l->end[SERVER].starved)
@@ -485,37 +552,13 @@ static void feed(struct worker *w)
 
 /* ---- New links --------------------------------------------------------- */
 
-/* Of a listener's, those that it accepts inherit this. Returns 0, or not
- * with errno. */
-static int set_options(int fd)
-{
-	int on = 1, sndbuf = SNDBUF;
-
-	return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof sndbuf) ||
-	       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
-
-static int connect_to(const struct addrinfo *a)
-{
-	int fd = socket(a->ai_family,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -1;
-	set_options(fd);
-	if (connect(fd, a->ai_addr, a->ai_addrlen) == 0 ||
-	    errno == EINPROGRESS)
-		return fd;
-	close(fd);
-	return -1;
-}
-
 static void begin_link(struct worker *w, struct link *l, int client,
-		       int server)
+		       int server, const struct addrinfo *untried)
 {
 	memset(l, 0, sizeof *l);
 	l->worker = w;
 	l->connecting = true;
+	l->untried = untried;
 	for (int i = 0; i < 2; i++) {
 		l->end[i].link = l;
 		npool_buf_guess_init(&l->end[i].guess, LEAST_READ, FIRST_READ,
@@ -543,6 +586,7 @@ static void refuse(struct worker *w, int client)
 static bool accept_one(struct worker *w)
 {
 	struct link *l = npool_objpool_get(w->relay->links);
+	const struct addrinfo *untried = w->relay->target;
 	int server, client = !l ? -1 : accept4(w->listener, NULL, NULL,
 					       SOCK_NONBLOCK | SOCK_CLOEXEC);
 
@@ -558,9 +602,9 @@ static bool accept_one(struct worker *w)
 		listen_again(w, false);
 		return false;
 	}
-	server = connect_to(w->relay->target);
+	server = connect_to_any(&untried);
 	if (server >= 0) {
-		begin_link(w, l, client, server);
+		begin_link(w, l, client, server, untried);
 	} else {
 		npool_objpool_put(w->relay->links, l);
 		refuse(w, client);
@@ -600,14 +644,12 @@ static void handle(struct worker *w, const struct epoll_event *e)
 static bool serve(struct worker *w)
 {
 	struct epoll_event e[EVENTS];
-	bool retry = w->nstarved || (w->deaf && !w->stopping);
-	int n = epoll_wait(w->epoll, e, EVENTS, retry ? RETRY_MS : -1);
+	int n = epoll_wait(w->epoll, e, EVENTS,
+			   has_to_retry(w) ? RETRY_MS : -1);
 
 	for (int i = 0; i < n; i++)
 		handle(w, &e[i]);
-	if (n == 0 && w->deaf && !w->stopping)
-		listen_again(w, true);
-	feed(w);
+	retry(w);
 	free_closed(w);
 	return !w->cutting && !(w->stopping && TAILQ_EMPTY(&w->open));
 }
@@ -801,6 +843,7 @@ static void stop_all(struct relay *r, const sigset_t *signals)
 
 static void report(const struct relay *r)
 {
+	struct npool_figures f = { .size = sizeof f };
 	struct worker all = { 0 };
 
 	for (unsigned i = 0; i < r->nworkers; i++) {
@@ -815,10 +858,12 @@ static void report(const struct relay *r)
 		all.unreached += w->unreached;
 		all.starved += w->starved;
 	}
+	npool_pool_stats(r->pool, &f);
 	printf("passed on: %" PRIu64 " bytes of %" PRIu64 " links; broken: %"
 	       PRIu64 ", of them without a server: %" PRIu64 "; without a "
-	       "buffer: %" PRIu64 " times\n", all.bytes, all.accepted,
-	       all.broken, all.unreached, all.starved);
+	       "buffer: %" PRIu64 " times, at the hard limit: %" PRIu64
+	       " requests\n", all.bytes, all.accepted, all.broken,
+	       all.unreached, all.starved, f.refused);
 	fflush(stdout);
 }
 
