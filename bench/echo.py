@@ -230,7 +230,7 @@ def to_ours(row, name):
 
 
 def verdict(row):
-    """Is the worst bound of each kind as WANTED? None: nobody to compare with."""
+    """Is the worst bound of each kind as WANTED? None: there is no other."""
     said, good = [], True
     others = [name for name in row["taken"] if name != OURS]
     if OURS not in row["taken"]:

@@ -229,8 +229,8 @@ static int on_pressure(npool_t *pool, const struct npool_pressure *pressure,
 	return 0;
 }
 
-/* Memory was short; is it still? The pool does not say so by itself, and that it
- * is, only once until less than the soft limit is charged. So what the links
+/* Memory was short; is it still? The pool does not say so by itself, and that
+ * it is, only once until less than the soft limit is charged. So what the links
  * have left is given back first: the next burst would not be told of. */
 static void ease(struct relay *r)
 {

@@ -54,7 +54,7 @@ in_order() {
 }
 
 # Clients that send more than the server has buffers for, and then read, while
-# another one is never silent for as long as it takes until hungry ones try again.
+# another one is never silent for as long as it takes until the hungry try again.
 cat >mute <<'PERL'
 use strict;
 use IO::Select;
