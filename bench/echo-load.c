@@ -262,5 +262,6 @@ int main(int argc, char **argv)
 	printf("messages %zu cpu %.6f p50 %.0f p99 %.0f p999 %.0f rss %ld\n",
 	       load.nmessages, cpu, quantile(0.5), quantile(0.99),
 	       quantile(0.999), server_rss());
+	free(conns);
 	return 0;
 }
