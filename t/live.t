@@ -111,26 +111,44 @@ sub test_list
 	stop($pid, 'KILL');
 }
 
-sub shared_memory
-{
-	return grep { /^ *1313[0-9]{6} / } split /\n/,
-	    slurp('/proc/sysvipc/shm');
-}
-
-# Shared memory of who was killed while making it: our kind, and another.
+# Shared memory of processes that are gone: of who was killed while making a
+# segment, and of others, which only look like it.  In a namespace where no
+# other test is making any.
 sub test_clean
 {
-	my $code = '$k = shift; defined shmget($k, 4096, 01600) or die $!';
-	my $theirs = 0x6e500000 + $$ % 65536;
+	return skip(7, 'needs root, unshare(1) and the right to use it')
+	    if !can_unshare('--ipc');
+	my %made = (left => '0x4e500001, 22 << 20, 0600', # shmget(2)
+	    'of another key' => '0x6e500001, 22 << 20, 0600',
+	    'that others may read' => '0x4e500002, 22 << 20, 0640',
+	    'too small' => '0x4e500003, 4096, 0600',
+	    'with contents' => '0x4e500004, 22 << 20, 0600',
+	    'with contents at its end' => '0x4e500005, 22 << 20, 0600');
+	my %at = ('with contents' => 0,
+	    'with contents at its end' => (22 << 20) - 1);
+	my @code;
+	for my $what (sort keys %made) {
+		my $write = defined $at{$what} ?
+		    "shmwrite \$id, q(x), $at{$what}, 1 or die \$!" : '';
 
-	system $perl, '-e', $code, 0x4e500000 + $$ % 65536;
-	system $perl, '-e', $code, $theirs;
-	is(scalar(shared_memory()), 1, 'something was left behind');
-	stat_run();
-	is(scalar(shared_memory()), 0, 'the next list has removed it');
-	my $id = shmget $theirs, 0, 0;
-	ok(defined $id, 'but not what is not of our kind', "$!");
-	shmctl $id, 0, 0 if defined $id; # IPC_RMID
+		push @code, "if (!fork) { \$id = shmget $made{$what} | 01000;" .
+		    "defined \$id or die \$!; $write; exit } wait; " .
+		    '$? and exit 1; ';
+	}
+	my $show = 'open F, q(/proc/sysvipc/shm); print <F>; close F; ';
+	run(cmd => ['unshare', '--ipc', $perl, '-e', "\$| = 1; @code $show" .
+	    'print qq(then\n); system shift; ' . $show, $stat],
+	    out => "$tmp/clean");
+	my ($before, $after) = split /^then$/m, slurp("$tmp/clean");
+	is(scalar(() = $before =~ /^ *1[38]/mg), 6, 'six are there');
+	for my $what (sort keys %made) {
+		my ($key) = map { hex } $made{$what} =~ /^(\w+)/;
+		my $stays = $what ne 'left';
+
+		is(scalar(() = ($after // '') =~ /^ *$key /mg), $stays ? 1 : 0,
+		    $stays ? "shared memory $what stays"
+		    : 'what was left is removed by the next list');
+	}
 }
 
 # ---- one process ---------------------------------------------------------
@@ -356,7 +374,7 @@ sub test_json
 	stop($pid, 'KILL');
 }
 
-plan(53);
+plan(57);
 $tmp = tmpdir();
 test_list();
 test_clean();

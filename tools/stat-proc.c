@@ -13,7 +13,7 @@
  * what ptrace(2) calls PTRACE_MODE_READ. A process that is in the list of maps
  * lives: its segment needs no other sign of that.
  *
- * Source: proc_pid_maps(5), proc_pid_status(5).
+ * Source: proc_pid_maps(5), proc_pid_status(5), proc_sysvipc(5).
  */
 #include "stat.h"
 
@@ -213,27 +213,49 @@ uint64_t target_age_ms(pid_t pid)
 
 /* --- what is left of those that ended --------------------------------- */
 
-/* Who is killed between making shared memory and saying that it shall end with
- * him leaves it behind. */
-static void remove_if_left(int key, int id, int creator, unsigned users)
+/* A line of /proc/sysvipc/shm. */
+struct shared {
+	int key, id;
+	unsigned mode;
+	uint64_t size;
+	int creator, last; /* pids: who made it, and who attached to it last */
+	unsigned users;
+	uint64_t resident, swapped; /* bytes */
+};
+
+static bool read_shared(const char *line, struct shared *s)
 {
-	if (((unsigned)key & NP_SEGMENT_KEY_MASK) == NP_SEGMENT_KEY && !users &&
-	    creator > 0 && kill(creator, 0) != 0 && errno == ESRCH)
-		shmctl(id, IPC_RMID, NULL);
+	return sscanf(line, "%d %d %o %" SCNu64 " %d %d %u %*s %*s %*s %*s "
+		      "%*s %*s %*s %" SCNu64 " %" SCNu64, &s->key, &s->id,
+		      &s->mode, &s->size, &s->creator, &s->last, &s->users,
+		      &s->resident, &s->swapped) == 9;
+}
+
+/* Who is killed between making shared memory and saying that it shall end with
+ * him leaves it behind: nobody has written to it. Others may use a key like
+ * ours, and keep what nobody has attached: so it must be of our making in all
+ * that the kernel tells, and without a page, so that there is nothing in it to
+ * lose. To attach and look would be seen by those others. */
+static bool was_left(const struct shared *s)
+{
+	return ((unsigned)s->key & NP_SEGMENT_KEY_MASK) == NP_SEGMENT_KEY &&
+	       s->mode == 0600 && !s->users &&
+	       s->size >= NP_NBLOCKS * sizeof(struct np_block) &&
+	       s->size <= SEGMENT_MAX && !s->resident && !s->swapped &&
+	       (!s->last || s->last == s->creator) && s->creator > 0 &&
+	       kill(s->creator, 0) != 0 && errno == ESRCH;
 }
 
 void targets_clean(void)
 {
 	FILE *all = fopen("/proc/sysvipc/shm", "re");
+	struct shared s;
 	char *line = NULL;
 	size_t room = 0;
-	int key, id, creator;
-	unsigned users;
 
 	while (all && getline(&line, &room, all) >= 0)
-		if (sscanf(line, "%d %d %*s %*s %d %*s %u", &key, &id,
-			   &creator, &users) == 4)
-			remove_if_left(key, id, creator, users);
+		if (read_shared(line, &s) && was_left(&s))
+			shmctl(s.id, IPC_RMID, NULL);
 	free(line);
 	if (all)
 		fclose(all);

@@ -36,8 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* No segment of a real process comes near these. */
-#define SEGMENT_MAX ((uint64_t)1 << 28)	 /* bytes */
+/* No segment of a real process comes near these, nor SEGMENT_MAX. */
 #define ENTRIES_MAX ((uint32_t)1 << 16)	 /* of a part */
 #define CHUNK_SIZE_MAX ((uint64_t)1 << 30)
 #define PAGE_SIZE_MIN 4096

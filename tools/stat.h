@@ -45,6 +45,9 @@
 #include <stdio.h>
 #include <sys/types.h> /* pid_t, ino_t */
 
+/* Bytes: no segment of a real process comes near it. */
+#define SEGMENT_MAX ((uint64_t)1 << 28)
+
 /* What is shown: bits. */
 enum {
 	SHOW_REPORT = 1,
@@ -266,7 +269,8 @@ void target_free(struct target *target);
 uint64_t target_age_ms(pid_t pid);
 
 /* Removes shared memory that processes left which were killed while they made
- * it, of this user (root: of all). */
+ * it, of this user (root: of all); if it has no page, for it could be another
+ * program's. */
 void targets_clean(void);
 
 /* The process ids of this user (root: of all), in order, but for our own. */
