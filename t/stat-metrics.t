@@ -128,7 +128,34 @@ sub test_live
 	    slurp("$tmp/out"));
 }
 
-plan(15);
+# What examples/npool-stat.service does, without systemd: its commands in turn
+# as long as they succeed, in a folder where somebody put a link.  There
+# npool-stat ends as if it had skipped a process.
+sub test_service
+{
+	my $unit = slurp(source_dir() . '/examples/npool-stat.service');
+	my ($good) = $unit =~ /^SuccessExitStatus=(\d+)$/m;
+	my $where = "$tmp/collector";
+
+	mkdir $_ for $where, "$tmp/bin";
+	spew("$tmp/bin/npool-stat", "#!/bin/sh\n$stat \"\$@\"; exit 1\n");
+	chmod 0755, "$tmp/bin/npool-stat";
+	spew("$tmp/precious", 'precious');
+	symlink "$tmp/precious", "$where/npool.prom.new";
+	for my $command ($unit =~ /^ExecStart=(.*)$/mg) {
+		my $status = run(cmd => ['sh', '-c', $command],
+		    env => { DIR => $where, PATH => "$tmp/bin:$ENV{PATH}" },
+		    out => "$tmp/out", err => "$tmp/err");
+
+		last if $status && $status ne ($good // 0);
+	}
+	ok(slurp("$where/npool.prom") =~ /^npool_processes \d+$/m,
+	    'the service goes on where a process was skipped');
+	is(slurp("$tmp/precious"), 'precious', 'and does not follow a link');
+	ok(!-e "$where/npool.prom.new", 'and leaves nothing beside its file');
+}
+
+plan(18);
 mkdir $dir;
 # A name that needs quoting; and a process id that runs two programs.
 symlink $^X, "$tmp/pe\"rl\\";
@@ -147,6 +174,7 @@ is(scalar keys %{ $family->{npool_node_used_bytes}{lines} }, 2,
 test_against_json($family);
 test_usage();
 test_live();
+test_service();
 if (missing('promtool')) {
 	skip(1, 'no promtool (Debian package prometheus)');
 } else {
