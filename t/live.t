@@ -276,6 +276,24 @@ sub test_places
 	stop($pid, 'KILL');
 }
 
+# A server whose children exit, or execute a program, while we look.
+sub test_forker
+{
+	my $pid = serve('np-forker', 'print qq(ready\n); $SIG{CHLD} = q(IGNORE);' .
+	    'while (1) { for (1, 2) { next if fork; exit if $_ == 1; ' .
+	    "exec q(true) } select undef, undef, undef, 0.002 }");
+	my %codes;
+
+	for (1 .. 150) {
+		my $run = stat_run('--report', 'np-forker');
+
+		$codes{"$run->{code} $run->{err}"}++;
+	}
+	is(join(', ', sort keys %codes), '0 ',
+	    'children that end meanwhile are nothing to complain of');
+	stop($pid, 'KILL');
+}
+
 sub test_chroot
 {
 	return skip(1, 'chroot needs root') if !$is_root;
@@ -374,7 +392,7 @@ sub test_json
 	stop($pid, 'KILL');
 }
 
-plan(57);
+plan(58);
 $tmp = tmpdir();
 test_list();
 test_clean();
@@ -382,6 +400,7 @@ test_one();
 test_rates();
 test_reader();
 test_places();
+test_forker();
 test_chroot();
 test_container();
 test_none();

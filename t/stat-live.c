@@ -292,9 +292,9 @@ struct hostile {
 	int ready[2];
 };
 
-static void *map_shared(size_t size)
+static void *map_shared(size_t size, int mode)
 {
-	int id = shmget(KEY, size, IPC_CREAT | IPC_EXCL | 0600);
+	int id = shmget(KEY, size, IPC_CREAT | IPC_EXCL | mode);
 	void *p = shmat(id, NULL, 0);
 
 	must(p != MAP_FAILED);
@@ -306,7 +306,7 @@ static void *map_shared(size_t size)
 static struct np_segment_header *forge(void)
 {
 	size_t size = np_pool.segment.layout.size;
-	struct np_segment_header *h = map_shared(size);
+	struct np_segment_header *h = map_shared(size, 0600);
 
 	memcpy(h, np_pool.segment.header, size);
 	must(h->pid == (uint32_t)getpid() && h->magic == NP_SEGMENT_MAGIC);
@@ -318,12 +318,12 @@ static struct np_segment_header *forge(void)
 static void show_nothing(void)
 {
 	np_pool.segment.header->magic = 0;
-	memset(map_shared(100), 1, 100);
+	memset(map_shared(100, 0600), 1, 100);
 }
 
 static void show_noise(void)
 {
-	uint64_t *p = map_shared(NP_MIB);
+	uint64_t *p = map_shared(NP_MIB, 0600);
 	struct rng rng = rng_seed(1);
 
 	np_pool.segment.header->magic = 0;
@@ -358,6 +358,19 @@ static void show_others(void)
 	struct np_segment_header *h = forge();
 
 	h->pid = 1;
+}
+
+static void show_readable(void)
+{
+	np_pool.segment.header->magic = 0;
+	map_shared(NP_MIB, 0604);
+}
+
+static void show_kept(void)
+{
+	np_pool.segment.header->magic = 0;
+	must(shmat(shmget(KEY, NP_MIB, IPC_CREAT | IPC_EXCL | 0600), NULL,
+		   0) != MAP_FAILED);
 }
 
 static void show_uncounted(void)
@@ -415,6 +428,43 @@ static void refused(void (*show)(void), const char *says, const char *claim)
 	end(&h);
 }
 
+/* Memory of another program, with a key like ours, that is there to stay. */
+static void test_kept(void)
+{
+	struct hostile h = start(show_kept);
+	int id = shmget(KEY, 0, 0);
+	struct shmid_ds about;
+	char why[200];
+	struct report r = look_at(h.pid, why, sizeof why);
+
+	must(shmctl(id, IPC_STAT, &about) == 0);
+	ok(!r.nprocesses && !r.nskipped && about.shm_lpid == h.pid,
+	   "memory that is not marked for removal is not attached to");
+	report_free(&r);
+	end(&h);
+	shmctl(id, IPC_RMID, NULL);
+}
+
+/* A process that ended between the look at its maps and that at its segment. */
+static void test_gone(void)
+{
+	struct hostile h = start(show_uncounted);
+	struct report r = { .options = &plain };
+	struct samples samples = { 0 };
+	struct target t;
+	char why[200];
+	bool found = target_find(&t, h.pid, why, sizeof why);
+
+	end(&h);
+	if (!found)
+		bail_out("no process: %s", why);
+	ok(t.nplaces && !report_target(&r, &t, &samples, why, sizeof why) &&
+	   !r.nskipped, "a segment that ended meanwhile is not missed");
+	target_free(&t);
+	report_free(&r);
+	samples_free(&samples);
+}
+
 static void test_hostile(void)
 {
 	char why[200];
@@ -428,6 +478,8 @@ static void test_hostile(void)
 	refused(show_short, "cut off: ", "and one that is said to be longer");
 	refused(show_giant, "too large: 4294967296 bytes",
 		"and one of 4 GiB");
+	refused(show_readable, "has the mode 0604",
+		"and one that others may read");
 	refused(show_others, "has no segment that can be read",
 		"another process's is no one's");
 	h = start(show_uncounted);
@@ -477,12 +529,14 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(18 + 3 + 4 + 4 + 8 + 5);
+	plan(18 + 3 + 4 + 4 + 9 + 2 + 5);
 	test_figures();
 	test_pools();
 	test_load();
 	test_moves();
 	test_hostile();
+	test_kept();
+	test_gone();
 	test_copy();
 	return done();
 }

@@ -31,6 +31,22 @@ static void say_why_not(const struct target *t, char *why, size_t size)
 		 : "does not use npool, or not yet");
 }
 
+/* Has the process ended, executed a program or destroyed the pool since its
+ * maps were read? */
+static bool is_gone(const struct target *t, const struct place *place)
+{
+	struct target now;
+	char why[200];
+	bool gone = true;
+
+	if (!target_find(&now, t->pid, why, sizeof why))
+		return true;
+	for (size_t i = 0; i < now.nplaces; i++)
+		gone &= now.places[i].number != place->number;
+	target_free(&now);
+	return gone;
+}
+
 static bool add_place(struct report *r, const struct target *t,
 		      const struct place *place, struct samples *samples)
 {
@@ -40,7 +56,7 @@ static bool add_place(struct report *r, const struct target *t,
 	if (view) {
 		samples_take(samples, view);
 		report_add(r, view, samples, LIFE_RUNNING);
-	} else if (*why) {
+	} else if (*why && !is_gone(t, place)) {
 		snprintf(name, sizeof name, "of process %d", (int)t->pid);
 		report_skip(r, name, why);
 	}

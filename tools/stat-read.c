@@ -84,6 +84,11 @@ static bool check_size(const struct reader *r)
 	return true;
 }
 
+static bool is_of_us(const struct view *view, uid_t user)
+{
+	return user == view->owner || user == geteuid();
+}
+
 /* fd: of the file, whatever it is. */
 static bool map_file(const struct reader *r, int fd)
 {
@@ -95,7 +100,7 @@ static bool map_file(const struct reader *r, int fd)
 		return refuse(r, "%s", strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return refuse(r, "not a regular file");
-	if (st.st_uid != geteuid() && st.st_uid != view->owner)
+	if (!is_of_us(view, st.st_uid))
 		return refuse(r, "belongs to user %u", (unsigned)st.st_uid);
 	view->ino = st.st_ino;
 	view->size = (uint64_t)st.st_size;
@@ -121,20 +126,41 @@ static bool open_file(const struct reader *r, int dir)
 	return mapped;
 }
 
+/* Before it is attached, which other programs would see: what is not removed
+ * yet is theirs, or just being made. */
+static bool check_shared(const struct reader *r, const struct shmid_ds *about)
+{
+	const struct ipc_perm *perm = &about->shm_perm;
+
+	if (!(perm->mode & SHM_DEST))
+		return refuse(r, "%s", "");
+	if ((perm->mode & 0777) != 0600)
+		return refuse(r, "has the mode 0%o, not 0600",
+			      perm->mode & 0777u);
+	if (!is_of_us(r->view, perm->uid) && !is_of_us(r->view, perm->cuid))
+		return refuse(r, "belongs to user %u", (unsigned)perm->uid);
+	return true;
+}
+
 /* System V shared memory, of the namespace that we are in. */
 static bool attach(const struct reader *r, int id)
 {
 	struct shmid_ds about;
-	void *p = shmat(id, NULL, SHM_RDONLY);
+	void *p;
 
+	if (shmctl(id, IPC_STAT, &about) != 0)
+		return refuse(r, "%s", strerror(errno));
+	if (!check_shared(r, &about))
+		return false;
+	r->view->size = about.shm_segsz;
+	if (!check_size(r))
+		return false;
+	p = shmat(id, NULL, SHM_RDONLY);
 	if (p == (void *)-1)
 		return refuse(r, "%s", strerror(errno));
 	r->view->base = p;
 	r->view->is_attached = true;
-	if (shmctl(id, IPC_STAT, &about) != 0)
-		return refuse(r, "%s", strerror(errno));
-	r->view->size = about.shm_segsz;
-	return check_size(r);
+	return true;
 }
 
 /* --- the header ------------------------------------------------------- */
@@ -458,8 +484,10 @@ struct view *view_open(int dir, const struct segment_name *name, char *why,
 }
 
 /* Opens the file of a process by its path there, where a symbolic link, a FIFO
- * or a device may stand by now: nothing is opened before it is known to be the
- * file that the process has mapped. */
+ * or a device may stand by now: nothing is opened before it is known to be a
+ * regular file with the inode of the one that the process has mapped. That can
+ * be another file of another file system, which the process then shows for its
+ * segment: it is read as such, with no belief in it. */
 static bool open_mapped(const struct reader *r, const struct place *place)
 {
 	char *path = format_text("/proc/%d/root%s", (int)r->view->name.pid,
