@@ -375,6 +375,7 @@ int np_segment_create(struct np_segment *s, const char *dir,
 	np_lock_init(&s->lock, NP_RANK_SEGMENT);
 	memset(&s->free_blocks, 0, sizeof s->free_blocks);
 	memset(&s->free_chunks, 0, sizeof s->free_chunks);
+	memset(s->mapped, 0, sizeof s->mapped);
 	atomic_store_explicit(&s->blocks_used, 1, memory_order_relaxed);
 	atomic_store_explicit(&s->chunks_used, 0, memory_order_relaxed);
 	if (!map_layout(s, &h, pool, dir != NULL))
@@ -436,7 +437,7 @@ void np_segment_sent(const struct np_segment *s, unsigned by, unsigned home,
 /* Entries that are handed out. Guarded by the segment's lock. */
 struct entries {
 	const struct np_segment_part *part;
-	const struct np_segment_part *more; /* goes with it; or NULL */
+	const struct np_segment_part *more; /* goes back with it; or NULL */
 	_Atomic unsigned *used;
 	np_count_t *shown; /* where readers see how many are used */
 	struct np_segment_free *free;
@@ -496,9 +497,7 @@ static bool make_entry_sure(const struct np_segment *s,
 {
 	if (i < e->free->sure)
 		return true;
-	if (!make_sure(s, entry_of(s, e->part, i), e->part->stride) ||
-	    (e->more &&
-	     !make_sure(s, entry_of(s, e->more, i), e->more->stride)))
+	if (!make_sure(s, entry_of(s, e->part, i), e->part->stride))
 		return false;
 	e->free->sure = i + 1;
 	return true;
@@ -711,40 +710,76 @@ void np_segment_forget(struct np_segment *s, const struct np_classes *t)
 
 /* --- chunks ----------------------------------------------------------- */
 
-/* A number for a chunk, or -1: there is no segment yet, or no room. */
-static int number_chunk(struct np_segment *s)
+static void set_mapped(struct np_segment *s, unsigned i, bool yes)
+{
+	uint64_t bit = UINT64_C(1) << i % 64;
+
+	s->mapped[i / 64] = yes ? s->mapped[i / 64] | bit
+				: s->mapped[i / 64] & ~bit;
+}
+
+static bool is_mapped(const struct np_segment *s, unsigned i)
+{
+	return s->mapped[i / 64] >> i % 64 & 1;
+}
+
+static int take_chunk(struct np_segment *s, bool mapped)
+{
+	const struct entries chunks = chunks_of(s);
+	int i = take_entry(s, &chunks);
+
+	if (i >= 0 && mapped && !make_sure(s, entry_of(s, chunks.more,
+						       (unsigned)i),
+					   chunks.more->stride)) {
+		put_entry(s, &chunks, (unsigned)i);
+		return -1;
+	}
+	if (i >= 0)
+		set_mapped(s, (unsigned)i, mapped);
+	return i;
+}
+
+/* A number for a chunk, or -1: there is no segment yet, or no room. mapped: it
+ * needs a page map. */
+static int number_chunk(struct np_segment *s, bool mapped)
 {
 	struct np_segment_header *h = s ? s->header : NULL;
-	struct entries chunks;
 	int i;
 
 	if (!h)
 		return -1;
-	chunks = chunks_of(s);
 	np_lock(&s->lock);
-	i = take_entry(s, &chunks);
+	i = take_chunk(s, mapped);
 	np_unlock(&s->lock);
 	if (i < 0)
 		np_count_add_shared(&h->chunks_unseen, 1);
 	return i;
 }
 
+static void show_pages(const struct np_segment *s, unsigned i,
+		       struct np_sight *sight)
+{
+	char *pages = entry_of(s, &s->layout.maps, i);
+
+	memset(pages, 0, s->layout.maps.stride);
+	sight->fill = (void *)pages;
+	sight->map = (uint8_t *)pages +
+		     np_segment_map_offset(s->layout.max_order);
+}
+
 void np_segment_enter(struct np_segment *s, const void *base, size_t size,
 		      unsigned home, unsigned arena, struct np_sight *sight)
 {
-	int i = number_chunk(s);
+	bool mapped = arena != NP_SEGMENT_HUGE;
+	int i = number_chunk(s, mapped);
 	struct np_segment_chunk *c;
-	char *pages;
 
 	*sight = (struct np_sight){ .entry = i };
 	if (i < 0)
 		return;
 	c = entry_of(s, &s->layout.chunks, (unsigned)i);
-	pages = entry_of(s, &s->layout.maps, (unsigned)i);
-	memset(pages, 0, s->layout.maps.stride);
-	sight->fill = (void *)pages;
-	sight->map = (uint8_t *)pages +
-		     np_segment_map_offset(s->layout.max_order);
+	if (mapped)
+		show_pages(s, (unsigned)i, sight);
 	sight->list = &c->list;
 	np_count_set(&c->size, size);
 	np_count_set(&c->spilled, 0);
@@ -802,6 +837,7 @@ void np_segment_leave(struct np_segment *s, int i)
 	c = entry_of(s, &s->layout.chunks, (unsigned)i);
 	np_count_set(&c->base, 0);
 	np_lock(&s->lock);
+	set_mapped(s, (unsigned)i, false);
 	put_entry(s, &chunks, (unsigned)i);
 	np_unlock(&s->lock);
 }
@@ -813,32 +849,72 @@ struct stretch {
 	size_t offset, size;
 };
 
-#define USED 4 /* stretches: up to the blocks, blocks, chunks, maps */
+/* What of the segment is in use, in its order: up to the blocks, the blocks,
+ * the chunks, and each run of page maps. Whole pages, none of them twice. */
+struct used {
+	unsigned part; /* the next of the first three */
+	unsigned map;  /* and of the maps */
+	struct stretch now;
+};
 
-/* What of the segment is in use, in its order; each begins with a page. */
-static void find_used(const struct np_segment *s, struct stretch used[USED])
+static struct stretch used_part(const struct np_segment *s, unsigned part)
 {
 	const struct np_segment_header *h = &s->layout;
-	size_t nblocks = s->blocks_used;
-	size_t nchunks = s->chunks_used;
 
-	used[0] = (struct stretch){ 0, h->blocks.offset };
-	used[1] = (struct stretch){ h->blocks.offset,
-				    h->blocks.stride * nblocks };
-	used[2] = (struct stretch){ h->chunks.offset,
-				    h->chunks.stride * nchunks };
-	used[3] = (struct stretch){ h->maps.offset,
-				    h->maps.stride * nchunks };
+	switch (part) {
+	case 0:
+		return (struct stretch){ 0, h->blocks.offset };
+	case 1:
+		return (struct stretch){ h->blocks.offset,
+					 (size_t)h->blocks.stride *
+					 s->blocks_used };
+	default:
+		return (struct stretch){ h->chunks.offset,
+					 (size_t)h->chunks.stride *
+					 s->chunks_used };
+	}
+}
+
+/* The next maps that stand side by side; of size 0 behind the last. */
+static struct stretch used_maps(const struct np_segment *s, unsigned *map)
+{
+	size_t stride = s->layout.maps.stride;
+	unsigned first;
+
+	while (*map < s->chunks_used && !is_mapped(s, *map))
+		++*map;
+	first = *map;
+	while (*map < s->chunks_used && is_mapped(s, *map))
+		++*map;
+	return (struct stretch){ s->layout.maps.offset + stride * first,
+				 stride * (*map - first) };
+}
+
+/* Begin with a struct of zeros. */
+static bool next_used(const struct np_segment *s, struct used *used)
+{
+	size_t page = np_os_page_size();
+	size_t done = used->now.offset + used->now.size, end;
+	struct stretch raw = used->part < 3 ? used_part(s, used->part++)
+					    : used_maps(s, &used->map);
+
+	if (used->part == 3 && !raw.size)
+		return false;
+	end = np_round_up(raw.offset + raw.size, page);
+	used->now.offset = raw.offset & ~(page - 1);
+	if (used->now.offset < done)
+		used->now.offset = done;
+	used->now.size = end - used->now.offset;
+	return true;
 }
 
 /* Can the used part of a segment at p be written to? */
 static bool make_used_sure(const struct np_segment *s, char *p)
 {
-	struct stretch used[USED];
+	struct used used = { 0 };
 
-	find_used(s, used);
-	for (size_t i = 0; i < USED; i++)
-		if (!make_sure(s, p + used[i].offset, used[i].size))
+	while (next_used(s, &used))
+		if (!make_sure(s, p + used.now.offset, used.now.size))
 			return false;
 	return true;
 }
@@ -858,14 +934,14 @@ static void copy_words(char *to, const char *from, size_t size)
  * be taken for a segment. */
 static void copy_used(const struct np_segment *s, char *to, const char *from)
 {
-	struct stretch used[USED];
+	struct used used = { 0 };
 
-	find_used(s, used);
-	used[0].offset += sizeof s->layout.magic;
-	used[0].size -= sizeof s->layout.magic;
-	for (size_t i = 0; i < USED; i++)
-		copy_words(to + used[i].offset, from + used[i].offset,
-			   used[i].size);
+	while (next_used(s, &used)) {
+		size_t skip = used.now.offset ? 0 : sizeof s->layout.magic;
+		size_t at = used.now.offset + skip;
+
+		copy_words(to + at, from + at, used.now.size - skip);
+	}
 }
 
 /* Shared memory for the child, in which it can go on. */
@@ -937,17 +1013,15 @@ static bool replace_used(const struct np_segment *s, struct stretch part)
 /* Where there is no room for a second segment beside this one (RLIMIT_AS). */
 static bool become_private(const struct np_segment *s)
 {
-	size_t page = np_os_page_size(), done = 0;
-	struct stretch used[USED];
+	struct used used = { 0 };
+	size_t done = 0;
 
-	find_used(s, used);
-	for (size_t i = 0; i < USED; i++) {
-		struct stretch gap = { done, used[i].offset - done };
+	while (next_used(s, &used)) {
+		struct stretch gap = { done, used.now.offset - done };
 
-		used[i].size = np_round_up(used[i].size, page);
-		if (!replace(s, gap) || !replace_used(s, used[i]))
+		if (!replace(s, gap) || !replace_used(s, used.now))
 			return false;
-		done = used[i].offset + used[i].size;
+		done = used.now.offset + used.now.size;
 	}
 	return replace(s, (struct stretch){ done,
 					 s->layout.size - done });

@@ -202,10 +202,10 @@ struct np_block {
 	_Alignas(NP_LINE) struct np_class_count class[]; /* [0] = huge */
 };
 
-/* An entry of `chunks`. The entry of `maps` of the same number has its pages:
- * 16 bits for each, which are of account where a subpage begins: its elements
- * that are taken, 65535 at most; then, from np_segment_map_offset on, a byte for
- * each: 0 = free, else the class. */
+/* An entry of `chunks`. But for huge blocks, the entry of `maps` of the same
+ * number has its pages: 16 bits for each, which are of account where a subpage
+ * begins: its elements that are taken, 65535 at most; then, from
+ * np_segment_map_offset on, a byte for each: 0 = free, else the class. */
 struct np_segment_chunk {
 	np_count_t base;     /* address; 0: the entry is free */
 	np_count_t size;     /* bytes */
@@ -311,6 +311,8 @@ struct np_segment {
 	struct np_lock lock;		  /* guards what follows, and entries
 					     that become used or free */
 	struct np_segment_free free_blocks, free_chunks;
+	uint64_t mapped[NP_NCHUNKS / 64]; /* chunks that have a page map: huge
+			   blocks have none, and its memory is not touched */
 };
 
 /* Whose segment it is. */
@@ -377,7 +379,7 @@ void np_segment_forget(struct np_segment *segment,
 
 /* Enters a chunk or a huge block. segment: may be NULL or not made yet.
  * *sight: where it is seen; its entry is for np_segment_leave. If there is no
- * room, that is -1 and the rest NULL. */
+ * room, that is -1 and the rest NULL. A huge block has no map and no fill. */
 void np_segment_enter(struct np_segment *segment, const void *base,
 		      size_t size, unsigned home, unsigned arena,
 		      struct np_sight *sight);

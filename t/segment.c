@@ -1397,7 +1397,7 @@ static void test_chunks(void)
 	is_uint(np_count_get(&chunk_of(i)->size), 2000, "another size is seen");
 	np_segment_leave(&unit, i);
 	is_uint(np_count_get(&chunk_of(i)->base), 0, "left it is free");
-	np_segment_enter(&unit, dir, 1, 0, NP_SEGMENT_HUGE, &sight);
+	np_segment_enter(&unit, dir, 1, 0, 0, &sight);
 	is_int(sight.entry, i, "the next one gets it");
 	ok(sight.map == map && !*sight.fill &&
 	   !memcmp(sight.fill, (char *)sight.fill + 1, 3 * 64 - 1),
@@ -1409,6 +1409,45 @@ static void test_chunks(void)
 	ok(!enter(&unit, 1, &sight), "and no more");
 	is_uint(np_count_get(&unit.header->chunks_unseen), 1,
 		"which is counted");
+	np_segment_destroy(&unit);
+}
+
+#define NHUGE 1500
+
+/* Huge blocks have no page map, neither here nor in a forked child; a chunk
+ * that gets the entry of one does. */
+static void test_huge(void)
+{
+	struct np_segment child = { 0 };
+	struct np_sight sight;
+
+	create(&unit, "");
+	for (unsigned i = 0; i < NHUGE; i++) {
+		np_segment_enter(&unit, dir, 1, 0, i == 700 ? 0
+				 : NP_SEGMENT_HUGE, &sight);
+		if (sight.entry != (int)i)
+			bail_out("block %u has entry %d", i, sight.entry);
+		if ((sight.map || sight.fill) != (i == 700))
+			bail_out("block %u: map %p", i, (void *)sight.map);
+		if (i == 700)
+			*sight.map = 7;
+	}
+	ok(resident(&unit) < 256 * NP_KIB, "%u huge blocks have no page maps",
+	   NHUGE);
+	np_segment_fork_begins(&unit);
+	child.base = unit.snapshot;
+	child.layout = unit.layout;
+	ok(child.base && resident(&child) < 256 * NP_KIB,
+	   "nor does a fork make them");
+	ok(child.base &&
+	   child.base[unit.layout.maps.offset + np_segment_map_offset(
+		      unit.layout.max_order) +
+		      (size_t)unit.layout.maps.stride * 700] == 7,
+	   "but that of a chunk between them is copied");
+	np_segment_fork_ends(&unit);
+	np_segment_leave(&unit, 3);
+	ok(enter(&unit, 1, &sight) && sight.entry == 3 && sight.map &&
+	   !*sight.map, "a chunk in the place of a block has one");
 	np_segment_destroy(&unit);
 }
 
@@ -1569,6 +1608,7 @@ static void test_units(void)
 	test_blocks();
 	test_many_blocks();
 	test_chunks();
+	test_huge();
 	test_numbers();
 	test_snapshot();
 	test_create_fails(none, "whatever fails, a segment is made or not");
@@ -1584,7 +1624,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return child(argv[1]);
 	plan(72 + 7 + 8 + 11 + 5 + 11 + 7 + 4 + 2 + 1 + 13 + 4 + 6 + 8 + 3 +
-	     5 + 10 + 12 + 3);
+	     5 + 10 + 12 + 3 + 4);
 	snprintf(dir, sizeof dir, "%s/npool-segment.XXXXXX",
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	if (!mkdtemp(dir))
