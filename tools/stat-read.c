@@ -169,8 +169,8 @@ static bool check_words(const struct reader *r)
 {
 	const struct np_segment_header *h = &r->view->head;
 
-	/* Of a child that is just being forked, say, or the parent's that one
-	 * has which did not come by fork(3). */
+	/* Of a child that is just being forked, say; or the parent's, which a
+	 * child has mapped that came by vfork(2), _Fork(3) or clone(2). */
 	if (r->view->is_live && (!h->magic || (h->magic == NP_SEGMENT_MAGIC &&
 	    h->pid != (uint32_t)r->view->pid_inside)))
 		return refuse(r, "%s", "");
