@@ -1418,7 +1418,7 @@ static void test_chunks(void)
  * that gets the entry of one does. */
 static void test_huge(void)
 {
-	struct np_segment child = { 0 };
+	static struct np_segment child;
 	struct np_sight sight;
 
 	create(&unit, "");
