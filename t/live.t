@@ -109,6 +109,14 @@ sub test_list
 	    qr/^npool-stat: process $pid: shows no counters: .*off.*\n\z/,
 	    'looked at, it is told why');
 	stop($pid, 'KILL');
+	mkdir "$tmp/files";
+	$pid = serve('np-lost', '1', { NPOOL_CONF => "segment:$tmp/files" });
+	is_seen('np-lost', $pid, 'one that counts in a file is seen');
+	unlink glob "$tmp/files/*";
+	like((rows('np-lost'))[0],
+	    qr/^ *$pid np-lost +counts in a file that was removed/,
+	    'and when the file was removed the list says so');
+	stop($pid, 'KILL');
 }
 
 # Shared memory of processes that are gone: of who was killed while making a
@@ -392,7 +400,7 @@ sub test_json
 	stop($pid, 'KILL');
 }
 
-plan(58);
+plan(60);
 $tmp = tmpdir();
 test_list();
 test_clean();

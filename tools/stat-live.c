@@ -26,6 +26,9 @@ static void say_why_not(const struct target *t, char *why, size_t size)
 {
 	snprintf(why, size, "%s", t->nplaces
 		 ? "has no segment that can be read"
+		 : t->lost_file
+		 ? "counts in a file that was removed, as when npool-stat -- "
+		   "COMMAND ended"
 		 : t->uses_npool
 		 ? "shows no counters: it has stats:off or no shared memory"
 		 : "does not use npool, or not yet");

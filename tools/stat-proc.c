@@ -102,6 +102,21 @@ static void add_place(struct target *t, uint64_t number, const char *path)
 	place->path = path ? format_text("%s", path) : NULL;
 }
 
+static bool is_our_lost_file(const struct target *t, const char *path)
+{
+	static const char mark[] = " (deleted)";
+	size_t length = strlen(path), end = sizeof mark - 1;
+	char *before;
+	bool is_ours;
+
+	if (length < end || strcmp(path + length - end, mark) != 0)
+		return false;
+	before = format_text("%.*s", (int)(length - end), path);
+	is_ours = is_our_file(t, before);
+	free(before);
+	return is_ours;
+}
+
 /* "from-to rwxs offset dev inode path" */
 static void look_at_line(struct target *t, char *line)
 {
@@ -123,6 +138,8 @@ static void look_at_line(struct target *t, char *line)
 		add_place(t, number, NULL);
 	else if (is_our_file(t, path))
 		add_place(t, number, path);
+	else if (is_our_lost_file(t, path))
+		t->lost_file = true;
 }
 
 static bool say(char *why, size_t size, const char *what)

@@ -256,6 +256,7 @@ struct target {
 	uid_t owner;
 	char program[32];      /* its name now */
 	bool uses_npool;       /* as far as its maps tell */
+	bool lost_file;        /* it counts in a file that was removed */
 	struct place *places;
 	size_t nplaces;
 };
