@@ -164,14 +164,6 @@ static pid_t start(const struct command *c, char **argv)
 
 /* --- waiting --------------------------------------------------------- */
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* Takes one signal, or the time until `due` to pass. */
 static void take_signal(const struct command *c, uint64_t due)
 {

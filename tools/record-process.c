@@ -90,14 +90,6 @@ static void set_word(struct np_segment_header *h, bool odd)
 
 /* --- the recording ---------------------------------------------------- */
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* One that its parent has not waited for has ended, too. */
 static bool has_ended(pid_t pid)
 {

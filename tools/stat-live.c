@@ -232,14 +232,6 @@ void list_free(struct listed *list, size_t n)
 
 /* --- rates ------------------------------------------------------------ */
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void sleep_until(uint64_t ms)
 {
 	struct timespec due = { .tv_sec = (time_t)(ms / 1000),

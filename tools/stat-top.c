@@ -91,14 +91,6 @@ static void take_signals(sigset_t *mask)
 		sigdelset(mask, ending[i]);
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* --- looking ---------------------------------------------------------- */
 
 static bool read_folder(struct top *t, struct report *r,

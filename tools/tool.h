@@ -37,6 +37,9 @@ void *grow(void *rows, size_t n, size_t size);
 
 char *format_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Milliseconds of a clock that never goes back. */
+uint64_t now_ms(void);
+
 /* Replaces by '?' what a terminal should not be sent. */
 void make_printable(char *text);
 
