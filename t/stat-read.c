@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const char tool_name[] = "stat-read.t";
 
@@ -958,7 +959,7 @@ static void test_random(void)
 
 static atomic_bool stop_cutting;
 
-/* Cuts the copy off and mends it, again and again. */
+/* Cuts the copy off and mends it, again and again; it is whole for a while. */
 static void *cut(void *arg)
 {
 	struct rng rng = rng_seed(77);
@@ -967,6 +968,7 @@ static void *cut(void *arg)
 		if (ftruncate(copy, (off_t)rng_log(&rng, original_size)) != 0)
 			abort();
 		write_at(original, original_size, 0);
+		usleep((useconds_t)rng_below(&rng, 10000));
 	}
 	return arg;
 }
@@ -981,8 +983,10 @@ static void test_shrinking(void)
 
 	if (!nowhere || pthread_create(&t, NULL, cut, NULL))
 		bail_out("no thread");
-	for (; n < 300 || (!could && n < 3000); n++)
+	for (; n < 300 || (!could && n < 3000); n++) {
 		could += read_copy(nowhere);
+		usleep(1000); /* a file that is cut is refused at once */
+	}
 	atomic_store(&stop_cutting, true);
 	pthread_join(t, NULL);
 	catch_end(&c, text);
