@@ -137,16 +137,6 @@ static struct np_chunk *first_to_try(const struct np_chunklist *list,
 	return np_chunkindex_find(&list->index, c, order);
 }
 
-/* enum np_chunklist_name, by how many lists there are above it. */
-static unsigned name_of(const struct np_chunklist *list)
-{
-	unsigned name = NP_NLISTS - 1;
-
-	for (; list->up; list = list->up)
-		name--;
-	return name;
-}
-
 /* Chunks without a region are a caller's own (npool_chunk.h). */
 static void trace_move(const struct np_chunk *c,
 		       const struct np_chunklist *from)
@@ -154,7 +144,8 @@ static void trace_move(const struct np_chunk *c,
 	if (np_unlikely(np_trace_on()) && c->region)
 		np_trace_write(&(struct np_trace_fields){
 			.kind = NP_TRACE_LIST, .addr = (uintptr_t)c->base,
-			.size = name_of(from) | name_of(c->list) << 4 });
+			.size = (unsigned)from->name |
+				(unsigned)c->list->name << 4 });
 }
 
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,
