@@ -6,10 +6,10 @@
 #include "leak.h"
 #include "lock.h"
 #include "os.h"
+#include "stack.h"
 
 #include <dlfcn.h> /* dladdr */
 #include <errno.h>
-#include <execinfo.h> /* backtrace */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h> /* vsnprintf */
@@ -78,7 +78,7 @@ record(const char *what, const char *hint)
 				    .times = 1, .tid = gettid() };
 	int saved = errno;
 
-	r.nframes = backtrace(r.frame, NP_LEAK_FRAMES);
+	r.nframes = (int)np_stack_take(r.frame, NP_LEAK_FRAMES);
 	snprintf(r.hint, sizeof r.hint, "%s", hint ? hint : "");
 	errno = saved;
 	return r;

@@ -5,9 +5,9 @@
  */
 #include "start.h"
 #include "background.h"
-#include "leak.h"
 #include "boot.h"
 #include "fork.h"
+#include "leak.h"
 #include "meta.h"
 #include "os.h"
 #include "record.h"
