@@ -147,8 +147,8 @@ struct np_cache {
 	ptrdiff_t shared_room;	  /* bytes: shared_most less what second
 				     magazines hold; below 0 if the bound was
 				     lowered since */
-	size_t shared_most;	  /* the pool's cache_bytes, as the last visit to
-				     the slow path found it */
+	size_t shared_most;	  /* np_cache_most, as the last visit to the slow
+				     path found it */
 	struct np_mag *second[NP_MAX_CLASSES];
 	struct np_outgoing *outgoing; /* [nodes->n], by home */
 };
@@ -350,9 +350,14 @@ static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
 static inline void *np_cache_hit(struct np_cache *cache, unsigned class)
 {
 	struct np_loaded *l = &cache->loaded[class];
+	void *p;
 
-	return l->top == l->base ? np_cache_pop(cache, class)
-				 : np_loaded_pop(l);
+	if (l->top == l->base)
+		return np_cache_pop(cache, class);
+	p = np_loaded_pop(l);
+	if (!p) /* nor does a caller need to look */
+		__builtin_unreachable();
+	return p;
 }
 
 /* The same with a piece that comes back, of whichever home of the pool: keeps
