@@ -470,17 +470,16 @@ static void use_entries(const struct entries *e, unsigned n)
 	np_count_set(e->shown, n);
 }
 
-static bool is_free(const struct np_segment_free *set, unsigned i)
+static bool get_bit(const uint64_t *bits, unsigned i)
 {
-	return set->bits[i / 64] >> i % 64 & 1;
+	return bits[i / 64] >> i % 64 & 1;
 }
 
-static void set_free(struct np_segment_free *set, unsigned i, bool yes)
+static void set_bit(uint64_t *bits, unsigned i, bool yes)
 {
 	uint64_t bit = UINT64_C(1) << i % 64;
 
-	set->bits[i / 64] = yes ? set->bits[i / 64] | bit
-				: set->bits[i / 64] & ~bit;
+	bits[i / 64] = yes ? bits[i / 64] | bit : bits[i / 64] & ~bit;
 }
 
 /* The first free entry of those that are used, or -1. */
@@ -510,7 +509,7 @@ static int take_entry(const struct np_segment *s, const struct entries *e)
 	int i = find_free(e->free);
 
 	if (i >= 0) {
-		set_free(e->free, (unsigned)i, false);
+		set_bit(e->free->bits, (unsigned)i, false);
 		return i;
 	}
 	if (n >= e->part->n || !make_entry_sure(s, e, n))
@@ -542,9 +541,9 @@ static void put_entry(const struct np_segment *s, const struct entries *e,
 	unsigned n = atomic_load_explicit(e->used, memory_order_relaxed);
 	struct np_segment_free *set = e->free;
 
-	set_free(set, i, true);
-	while (n && is_free(set, n - 1))
-		set_free(set, --n, false);
+	set_bit(set->bits, i, true);
+	while (n && get_bit(set->bits, n - 1))
+		set_bit(set->bits, --n, false);
 	use_entries(e, n);
 	if (set->sure > n + KEPT && purge(s, e->part, n, set->sure) &&
 	    (!e->more || purge(s, e->more, n, set->sure)))
@@ -710,19 +709,6 @@ void np_segment_forget(struct np_segment *s, const struct np_classes *t)
 
 /* --- chunks ----------------------------------------------------------- */
 
-static void set_mapped(struct np_segment *s, unsigned i, bool yes)
-{
-	uint64_t bit = UINT64_C(1) << i % 64;
-
-	s->mapped[i / 64] = yes ? s->mapped[i / 64] | bit
-				: s->mapped[i / 64] & ~bit;
-}
-
-static bool is_mapped(const struct np_segment *s, unsigned i)
-{
-	return s->mapped[i / 64] >> i % 64 & 1;
-}
-
 static int take_chunk(struct np_segment *s, bool mapped)
 {
 	const struct entries chunks = chunks_of(s);
@@ -735,7 +721,7 @@ static int take_chunk(struct np_segment *s, bool mapped)
 		return -1;
 	}
 	if (i >= 0)
-		set_mapped(s, (unsigned)i, mapped);
+		set_bit(s->mapped, (unsigned)i, mapped);
 	return i;
 }
 
@@ -837,7 +823,7 @@ void np_segment_leave(struct np_segment *s, int i)
 	c = entry_of(s, &s->layout.chunks, (unsigned)i);
 	np_count_set(&c->base, 0);
 	np_lock(&s->lock);
-	set_mapped(s, (unsigned)i, false);
+	set_bit(s->mapped, (unsigned)i, false);
 	put_entry(s, &chunks, (unsigned)i);
 	np_unlock(&s->lock);
 }
@@ -881,10 +867,10 @@ static struct stretch used_maps(const struct np_segment *s, unsigned *map)
 	size_t stride = s->layout.maps.stride;
 	unsigned first;
 
-	while (*map < s->chunks_used && !is_mapped(s, *map))
+	while (*map < s->chunks_used && !get_bit(s->mapped, *map))
 		++*map;
 	first = *map;
-	while (*map < s->chunks_used && is_mapped(s, *map))
+	while (*map < s->chunks_used && get_bit(s->mapped, *map))
 		++*map;
 	return (struct stretch){ s->layout.maps.offset + stride * first,
 				 stride * (*map - first) };
@@ -919,19 +905,8 @@ static bool make_used_sure(const struct np_segment *s, char *p)
 	return true;
 }
 
-/* Other threads count meanwhile: words of 64 bits, of which all is made. */
-static void copy_words(char *to, const char *from, size_t size)
-{
-	for (size_t at = 0; at < size; at += sizeof(uint64_t)) {
-		uint64_t word = np_count_get(
-			(const np_count_t *)(const void *)(from + at));
-
-		memcpy(to + at, &word, sizeof word);
-	}
-}
-
 /* All but the magic number: what is still the parent's in many words shall not
- * be taken for a segment. */
+ * be taken for a segment. Other threads count meanwhile. */
 static void copy_used(const struct np_segment *s, char *to, const char *from)
 {
 	struct used used = { 0 };
@@ -940,7 +915,7 @@ static void copy_used(const struct np_segment *s, char *to, const char *from)
 		size_t skip = used.now.offset ? 0 : sizeof s->layout.magic;
 		size_t at = used.now.offset + skip;
 
-		copy_words(to + at, from + at, used.now.size - skip);
+		np_segment_copy(to + at, from + at, used.now.size - skip);
 	}
 }
 

@@ -52,6 +52,7 @@
 #include "lock.h"
 
 #include <stdatomic.h>
+#include <string.h> /* memcpy */
 
 /* The upper half of the key with which a segment's shared memory is made, "NP";
  * the lower half is anything. */
@@ -229,6 +230,22 @@ static inline size_t np_segment_map_offset(unsigned max_order)
 static inline uint64_t np_count_get(const np_count_t *count)
 {
 	return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+/* Copies the whole words of 64 bits, of which all is made, while others count:
+ * no count is seen half written. from: such a word. Returns the bytes copied.
+ */
+static inline size_t np_segment_copy(char *to, const char *from, size_t size)
+{
+	size_t at = 0;
+
+	for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
+		uint64_t word = np_count_get(
+			(const np_count_t *)(const void *)(from + at));
+
+		memcpy(to + at, &word, sizeof word);
+	}
+	return at;
 }
 
 /* By the counter's only writer. */

@@ -4,13 +4,11 @@
  * copy: from memory of another process, which it writes meanwhile and may take
  * away: a file is cut short, and touching what was behind its end is SIGBUS.
  *
- * Words of 64 bits are read whole, so no counter is seen half written; what
- * mere memcpy(3) does is not said.
+ * Words of 64 bits are read whole; what mere memcpy(3) does is not said.
  */
 #include "stat.h"
 
 #include <setjmp.h>
-#include <string.h>
 
 static sigjmp_buf gone;
 
@@ -21,15 +19,7 @@ static void jump_back(int signal)
 
 static void copy_words(char *to, const char *from, size_t size)
 {
-	size_t at = 0;
-
-	for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
-		uint64_t word = np_count_get(
-			(const np_count_t *)(const void *)(from + at));
-
-		memcpy(to + at, &word, sizeof word);
-	}
-	for (; at < size; at++)
+	for (size_t at = np_segment_copy(to, from, size); at < size; at++)
 		to[at] = *(const volatile char *)(from + at);
 }
 
