@@ -113,8 +113,7 @@ static void start_wanted(void)
 {
 	char path[64];
 
-	snprintf(path, sizeof path, NP_RECORD_DIR "/" NP_RECORD_FILE "%d",
-		 (int)getpid());
+	snprintf(path, sizeof path, NP_TRACE_FILE_OF "%d", (int)getpid());
 	/* Who spoils the word shall not fill a log. */
 	if (access(path, R_OK | W_OK) == 0)
 		np_record_start(path);

@@ -28,11 +28,6 @@
 #include "base.h"
 #include "trace.h"
 
-/* Into the folder that a process and npool-trace both know; NP_RECORD_FILE is
- * followed by the process id, as the process knows it. */
-#define NP_RECORD_DIR "/dev/shm"
-#define NP_RECORD_FILE "npool-trace."
-
 /* Looks whether npool-trace wants a recording of a process that runs, or wants
  * it no more (segment.h). The caller holds no lock. errno stays. */
 void np_record_look(void);

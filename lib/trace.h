@@ -48,6 +48,10 @@
 #include <stdatomic.h>
 #include <time.h> /* clock_gettime */
 
+/* The file of a process that is asked to record while it runs; its process id
+ * follows, as the process knows it. */
+#define NP_TRACE_FILE_OF "/dev/shm/npool-trace."
+
 #define NP_TRACE_MAGIC UINT64_C(0x31676e69726e0a0d) /* "\r\nring1" */
 #define NP_TRACE_VERSION 1
 

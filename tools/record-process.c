@@ -23,8 +23,6 @@
 #include <unistd.h>
 
 #define ANSWER_MS 10000 /* a busy process visits its slow path far more often */
-#define DIR "/dev/shm"	/* NP_RECORD_DIR and NP_RECORD_FILE of lib/record.h */
-#define FILE_NAME "npool-trace."
 
 static volatile sig_atomic_t is_interrupted;
 
@@ -90,16 +88,22 @@ static void set_word(struct np_segment_header *h, bool odd)
 
 /* --- the recording ---------------------------------------------------- */
 
-/* One that its parent has not waited for has ended, too. */
-static bool has_ended(pid_t pid)
+/* To be asked whether the process has ended; -1: the kernel does not tell. */
+static int open_process(pid_t pid)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	bool ended = fd < 0 ? errno == ESRCH : poll(&p, 1, 0) == 1;
 
-	if (fd >= 0)
-		close(fd);
-	return ended;
+	if (fd < 0 && errno == ESRCH)
+		give_up(EXIT_SELF, "process %d: it has just ended", (int)pid);
+	return fd;
+}
+
+/* One that its parent has not waited for has ended, too. */
+static bool has_ended(const struct recorder *r)
+{
+	struct pollfd p = { .fd = r->process, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
 }
 
 /* Sleeps until it is time for the next look. */
@@ -118,7 +122,7 @@ static bool wait_for_start(struct recorder *r)
 	uint64_t end_ms = now_ms() + ANSWER_MS;
 
 	while (!rings_are_used(r->rings) && now_ms() < end_ms &&
-	       !is_interrupted && !has_ended(r->pid))
+	       !is_interrupted && !has_ended(r))
 		poll_once(r);
 	return rings_are_used(r->rings);
 }
@@ -128,7 +132,7 @@ static void wait_for_end(struct recorder *r)
 	uint64_t seconds = r->options->seconds;
 	uint64_t end_ms = seconds ? now_ms() + 1000 * seconds : UINT64_MAX;
 
-	while (now_ms() < end_ms && !is_interrupted && !has_ended(r->pid) &&
+	while (now_ms() < end_ms && !is_interrupted && !has_ended(r) &&
 	       !rings_are_over(r->rings))
 		poll_once(r);
 }
@@ -140,10 +144,10 @@ static void stop(struct recorder *r, struct np_segment_header *h)
 	uint64_t end_ms = now_ms() + ANSWER_MS;
 
 	set_word(h, false);
-	while (!rings_are_over(r->rings) && !has_ended(r->pid) &&
+	while (!rings_are_over(r->rings) && !has_ended(r) &&
 	       now_ms() < end_ms)
 		poll_once(r);
-	if (!rings_are_over(r->rings) && !has_ended(r->pid))
+	if (!rings_are_over(r->rings) && !has_ended(r))
 		complain("process %d made no call for %d s: it stops with the "
 			 "next one", (int)r->pid, ANSWER_MS / 1000);
 }
@@ -169,8 +173,9 @@ int record_process(const struct record_options *o)
 	if (!target_find(&t, o->pid, why, sizeof why))
 		give_up(EXIT_SELF, "process %d: %s", (int)o->pid, why);
 	h = find_segment(&t);
+	r.process = open_process(o->pid);
 	catch_signals();
-	recorder_open(&r, format_text("/proc/%d/root" DIR "/" FILE_NAME "%d",
+	recorder_open(&r, format_text("/proc/%d/root" NP_TRACE_FILE_OF "%d",
 				      (int)t.pid, (int)t.pid_inside),
 		      (uint32_t)t.pid_inside, t.owner);
 	set_word(h, true);
@@ -179,6 +184,8 @@ int record_process(const struct record_options *o)
 		wait_for_end(&r);
 	stop(&r, h);
 	recorder_finish(&r);
+	if (r.process >= 0)
+		close(r.process);
 	target_free(&t);
 	if (!began)
 		complain("process %d has not begun to record: it looks for that"

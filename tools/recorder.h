@@ -15,6 +15,8 @@ struct recorder {
 	const struct record_options *options;
 	struct command command;
 	pid_t pid;	  /* whose mappings count; 0: the command's */
+	int process;	  /* of pid: can be read from once that has ended; -1:
+			     nobody tells */
 	struct rings *rings;
 	struct writer *writer;
 	unsigned polls;	  /* since the last round */
