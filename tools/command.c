@@ -76,6 +76,23 @@ char *face_find(const char *option)
 	return real;
 }
 
+/* --- folders --------------------------------------------------------- */
+
+const char *command_folder(unsigned *i)
+{
+	const char *folders[] = { getenv("XDG_RUNTIME_DIR"), "/dev/shm",
+				  getenv("TMPDIR"), "/tmp" };
+
+	while (*i < sizeof folders / sizeof *folders) {
+		const char *folder = folders[(*i)++];
+
+		/* A comma ends an option. */
+		if (folder && *folder == '/' && !strchr(folder, ','))
+			return folder;
+	}
+	return NULL;
+}
+
 /* --- the child ------------------------------------------------------- */
 
 /* Puts value, before or behind what the variable has, into the environment. */

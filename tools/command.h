@@ -37,6 +37,11 @@ struct command {
  * message if it is nowhere. option: where the user says that it is, or NULL. */
 char *face_find(const char *option);
 
+/* Folders that a command can be told of by NPOOL_CONF, where a tool makes what
+ * it shares with it; those of memory come first. NULL: no more. *i: 0 at
+ * first. */
+const char *command_folder(unsigned *i);
+
 /* Is called while the command runs. Returns after how many ms again. */
 typedef unsigned command_poll(void *arg);
 

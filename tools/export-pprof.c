@@ -34,9 +34,7 @@ struct message {
 /* It stays where it is: the stream knows its text and size. */
 static void message_begin(struct message *m)
 {
-	m->file = open_memstream(&m->text, &m->size);
-	if (!m->file)
-		give_up(EXIT_SELF, "out of memory");
+	m->file = open_text(&m->text, &m->size);
 }
 
 static void put(FILE *f, uint64_t n)

@@ -38,10 +38,8 @@ static void tell_pool(void *recorder, unsigned slot, unsigned table,
 	struct np_classes *classes = get_memory(1, sizeof *classes);
 	char *text;
 	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	FILE *f = open_text(&text, &size);
 
-	if (!f)
-		give_up(EXIT_SELF, "out of memory");
 	if (table <= NP_FINE &&
 	    np_classes_init(classes, (enum np_class_table)table, page_shift,
 			    max_order) == 0) {
@@ -65,10 +63,8 @@ static void tell_begin(const struct recorder *r)
 	struct tm tm;
 	char date[32], *text;
 	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	FILE *f = open_text(&text, &size);
 
-	if (!f)
-		give_up(EXIT_SELF, "out of memory");
 	uname(&machine);
 	gmtime_r(&now, &tm);
 	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm);
@@ -96,10 +92,8 @@ static char *read_maps(pid_t pid)
 	char *path = format_text("/proc/%d/maps", (int)pid);
 	char *line = NULL, *text;
 	size_t room = 0, size;
-	FILE *in = fopen(path, "re"), *out = open_memstream(&text, &size);
+	FILE *in = fopen(path, "re"), *out = open_text(&text, &size);
 
-	if (!out)
-		give_up(EXIT_SELF, "out of memory");
 	while (in && getline(&line, &room, in) > 0)
 		fputs(line, out);
 	if (in)
@@ -163,16 +157,15 @@ static void remove_ring(void)
  * is written. */
 static char *name_ring(void)
 {
-	const char *parents[] = { getenv("XDG_RUNTIME_DIR"), "/dev/shm",
-				  getenv("TMPDIR"), "/tmp" };
+	const char *folder;
+	unsigned i = 0;
 
-	for (size_t i = 0; i < sizeof parents / sizeof *parents; i++) {
+	while ((folder = command_folder(&i))) {
 		char *path;
 
-		if (!parents[i] || *parents[i] != '/' ||
-		    strchr(parents[i], ',') || access(parents[i], W_OK) != 0)
+		if (access(folder, W_OK) != 0)
 			continue;
-		path = format_text("%s/npool-trace.%d", parents[i],
+		path = format_text("%s/npool-trace.%d", folder,
 				   (int)getpid());
 		if (strlen(path) < NP_CONFIG_PATH_MAX)
 			return path;

@@ -41,11 +41,8 @@ static void remove_dir(void)
 /* Makes a folder below parent that NPOOL_CONF can name. NULL: cannot. */
 static char *make_dir(const char *parent)
 {
-	char *path;
+	char *path = format_text("%s/npool-stat.XXXXXX", parent);
 
-	if (!parent || *parent != '/' || strchr(parent, ','))
-		return NULL;
-	path = format_text("%s/npool-stat.XXXXXX", parent);
 	if (strlen(path) < NP_CONFIG_PATH_MAX && mkdtemp(path))
 		return path;
 	free(path);
@@ -54,13 +51,11 @@ static char *make_dir(const char *parent)
 
 void run_prepare(struct run *run)
 {
-	const char *parents[] = {
-		getenv("XDG_RUNTIME_DIR"), "/dev/shm", getenv("TMPDIR"), "/tmp",
-	};
+	const char *parent;
+	unsigned i = 0;
 
-	for (size_t i = 0; !run->dir && i < sizeof parents / sizeof *parents;
-	     i++)
-		run->dir = make_dir(parents[i]);
+	while (!run->dir && (parent = command_folder(&i)))
+		run->dir = make_dir(parent);
 	if (!run->dir)
 		give_up(EXIT_SELF, "no folder for the segments in "
 			"$XDG_RUNTIME_DIR, /dev/shm, $TMPDIR or /tmp: %s",

@@ -57,6 +57,15 @@ void *grow(void *rows, size_t n, size_t size)
 	return rows;
 }
 
+FILE *open_text(char **text, size_t *size)
+{
+	FILE *stream = open_memstream(text, size);
+
+	if (!stream)
+		give_up(EXIT_SELF, "out of memory");
+	return stream;
+}
+
 char *format_text(const char *fmt, ...)
 {
 	va_list ap;

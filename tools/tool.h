@@ -9,6 +9,8 @@
 
 #include "base.h"
 
+#include <stdio.h>
+
 /* What messages begin with: each tool has one. */
 extern const char tool_name[];
 
@@ -34,6 +36,9 @@ void *get_memory(size_t n, size_t size);
 
 /* Makes room for one more behind n rows of size bytes; that one is zero. */
 void *grow(void *rows, size_t n, size_t size);
+
+/* A stream into memory, which is *text, to be freed, once it is closed. */
+FILE *open_text(char **text, size_t *size);
 
 char *format_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
