@@ -384,24 +384,29 @@ static int list_processes(const struct options *o)
 	return close_output(o->out, status) ? EXIT_SUCCESS : EXIT_SELF;
 }
 
+/* Prints and frees them. Returns the exit code. */
+static int finish_report(struct report *report, struct samples *samples)
+{
+	int code = report->nskipped ? EXIT_SKIPPED : EXIT_SUCCESS;
+
+	if (!print_report(report))
+		code = EXIT_SELF;
+	report_free(report);
+	samples_free(samples);
+	return code;
+}
+
 static int look_at_processes(const struct options *o)
 {
 	struct report report = { .options = o };
 	struct samples samples = { .all = o->show & SHOW_VERIFY };
-	int code = EXIT_SUCCESS;
 	char why[200];
 
 	if (!o->target)
 		report_all(&report, &samples);
 	else if (!report_named(&report, o->target, &samples, why, sizeof why))
 		give_up(EXIT_SKIPPED, "process %s: %s", o->target, why);
-	if (report.nskipped)
-		code = EXIT_SKIPPED;
-	if (!print_report(&report))
-		code = EXIT_SELF;
-	report_free(&report);
-	samples_free(&samples);
-	return code;
+	return finish_report(&report, &samples);
 }
 
 static int watch_processes(const struct options *o)
@@ -416,7 +421,6 @@ static int read_segments(const struct options *o)
 	struct report report = { .options = o };
 	struct samples samples = { .all = o->show & SHOW_VERIFY };
 	int dir = open(o->read_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int code = EXIT_SUCCESS;
 
 	if (dir < 0)
 		give_up(EXIT_SELF, "%s: %s", o->read_dir, strerror(errno));
@@ -425,13 +429,7 @@ static int read_segments(const struct options *o)
 	if (!report.nprocesses && !report.nskipped)
 		give_up(EXIT_SELF, "%s: no segment (PID.N) is there",
 			o->read_dir);
-	if (report.nskipped)
-		code = EXIT_SKIPPED;
-	if (!print_report(&report))
-		code = EXIT_SELF;
-	report_free(&report);
-	samples_free(&samples);
-	return code;
+	return finish_report(&report, &samples);
 }
 
 static int stat_command(const struct options *o)
