@@ -494,15 +494,14 @@ static void print_sample(const struct sample *s)
 static void print_times(const struct report *r)
 {
 	unsigned step = r->nsamples / 16 + 1;
+	struct sample end = sample_now(r);
 
 	printf("\nover time\n"
 	       "        time      pieces   asked for     rounded    reserved"
 	       "   rounding  outside\n");
 	for (unsigned i = step - 1; i < r->nsamples; i += step)
 		print_sample(&r->samples[i]);
-	print_sample(&(struct sample){ r->time_ns, r->lives.bytes,
-				       r->lives.usable, r->lives.reserved,
-				       r->lives.n });
+	print_sample(&end);
 }
 
 /* Adds up the call sites of stacks. */
