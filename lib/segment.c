@@ -592,9 +592,10 @@ struct np_block *np_block_get(struct np_segment *s, unsigned home,
 	if (!b)
 		return NULL;
 	/* All zero: never used, or cleared when it was put back. */
-	b->tid = (uint32_t)gettid();
-	b->home = home;
-	b->arena = arena;
+	atomic_store_explicit(&b->tid, (uint32_t)gettid(),
+			      memory_order_relaxed);
+	atomic_store_explicit(&b->home, home, memory_order_relaxed);
+	atomic_store_explicit(&b->arena, arena, memory_order_relaxed);
 	atomic_store_explicit(&b->live, 1, memory_order_relaxed);
 	return b;
 }

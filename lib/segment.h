@@ -187,9 +187,9 @@ struct np_class_count {
  * processes takes it off, or the parent's events count twice. */
 struct np_block {
 	_Atomic uint32_t live;	/* 0: free to be used again */
-	uint32_t tid;
-	uint32_t home;
-	uint32_t arena;
+	_Atomic uint32_t tid;
+	_Atomic uint32_t home;
+	_Atomic uint32_t arena;
 	np_count_t misses;	/* no magazine had one */
 	np_count_t depot_gets, depot_puts; /* magazines exchanged */
 	np_count_t fills, flushes;	   /* visits to an arena */

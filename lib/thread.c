@@ -397,7 +397,9 @@ static unsigned count_own(const struct np_seat *s)
 			struct np_arena *a = s->cache[home]->arena;
 
 			np_count_set(&a->count->threads, ++a->nthreads);
-			s->cache[home]->count->tid = (uint32_t)gettid();
+			atomic_store_explicit(&s->cache[home]->count->tid,
+					      (uint32_t)gettid(),
+					      memory_order_relaxed);
 			n++;
 		}
 	return n;
