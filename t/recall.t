@@ -147,6 +147,10 @@ server=$!
 mapped() {
 	grep -c '' "/proc/$server/maps"
 }
+for i in $(seq 200); do # until it shows its segment
+	! grep -q 'SYSV4e50' "/proc/$server/maps" || break
+	sleep 0.1
+done
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	run 0 "a process is recorded, $round" \
 		record -p $server --seconds 1 -o live.npt

@@ -414,8 +414,9 @@ static void note_ring(struct reader *r, struct event *e)
 	e->cpu = s->cpu;
 	if (e->kind == NP_TRACE_CPU)
 		return;
-	e->home = says_home(e->kind) ? (uint16_t)(e->class | e->first << 8)
-				     : s->home;
+	e->home = s->home;
+	if (says_home(e->kind))
+		e->home = (uint16_t)(e->class | e->first << 8);
 }
 
 /* Reads the section's next event. Returns false: there is none, or it is bad.

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #ifdef HAVE_LIBDW
+#include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
 #endif
 
@@ -117,18 +118,38 @@ static void open_dwfl(struct symbols *s, const char *maps)
 		fclose(f);
 }
 
+/* The file of an address and its line there, or NULL.  dwfl_module_getsrc
+ * finds the compile unit by .debug_aranges, which clang does not write; then
+ * each unit is asked. */
+static const char *source_of(Dwfl_Module *m, uint64_t address, int *line)
+{
+	Dwfl_Line *at = dwfl_module_getsrc(m, address);
+	Dwarf_Die *unit = NULL;
+	Dwarf_Addr bias;
+
+	if (at)
+		return dwfl_lineinfo(at, NULL, line, NULL, NULL, NULL);
+	while ((unit = dwfl_module_nextcu(m, unit, &bias))) {
+		Dwarf_Line *l = dwarf_haspc(unit, address - bias) == 1
+				? dwarf_getsrc_die(unit, address - bias) : NULL;
+
+		if (l && !dwarf_lineno(l, line))
+			return dwarf_linesrc(l, NULL, NULL);
+	}
+	return NULL;
+}
+
 /* "function (file:line)", or NULL. */
 static char *name_by_dwfl(struct symbols *s, uint64_t address)
 {
 	Dwfl_Module *m = s->dwfl ? dwfl_addrmodule(s->dwfl, address) : NULL;
 	const char *function = m ? dwfl_module_addrname(m, address) : NULL;
-	Dwfl_Line *at = m ? dwfl_module_getsrc(m, address) : NULL;
 	const char *file;
 	int line = 0;
 
 	if (!function)
 		return NULL;
-	file = at ? dwfl_lineinfo(at, NULL, &line, NULL, NULL, NULL) : NULL;
+	file = source_of(m, address, &line);
 	return file ? format_text("%s (%s:%d)", function, file, line)
 		    : format_text("%s", function);
 }
