@@ -54,7 +54,7 @@
  * malloc finds it are three loads that wait for each other (slot of the map,
  * class of the page, top of the magazine), and each more is felt.
  *
- * Every call looks at the CPU number first (cpu_now); when it is another one
+ * Every call looks at the CPU number (cpu_now); when it is another one
  * np_seat_follow decides whether the thread has changed its node.
  *
  * Owner: the thread; of the shared part also a reclaimer, as above. A forked
@@ -72,6 +72,10 @@
 #include "magazine.h"
 #include "node.h"
 #include "segment.h"
+
+#if defined HAVE_LIBNUMA && !defined NP_BLIND /* t/steps.c: what it costs */
+#define NP_FAST_LOOKS
+#endif
 
 #define NP_PRIVATE_MAX NP_LOOKUP_MAX
 #define NP_SMALL_MAX (32 * NP_KIB) /* these an arena hands out by the dozen */
@@ -113,6 +117,7 @@ struct np_cache {
 					     thread, and by who hides the
 					     cache (seat.h), with the lock of
 					     the thread list held */
+	_Atomic bool hidden;		  /* likewise */
 	uint32_t cpu;			  /* what it was */
 	const _Atomic np_slot_t *slots;
 	size_t first_slot, nslots;
@@ -161,15 +166,21 @@ int np_cache_init(struct np_cache *cache, const struct np_nodes *nodes,
 		  struct np_node *node, struct np_arena *arena,
 		  struct np_seat *seat);
 
-/* Has the CPU changed since the cache looked? */
+/* Has the CPU changed since the cache looked, or is it hidden? */
 static inline bool np_cache_moved(const struct np_cache *cache)
 {
-#ifdef NP_BLIND /* t/steps.c measures what this costs */
-	(void)cache;
-	return false;
-#else
 	return *atomic_load_explicit(&cache->cpu_now, memory_order_relaxed) !=
 	       cache->cpu;
+}
+
+/* Shall a fast path leave it alone? Without libnuma there are no nodes but
+ * invented ones, and it is enough that visits to the slow path look. */
+static inline bool np_cache_barred(const struct np_cache *cache)
+{
+#ifdef NP_FAST_LOOKS
+	return np_cache_moved(cache);
+#else
+	return atomic_load_explicit(&cache->hidden, memory_order_relaxed);
 #endif
 }
 

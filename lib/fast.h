@@ -32,7 +32,7 @@ static inline void *np_fast_malloc(size_t size)
 	struct np_cache *c = np_self;
 	struct np_loaded *l;
 
-	if (np_unlikely(np_cache_moved(c)))
+	if (np_unlikely(np_cache_barred(c)))
 		return np_fast_miss(size);
 	if (np_unlikely(size > NP_LOOKUP_MAX))
 		return np_fast_large(c, size);
@@ -48,7 +48,7 @@ static inline void np_fast_free(void *p)
 	struct np_loaded *l;
 	unsigned class;
 
-	if (np_unlikely(np_cache_moved(c) || !np_cache_finds(c, p, &class))) {
+	if (np_unlikely(!np_cache_finds(c, p, &class) || np_cache_barred(c))) {
 		np_fast_elsewhere(p);
 		return;
 	}

@@ -360,7 +360,7 @@ static inline bool is_home(const struct np_objstack *s)
 	const struct np_cache *c = np_self;
 
 	if (np_likely(c->tag == s->tag))
-		return !np_cache_moved(c);
+		return !np_cache_barred(c);
 	c = np_thread_cache_now(s->op->memory->slot);
 	return c && c->home == s->home;
 }

@@ -109,6 +109,7 @@ static void set_word(const struct np_seat *s, struct np_cache *c, bool hidden)
 	atomic_store_explicit(&c->cpu_now, hidden ? &always_moved
 						  : word_to_watch(s, c),
 			      memory_order_relaxed);
+	atomic_store_explicit(&c->hidden, hidden, memory_order_relaxed);
 }
 
 void np_seat_hide(struct np_seat *s, bool hidden)

@@ -60,8 +60,12 @@ static inline struct np_cache *np_thread_cache_now(unsigned slot)
 {
 	struct np_thread *t = np_me;
 	struct np_seat *s = t ? t->seat[slot] : NULL;
+	struct np_cache *c;
 
-	return s && !np_cache_moved(s->now) ? s->now : NULL;
+	if (!s)
+		return NULL;
+	c = s->now;
+	return np_cache_barred(c) ? NULL : c;
 }
 
 /* The same while a recording is on and hides all caches. */

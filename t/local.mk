@@ -131,7 +131,7 @@ AM_DEFAULT_SOURCE_EXT = .c
 LDADD = %D%/libtap.la lib/libnpool-core.la
 check_PROGRAMS += $(unit_tests)
 
-# The same with a fast path that does not look at the CPU: for steps.t.
+# The same with a fast path as without libnuma: for steps.t.
 check_PROGRAMS += %D%/steps-blind
 %C%_steps_blind_SOURCES = %D%/steps.c lib/npool.c lib/fast.c
 %C%_steps_blind_CPPFLAGS = $(AM_CPPFLAGS) -DNP_BLIND

@@ -10,8 +10,7 @@
  * that it names; elsewhere they are printed, and compared with nothing.
  *
  * What it costs to look at the CPU is the difference to steps-blind: this
- * program with a fast path that does not look. (A pool without libnuma looks
- * too, for the sake of invented nodes.)
+ * program with the fast path of a build without libnuma, which does not look.
  *
  * Source: ptrace(2), PTRACE_SINGLESTEP.
  */
