@@ -11,6 +11,11 @@
 
 #define ARENAS_MOST 16 /* more locks than this do not pay their memory */
 
+/* What a node grows by before its depot is looked at: a 16th of what it has in
+ * use, so that large ones do not look more often than small ones. */
+#define GROWTH_PART 16
+#define GROWTH_LEAST NP_MIB
+
 static unsigned arenas_for(unsigned ncpus)
 {
 	return ncpus < 1 ? 1 : ncpus > ARENAS_MOST ? ARENAS_MOST : ncpus;
@@ -277,13 +282,38 @@ static bool has_runs(const struct np_node *node)
 }
 
 /* Elements stay: their subpages would hardly become empty. */
-static void release_runs(const struct np_node *node)
+static void release_runs(const struct np_node *node,
+			 struct np_mag *(*out)(struct np_depot *, unsigned))
 {
 	struct np_depot *d = node->depot;
 
 	for (unsigned class = 1; class < d->nclasses; class++)
 		if (d->shelf[class].runs)
-			np_mags_to_arenas(np_depot_drain(d, class));
+			np_mags_to_arenas(out(d, class));
+}
+
+/* Are there so many more pages in use than at the last time that it was asked
+ * and true? When there are as many fewer, it counts from there. */
+static bool has_grown(struct np_node *node)
+{
+	size_t charged = np_limit_charged(&node->limit);
+	size_t step = charged / GROWTH_PART > GROWTH_LEAST
+		    ? charged / GROWTH_PART : GROWTH_LEAST;
+	size_t at = atomic_load_explicit(&node->grown_at,
+					 memory_order_relaxed);
+	bool has = charged >= at;
+
+	if (has || charged + 2 * step < at)
+		atomic_store_explicit(&node->grown_at, charged + step,
+				      memory_order_relaxed);
+	return has;
+}
+
+/* There are runs in its depot, and someone is about to take a piece. */
+static void stop_growth(struct np_node *node)
+{
+	if (np_unlikely(has_grown(node)))
+		release_runs(node, np_depot_tick);
 }
 
 unsigned np_node_take(struct np_node *node, struct np_arena *arena,
@@ -292,10 +322,11 @@ unsigned np_node_take(struct np_node *node, struct np_arena *arena,
 	unsigned got;
 
 	if (has_runs(node)) {
+		stop_growth(node);
 		got = np_arena_take_held(arena, class, n, pieces);
 		if (got)
 			return got;
-		release_runs(node);
+		release_runs(node, np_depot_drain);
 	}
 	return np_arena_take(arena, class, n, pieces);
 }
@@ -306,10 +337,11 @@ void *np_node_take_run(struct np_node *node, struct np_arena *arena,
 	void *p;
 
 	if (has_runs(node)) {
+		stop_growth(node);
 		p = np_arena_take_run_held(arena, class, align, zero);
 		if (p)
 			return p;
-		release_runs(node);
+		release_runs(node, np_depot_drain);
 	}
 	return np_arena_take_run(arena, class, align, zero);
 }

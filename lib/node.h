@@ -42,6 +42,9 @@ struct np_node {
 				     arenas */
 	struct np_depot *depot;	  /* NULL if there are no arenas */
 	struct np_limit limit;
+	_Atomic size_t grown_at;  /* when so much is charged, what lies in the
+				     depot is looked at; relaxed, any thread:
+				     a bound that stands alone */
 };
 
 /* The nodes of a pool, and what its caches need to know of it. */
@@ -109,8 +112,10 @@ struct np_arena *np_node_join(struct np_node *node);
 void np_node_leave(struct np_arena *arena);
 
 /* As np_arena_take and np_arena_take_run, with an arena of the node. But before
- * a chunk is mapped, the runs in the node's depot return to their arenas: the
- * pool does not grow for what it has. node NULL: it is not known yet. */
+ * a chunk is mapped, the runs in the node's depot return to their arenas, and
+ * each time that more pages than ever are in use, those that lay there all the
+ * while: the pool does not grow for what it has. node NULL: it is not known yet.
+ */
 unsigned np_node_take(struct np_node *node, struct np_arena *arena,
 		      unsigned class, unsigned n, void **pieces);
 void *np_node_take_run(struct np_node *node, struct np_arena *arena,

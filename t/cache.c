@@ -408,6 +408,26 @@ static void test_large(void)
 	is_uint(figures().cached, 0, "trimmed there is nothing");
 }
 
+/* Runs that nobody needs, in chunks with pages that nobody has touched. */
+static void test_depot_before_growth(void)
+{
+	struct npool_figures before;
+
+	clean_up();
+	take(384, 64 * NP_KIB);
+	give(384);
+	npool_flush_thread();
+	before = figures();
+	is_uint(before.cached / NP_MIB, 24, "a depot has 24 MiB of runs");
+	take(1792, 4096);
+	is_uint(figures().reserved, before.reserved,
+		"7 MiB of another size have room in the chunks");
+	ok(figures().cached < before.cached / 2,
+	   "but pages of those runs are used first");
+	give(1792);
+	clean_up();
+}
+
 /* The inline ways of large pieces. */
 static void test_large_inline(void)
 {
@@ -862,7 +882,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(134);
+	plan(137);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_producer();
@@ -882,6 +902,7 @@ int main(int argc, char **argv)
 	test_bound_lowered();
 	test_depot();
 	test_large();
+	test_depot_before_growth();
 	test_large_inline();
 	test_claim();
 	test_claim_of_busy();
