@@ -141,6 +141,7 @@ unit_tests_of_tools = \
 	%D%/record.t \
 	%D%/recording.t \
 	%D%/stat-live.t \
+	%D%/stat-print.t \
 	%D%/stat-read.t
 check_PROGRAMS += $(unit_tests_of_tools)
 reader_of_stat = \
@@ -168,6 +169,9 @@ reader_of_stat = \
 %C%_stat_live_t_SOURCES = %D%/stat-live.c $(reader_of_stat)
 %C%_stat_live_t_CPPFLAGS = $(%C%_stat_read_t_CPPFLAGS)
 %C%_stat_live_t_LDADD = $(%C%_stat_read_t_LDADD)
+%C%_stat_print_t_SOURCES = %D%/stat-print.c $(reader_of_stat)
+%C%_stat_print_t_CPPFLAGS = $(%C%_stat_read_t_CPPFLAGS)
+%C%_stat_print_t_LDADD = $(%C%_stat_read_t_LDADD)
 
 # The tool's side of recordings.
 %C%_record_t_SOURCES = \

@@ -103,11 +103,11 @@ static void fill_threads(struct lines *lines, const struct moment *now,
 			before->report.threads, before->report.nthreads,
 			sizeof *t, i, t, is_same_thread) : NULL;
 		struct line *l = add_line(lines);
-		cell tid;
+		cell tid, pool;
 
 		snprintf(tid, sizeof tid, "%" PRIu64, t->tid);
-		snprintf(l->label, sizeof l->label, "%7d %7s %.12s",
-			 (int)t->pid, t->tid ? tid : "others", t->pool);
+		snprintf(l->label, sizeof l->label, "%7d %7s %s", (int)t->pid,
+			 t->tid ? tid : "others", show_name(pool, t->pool, 12));
 		l->values[0] = rate_of(now, before, t->allocs,
 				       old ? old->allocs : 0);
 		l->values[1] = rate_of(now, before, t->frees,
@@ -179,10 +179,13 @@ static void fill_processes(struct lines *lines, const struct moment *now,
 			before->report.processes, before->report.nprocesses,
 			sizeof *p, i, p, is_same_process) : NULL;
 		struct line *l = add_line(lines);
+		cell pool = "";
 
-		snprintf(l->label, sizeof l->label, "%7d %.15s%s%.10s",
+		if (p->pool_slot)
+			show_name(pool, p->pool, 10);
+		snprintf(l->label, sizeof l->label, "%7d %.15s%s%s",
 			 (int)p->pid, p->program, p->pool_slot ? ":" : "",
-			 p->pool_slot ? p->pool : "");
+			 pool);
 		l->values[0] = p->total.used;
 		l->values[1] = p->total.cached;
 		l->values[2] = p->total.reserved;

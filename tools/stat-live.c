@@ -27,8 +27,7 @@ static void say_why_not(const struct target *t, char *why, size_t size)
 	snprintf(why, size, "%s", t->nplaces
 		 ? "has no segment that can be read"
 		 : t->lost_file
-		 ? "counts in a file that was removed, as when npool-stat -- "
-		   "COMMAND ended"
+		 ? "counts in a file that was removed (npool-stat ended?)"
 		 : t->uses_npool
 		 ? "shows no counters: it has stats:off or no shared memory"
 		 : "does not use npool, or not yet");
@@ -199,15 +198,15 @@ size_t list_read(struct listed **list, const struct options *options)
 static void print_listed(FILE *out, const struct listed *row)
 {
 	const struct total *t = &row->total;
-	cell threads, reserved, used, cached, hits, local;
+	cell program, threads, reserved, used, cached, hits, local;
 
 	if (row->why) {
-		fprintf(out, "%7d %-14.14s %s\n", (int)row->pid, row->program,
-			row->why);
+		fprintf(out, "%7d %-15s %s\n", (int)row->pid,
+			show_name(program, row->program, 15), row->why);
 		return;
 	}
-	fprintf(out, "%7d %-14.14s %5zu %7s %9s %9s %9s %6s %6s\n",
-		(int)row->pid, row->program, row->nodes,
+	fprintf(out, "%7d %-15s %5zu %7s %8s %9s %9s %6s %6s\n",
+		(int)row->pid, show_name(program, row->program, 15), row->nodes,
 		show_count(threads, t->threads),
 		show_bytes(reserved, t->reserved), show_bytes(used, t->used),
 		show_bytes(cached, t->cached),
@@ -217,7 +216,7 @@ static void print_listed(FILE *out, const struct listed *row)
 
 void list_print(FILE *out, const struct listed *list, size_t n)
 {
-	fputs("    pid command        nodes threads  reserved      used"
+	fputs("    pid command         nodes threads reserved      used"
 	      "    cached   hits  local\n", out);
 	for (size_t i = 0; i < n; i++)
 		print_listed(out, &list[i]);

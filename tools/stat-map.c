@@ -12,6 +12,7 @@
 #include "stat.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ROW_PAGES 64
@@ -63,13 +64,26 @@ static void put_cells(FILE *out, const char *cells, size_t n, bool in_colour)
 
 /* --- the head --------------------------------------------------------- */
 
+void chunk_print_title(FILE *out, const struct chunk_row *c, const char *what)
+{
+	char whose[128];
+	cell program;
+	int n = snprintf(whose, sizeof whose, "of %s (process %d, pool %s)",
+			 show_name(program, c->program, 15), (int)c->pid,
+			 c->pool);
+
+	fprintf(out, "\n%s%s%s\n", what, strlen(what) + 1 + (size_t)n >
+		LINE_WIDTH ? "\n  " : " ", whose);
+}
+
 static void print_head(FILE *out, const struct chunk_row *c)
 {
 	cell node, taken, size;
+	char chunk[48];
 
-	fprintf(out, "\nchunk %" PRIu64 " at 0x%" PRIx64 " of %s (process %d, "
-		"pool %s)\n", c->number, c->base, c->program, (int)c->pid,
-		c->pool);
+	snprintf(chunk, sizeof chunk, "chunk %" PRIu64 " at 0x%" PRIx64,
+		 c->number, c->base);
+	chunk_print_title(out, c, chunk);
 	fprintf(out, "  node %" PRIu64 " (kernel: %s), ", c->home,
 		show_node(node, c->kernel_node));
 	if (c->list == LIST_HUGE) {
@@ -110,7 +124,10 @@ static void print_level(FILE *out, const struct chunk_row *c, unsigned depth,
 /* Free nodes that are no part of a larger one, by their pages. */
 static void print_free_runs(FILE *out, const struct chunk_row *c)
 {
-	const char *comma = "free runs: ";
+	const char *comma = "";
+	char *text;
+	size_t size;
+	FILE *runs = open_text(&text, &size);
 
 	for (unsigned depth = 0; depth <= c->order; depth++) {
 		uint32_t n = 1u << depth, found = 0;
@@ -120,11 +137,15 @@ static void print_free_runs(FILE *out, const struct chunk_row *c)
 				 (i == 1 || c->tree[i / 2] != depth - 1);
 		if (!found)
 			continue;
-		fprintf(out, "%s%u of %u", comma, found,
+		fprintf(runs, "%s%u of %u", comma, found,
 			1u << (c->order - depth));
 		comma = ", ";
 	}
-	fputs(c->free_pages ? " pages\n\n" : "no run is free\n\n", out);
+	fputs(*comma ? " pages" : "none", runs);
+	fclose(runs);
+	text_print_wrapped(out, "free runs", text);
+	fputc('\n', out);
+	free(text);
 }
 
 static void print_tree(FILE *out, const struct chunk_row *c)

@@ -13,29 +13,9 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define WIDTH 80
 #define TOP_CLASSES 10
 
 /* --- text ------------------------------------------------------------- */
-
-/* Breaks text behind commas and blanks. */
-static void print_wrapped(FILE *out, const char *label, const char *text)
-{
-	size_t room = WIDTH - 12;
-
-	while (*text) {
-		size_t n = strlen(text), cut;
-
-		if (n > room) {
-			for (cut = room; cut && !strchr(", ", text[cut - 1]);)
-				cut--;
-			n = cut ? cut : room;
-		}
-		fprintf(out, "  %-10s%.*s\n", label, (int)n, text);
-		label = "";
-		text += n;
-	}
-}
 
 static char *join(char **words)
 {
@@ -118,8 +98,8 @@ static void print_setting(FILE *out, const struct report *r)
 		show_bytes(page, p->page_size),
 		show_bytes(chunk, p->chunk_size),
 		p->class_table);
-	print_wrapped(out, "topology", p->topology);
-	print_wrapped(out, "options", p->options);
+	text_print_wrapped(out, "topology", p->topology);
+	text_print_wrapped(out, "options", p->options);
 }
 
 /* --- tables ----------------------------------------------------------- */
@@ -329,8 +309,8 @@ static void print_calls(FILE *out, const struct total *t)
 		show_count(a, t->foreign_frees),
 		show_bytes(b, t->foreign_bytes),
 		show_count(c, t->rehomes));
-	fprintf(out, "pressure  requests refused %s, owners called %s; idle "
-		"caches emptied %s\n", show_count(a, t->refused),
+	fprintf(out, "pressure  refused %s, owners called %s; idle caches "
+		"emptied %s\n", show_count(a, t->refused),
 		show_count(b, t->pressures), show_count(c, t->reclaims));
 }
 
@@ -348,8 +328,8 @@ static void print_memory(FILE *out, const struct total *t)
 		show_count(a, t->huge_blocks),
 		show_bytes(b, t->huge_bytes));
 	if (t->hugetlb_got || t->hugetlb_missed)
-		fprintf(out, "hugetlb   chunks in huge pages of a reserve %s, "
-			"in others for want of them %s\n",
+		fprintf(out, "hugetlb   chunks in pages of a reserve %s, in "
+			"others for want %s\n",
 			show_count(a, t->hugetlb_got),
 			show_count(b, t->hugetlb_missed));
 	fprintf(out, "threads   %s, peak %s; forks %s, caches "
@@ -374,8 +354,8 @@ static void print_pages(FILE *out, const struct report *r)
 			"and are not asked or drawn\n",
 			show_count(a, r->total.chunks_unseen));
 	if (r->total.caches_unseen)
-		fprintf(out, "          %s thread caches had no room in their "
-			"segment: counted from their end\n",
+		fprintf(out, "          %s caches had no room in their segment: "
+			"counted at their end\n",
 			show_count(a, r->total.caches_unseen));
 }
 
@@ -443,12 +423,13 @@ static void print_processes(FILE *out, const struct report *r)
 	      "      peak on node\n", out);
 	for (size_t i = 0; i < r->nprocesses; i++) {
 		const struct process *p = &r->processes[i];
-		cell allocs, used, cached, peak, share;
+		cell program, allocs, used, cached, peak, share;
 
 		if (p->pool_slot)
 			continue;
-		fprintf(out, "%7d %-15.15s  %-7s %9s %9s %9s %9s %7s\n",
-			(int)p->pid, p->program, life_names[p->life],
+		fprintf(out, "%7d %-15s  %-7s %9s %9s %9s %9s %7s\n",
+			(int)p->pid, show_name(program, p->program, 15),
+			life_names[p->life],
 			show_count(allocs, p->total.allocs),
 			show_bytes(used, p->total.used),
 			show_bytes(cached, p->total.cached),
@@ -467,12 +448,12 @@ static void print_pools(FILE *out, const struct report *r)
 	      "      peak   refused\n", out);
 	for (size_t i = 0; i < r->nprocesses; i++) {
 		const struct process *p = &r->processes[i];
-		cell allocs, used, cached, peak, refused;
+		cell pool, allocs, used, cached, peak, refused;
 
 		if (!p->pool_slot && !r->options->verbose)
 			continue;
-		fprintf(out, "%7d %-20.20s %9s %9s %9s %9s %9s\n",
-			(int)p->pid, p->pool,
+		fprintf(out, "%7d %-20s %9s %9s %9s %9s %9s\n",
+			(int)p->pid, show_name(pool, p->pool, 20),
 			show_count(allocs, p->total.allocs),
 			show_bytes(used, p->total.used),
 			show_bytes(cached, p->total.cached),
@@ -485,9 +466,10 @@ static void print_legend(FILE *out, const struct report *r)
 {
 	if (r->nprocesses < 2)
 		return;
-	fputs("\nEvents are added up over all processes and their pools; sizes "
-	      "too, each as it was\nat its end. Peaks are those of the one "
-	      "with the highest.\n", out);
+	fprintf(out, "\nEvents are added up over all processes and their "
+		"pools; sizes too, each as it\n%s. Peaks are those of the one "
+		"with the highest.\n", r->is_live ? "is now"
+		: "was at its end");
 }
 
 /* --- the whole -------------------------------------------------------- */

@@ -195,7 +195,7 @@ static void draw_totals(const struct top *t)
 	cell a, b, c, d;
 
 	put(1, 0, "used %s, cached %s of %s; threads %" PRIu64 ", chunks %"
-	    PRIu64 ", huge blocks %" PRIu64, show_bytes(a, now->used),
+	    PRIu64 ", huge %" PRIu64, show_bytes(a, now->used),
 	    show_bytes(b, now->cached), show_bytes(c, now->reserved),
 	    now->threads, now->chunks, now->huge_blocks);
 	put(2, 0, "allocs %s/s, frees %s/s, hits %s; on node %s",

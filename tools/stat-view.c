@@ -16,12 +16,13 @@
 
 static void print_thread(FILE *out, const struct thread_row *t)
 {
-	cell tid, allocs, frees, hits, cached;
+	cell tid, pool, allocs, frees, hits, cached;
 
 	snprintf(tid, sizeof tid, "%" PRIu64, t->tid);
-	fprintf(out, "%7d %7s %-15.15s %4" PRIu64 " %5" PRIu64
+	fprintf(out, "%7d %7s %-15s %4" PRIu64 " %5" PRIu64
 		" %9s %9s %6s %9s\n", (int)t->pid, t->tid ? tid : "others",
-		t->pool, t->home, t->arena, show_count(allocs, t->allocs),
+		show_name(pool, t->pool, 15), t->home, t->arena,
+		show_count(allocs, t->allocs),
 		show_count(frees, t->frees),
 		show_percent(hits, t->hits, t->allocs),
 		show_bytes(cached, t->cached));
@@ -29,6 +30,8 @@ static void print_thread(FILE *out, const struct thread_row *t)
 
 void threads_print(FILE *out, const struct report *r)
 {
+	cell n;
+
 	fputs("\n    pid  thread pool            node arena allocated     "
 	      "freed   hits    cached\n", out);
 	for (size_t i = 0; i < r->nthreads; i++)
@@ -37,8 +40,9 @@ void threads_print(FILE *out, const struct report *r)
 	      "node that it uses.\nothers: threads that have ended, and calls "
 	      "without a cache.\n", out);
 	if (r->total.caches_unseen)
-		fprintf(out, "%" PRIu64 " thread caches had no room in their "
-			"segment and are not there.\n", r->total.caches_unseen);
+		fprintf(out, "%s thread caches had no room in their segment "
+			"and are not there.\n",
+			show_count(n, r->total.caches_unseen));
 }
 
 /* --- lists ------------------------------------------------------------ */
@@ -69,13 +73,11 @@ static bool is_same_arena(const struct chunk_row *a, const struct chunk_row *b)
 
 static void print_arena_head(FILE *out, const struct chunk_row *c)
 {
-	if (c->list == LIST_HUGE)
-		fputs("\nhuge blocks", out);
-	else
-		fprintf(out, "\narena %" PRIu64 " on node %" PRIu64, c->arena,
-			c->home);
-	fprintf(out, " of %s (process %d, pool %s)\n", c->program,
-		(int)c->pid, c->pool);
+	char arena[48];
+
+	snprintf(arena, sizeof arena, "arena %" PRIu64 " on node %" PRIu64,
+		 c->arena, c->home);
+	chunk_print_title(out, c, c->list == LIST_HUGE ? "huge blocks" : arena);
 	fputs(c->list == LIST_HUGE
 	      ? "       block        address  node       size    spilled\n"
 	      : "list   chunk        address   taken  runs subpages  free "
@@ -123,6 +125,9 @@ void lists_print(FILE *out, const struct report *r)
 
 /* --- places ----------------------------------------------------------- */
 
+#define ELSEWHERE_A_LINE 2 /* nodes: up to 7 digits on up to 4 */
+#define ELSEWHERE_INDENT "                                             "
+
 /* Of the home that begins at row i: pages, those in memory, those on its node.
  * Returns the row behind. */
 static size_t sum_home(const struct report *r, size_t i, struct pages *sum)
@@ -145,17 +150,22 @@ static size_t sum_home(const struct report *r, size_t i, struct pages *sum)
 
 static void print_elsewhere(FILE *out, const struct place_row *p, size_t n)
 {
-	const char *comma = "";
+	unsigned shown = 0;
 
 	for (size_t i = 0; i < n; i++) {
+		cell pages;
+
 		if (p[i].found == NOT_IN_MEMORY ||
 		    p[i].found == p[i].kernel_node)
 			continue;
-		fprintf(out, "%s%" PRIu64 " on %" PRId64, comma, p[i].pages,
+		if (shown)
+			fputs(shown % ELSEWHERE_A_LINE ? ", " :
+			      ",\n" ELSEWHERE_INDENT, out);
+		fprintf(out, "%s on %" PRId64, show_count(pages, p[i].pages),
 			p[i].found);
-		comma = ", ";
+		shown++;
 	}
-	fprintf(out, "%s\n", *comma ? "" : "-");
+	fputs(shown ? "\n" : "-\n", out);
 }
 
 void places_print(FILE *out, const struct report *r)

@@ -459,6 +459,10 @@ void chunks_free(struct report *report);
 /* Is it the one that --chunk names? */
 bool chunk_is_chosen(const struct report *report, const struct chunk_row *c);
 
+/* Prints "WHAT of PROGRAM (process ID, pool POOL)", in two lines if it is too
+ * long for one. */
+void chunk_print_title(FILE *out, const struct chunk_row *c, const char *what);
+
 /* Taken pages. */
 static inline uint64_t chunk_taken(const struct chunk_row *c)
 {
@@ -565,7 +569,16 @@ const char *show_percent(cell to, uint64_t part, uint64_t whole);
 /* "-" if it is unknown: below 0. */
 const char *show_node(cell to, int64_t kernel_node);
 
-/* With a tenth. */
+/* Of less than ten minutes with a tenth; else whole minutes, hours or days. */
 const char *show_seconds(cell to, uint64_t ms);
+
+/* A name in at most width columns, fewer than a cell has: of a longer one the
+ * middle is left out, since names differ at their ends. */
+const char *show_name(cell to, const char *name, size_t width);
+
+#define LINE_WIDTH 80 /* columns: no line for people is wider */
+
+/* Prints text behind a label, broken behind commas or, without any, blanks. */
+void text_print_wrapped(FILE *out, const char *label, const char *text);
 
 #endif
