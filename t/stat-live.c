@@ -123,6 +123,72 @@ static void test_pools(void)
 	report_free(&r);
 }
 
+static npool_t *named_pool(const char *name)
+{
+	struct npool_attr attr = NPOOL_ATTR_INIT;
+	npool_t *pool;
+
+	attr.name = name;
+	if (npool_create(&pool, &attr))
+		bail_out("no pool %s", name);
+	return pool;
+}
+
+/* The places of a process whose maps were read while a pool was destroyed and
+ * the next got its slot: of both. Returns how many are told. */
+static size_t look_at_both(const struct target *before, struct target *now)
+{
+	struct samples samples = { 0 };
+	struct report r = { .options = &plain };
+	struct place *places = now->places;
+	struct place both[3] = { before->places[0], before->places[1] };
+	char why[200];
+	size_t n;
+
+	for (size_t i = 0; i < 2; i++)
+		if (places[i].number != both[0].number &&
+		    places[i].number != both[1].number)
+			both[2] = places[i];
+	now->places = both;
+	now->nplaces = 3;
+	must(report_target(&r, now, &samples, why, sizeof why));
+	n = r.nprocesses + r.nskipped;
+	now->places = places;
+	now->nplaces = 2;
+	report_free(&r);
+	samples_free(&samples);
+	return n;
+}
+
+/* Its segment is there as long as another reader has it attached. */
+static void test_destroyed(void)
+{
+	npool_t *pool = named_pool("first");
+	struct target before, now;
+	void *attached[2];
+	unsigned slot = pool->slot;
+	char why[200];
+
+	must(target_find(&before, getpid(), why, sizeof why));
+	must(before.nplaces == 2);
+	for (int i = 0; i < 2; i++) {
+		attached[i] = shmat((int)before.places[i].number, NULL,
+				    SHM_RDONLY);
+		must(attached[i] != MAP_FAILED);
+	}
+	npool_destroy(pool);
+	pool = named_pool("second");
+	must(pool->slot == slot);
+	must(target_find(&now, getpid(), why, sizeof why) && now.nplaces == 2);
+	is_uint(look_at_both(&before, &now), 2,
+		"a pool that was destroyed is not shown beside the next");
+	for (int i = 0; i < 2; i++)
+		shmdt(attached[i]);
+	target_free(&before);
+	target_free(&now);
+	npool_destroy(pool);
+}
+
 /* --- under load ------------------------------------------------------- */
 
 #define NTHREADS 3
@@ -529,9 +595,10 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(18 + 3 + 4 + 4 + 9 + 2 + 5);
+	plan(18 + 3 + 1 + 4 + 4 + 9 + 2 + 5);
 	test_figures();
 	test_pools();
+	test_destroyed();
 	test_load();
 	test_moves();
 	test_hostile();

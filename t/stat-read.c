@@ -524,6 +524,27 @@ static size_t fill(npool_t *pool, void **pieces, size_t n)
 	return taken;
 }
 
+/* A file that says that it is of the pool that another file is of. */
+static void test_twin(size_t nprocesses)
+{
+	char twin[sizeof mine + 8], pools[sizeof mine + 8];
+	struct catch c = catch_begin();
+	char text[CHILD_TEXT_MAX];
+	struct report r;
+
+	snprintf(pools, sizeof pools, "%d.1", (int)getpid());
+	snprintf(twin, sizeof twin, "%d.2", (int)getpid());
+	if (linkat(dir, pools, dir, twin, 0) != 0)
+		bail_out("linkat: %s", strerror(errno));
+	r = read_report(dir);
+	unlinkat(dir, twin, 0);
+	catch_end(&c, text);
+	is_uint(r.nprocesses, nprocesses, "no pool is there twice");
+	ok(r.nskipped == 1 && strstr(text, "another one is of the same pool"),
+	   "who says so is told");
+	report_free(&r);
+}
+
 static void test_pools(void)
 {
 	struct report before = read_report(dir), r;
@@ -552,6 +573,7 @@ static void test_pools(void)
 		"the totals have what both hold");
 	test_pool_figures(p, pool);
 	test_pool_table(&r);
+	test_twin(r.nprocesses);
 	report_free(&r);
 	npool_destroy(pool);
 	r = read_report(dir);
@@ -1026,7 +1048,7 @@ int main(int argc, char **argv)
 	(void)argc;
 	begin(argv);
 	plan(13 + 12 + 2 + 20 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 31 + 5 +
-	     3 + 4 + 2 + 3 + 1 + 2);
+	     3 + 4 + 2 + 3 + 1 + 2 + 2);
 	open_dirs();
 	test_figures();
 	test_fork();

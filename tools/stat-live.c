@@ -49,31 +49,76 @@ static bool is_gone(const struct target *t, const struct place *place)
 	return gone;
 }
 
-static bool add_place(struct report *r, const struct target *t,
-		      const struct place *place, struct samples *samples)
+static void skip_segment(struct report *r, const struct target *t,
+			 const char *why)
 {
-	char why[200] = "", name[32];
+	char name[32];
+
+	snprintf(name, sizeof name, "of process %d", (int)t->pid);
+	report_skip(r, name, why);
+}
+
+static struct view *look_at_place(struct report *r, const struct target *t,
+				  const struct place *place)
+{
+	char why[200] = "";
 	struct view *view = view_look(t, place, why, sizeof why);
 
-	if (view) {
-		samples_take(samples, view);
-		report_add(r, view, samples, LIFE_RUNNING);
-	} else if (*why && !is_gone(t, place)) {
-		snprintf(name, sizeof name, "of process %d", (int)t->pid);
-		report_skip(r, name, why);
+	if (!view && *why && !is_gone(t, place))
+		skip_segment(r, t, why);
+	return view;
+}
+
+static bool has_twin(struct view *const *views, size_t n, size_t i)
+{
+	for (size_t k = 0; k < n; k++)
+		if (k != i && views[k] && views[i] &&
+		    views[k]->head.pool_slot == views[i]->head.pool_slot)
+			return true;
+	return false;
+}
+
+/* A pool that was destroyed while the maps were read is in them beside the next
+ * that got its slot, and its segment is there as long as another reader has it
+ * attached. */
+static void drop_destroyed(const struct target *t, struct view **views)
+{
+	for (size_t i = 0; i < t->nplaces; i++)
+		if (has_twin(views, t->nplaces, i) &&
+		    is_gone(t, &t->places[i])) {
+			view_close(views[i]);
+			views[i] = NULL;
+		}
+}
+
+static void add_view(struct report *r, const struct target *t,
+		     const struct view *view, struct samples *samples)
+{
+	if (report_has(r, view)) {
+		skip_segment(r, t, "another one is of the same pool");
+		return;
 	}
-	view_close(view);
-	return view != NULL;
+	samples_take(samples, view);
+	report_add(r, view, samples, LIFE_RUNNING);
 }
 
 bool report_target(struct report *r, const struct target *t,
 		   struct samples *samples, char *why, size_t size)
 {
+	struct view **views = get_memory(t->nplaces, sizeof *views);
 	bool was_read = false;
 
 	r->is_live = true;
 	for (size_t i = 0; i < t->nplaces; i++)
-		was_read |= add_place(r, t, &t->places[i], samples);
+		views[i] = look_at_place(r, t, &t->places[i]);
+	drop_destroyed(t, views);
+	for (size_t i = 0; i < t->nplaces; i++) {
+		if (views[i])
+			add_view(r, t, views[i], samples);
+		was_read |= views[i] != NULL;
+		view_close(views[i]);
+	}
+	free(views);
 	r->sample_error = samples->error;
 	if (!was_read)
 		say_why_not(t, why, size);

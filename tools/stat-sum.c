@@ -605,6 +605,19 @@ static unsigned programs_before(const struct report *r, pid_t pid,
 	return is_program || !n ? n : n - 1;
 }
 
+bool report_has(const struct report *r, const struct view *view)
+{
+	uint32_t slot = view->head.pool_slot;
+	unsigned number = programs_before(r, view->name.pid, !slot);
+
+	for (size_t i = 0; i < r->nprocesses; i++)
+		if (r->processes[i].pid == view->name.pid &&
+		    r->processes[i].program_number == number &&
+		    r->processes[i].pool_slot == slot)
+			return true;
+	return false;
+}
+
 static void add_process(struct addition *a, enum life life)
 {
 	const struct np_segment_header *h = &a->view->head;
@@ -710,7 +723,10 @@ void report_read(struct report *r, int dir, struct samples *samples)
 		struct view *view = view_open(dir, &names[i], why,
 					      sizeof why);
 
-		if (view)
+		if (view && report_has(r, view))
+			report_skip(r, names[i].text,
+				    "another one is of the same pool");
+		else if (view)
 			report_add(r, view, samples,
 				   life_of(view, samples));
 		else

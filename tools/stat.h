@@ -434,7 +434,11 @@ struct report {
 /* Reads every segment of the folder dir; samples those that still live. */
 void report_read(struct report *report, int dir, struct samples *samples);
 
-/* Adds a view. */
+/* Is there a segment of the same pool of the same program already? No process
+ * has two; in one that says so, nobody could tell them apart. */
+bool report_has(const struct report *report, const struct view *view);
+
+/* Adds a view, of a pool that the report does not have. */
 void report_add(struct report *report, const struct view *view,
 		const struct samples *samples, enum life life);
 
