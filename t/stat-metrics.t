@@ -3,8 +3,9 @@
 # Copyright (c) 2026 the libnpool authors
 #
 # npool-stat --openmetrics: what it prints is Prometheus' text format, says
-# what -j says, of the same segments, and leaves out no figure.  promtool is
-# asked where it is installed (Debian package prometheus).
+# what -j says, of the same segments, and leaves out no figure; and no counter
+# falls while processes come and go.  promtool is asked where it is installed
+# (Debian package prometheus).
 use strict;
 use warnings;
 use File::Basename qw(dirname);
@@ -77,8 +78,8 @@ sub test_against_json
 		skip(7, 'no JSON, or nothing to read it with (perl-modules)');
 		return;
 	}
-	my %of = (allocs => 'allocations_total', hits => 'cache_hits_total',
-	    used => 'used_bytes', reserved => 'reserved_bytes');
+	my %of = (allocs => 'allocations_total',
+	    misses => 'cache_misses_total', used => 'used_bytes', reserved => 'reserved_bytes');
 	for my $key (sort keys %of) {
 		is(sum($family->{"npool_$of{$key}"}), $json->{totals}{$key},
 		    "npool_$of{$key} adds up to $key");
@@ -88,8 +89,8 @@ sub test_against_json
 	    !/^program_number$/ && $process->{$_} =~ /^\d+$/ } keys %$process;
 	my @families = grep { !/^npool_(node|class)_/ && !$also{$_} }
 	    keys %$family;
-	is(scalar @families, scalar @figures, 'every figure of a process is' .
-	    ' there');
+	is(scalar @families, @figures - 1, 'every figure of a process is' .
+	    ' there, but for hits');
 	my ($node) = @{ $json->{nodes} };
 	@figures = grep { !/^(node|kernel_node)$/ } keys %$node;
 	@families = grep { /^npool_node_/ } keys %$family;
@@ -107,6 +108,44 @@ sub test_usage
 	($status, $says) = printed('--openmetrics', '--nodes');
 	ok($status == 2 && $says =~ /views/, 'and views are other reports',
 	    $says);
+}
+
+# series(text): of the lines with labels, name and labels => value.
+sub series
+{
+	return { map { /^(\w+\{.*\}) (\S+)$/ ? ($1, $2) : () } split /\n/, $_[0] };
+}
+
+# Two processes work, and have children that end; then one of them ends, too.
+# Of what is there before and afterwards no counter is less.
+sub test_falling
+{
+	my @pids = map { start(cmd => [$^X, '-e', '$SIG{CHLD} = q(IGNORE);' .
+	    'while (1) { @x = map { q(y) x $_ } 1 .. 500; exit if !fork }'],
+	    face => 1) } 1, 2;
+	my ($both, %before, @fallen) = (0);
+
+	for my $look (1 .. 40) {
+		my $gone = $look > 30;
+
+		stop($pids[1], 'KILL') if $look == 31;
+		run(cmd => [$stat, '--openmetrics', 'perl'], out => "$tmp/out",
+		    err => "$tmp/err");
+		my $now = series(slurp("$tmp/out"));
+		my %of = map { /^npool_class_frees_total\{pid="(\d+)"/ ?
+		    ($1, 1) : () } keys %$now;
+		$both++ if $of{$pids[0]} && (!$of{$pids[1]} == $gone);
+		for (grep { /^\w+_total\{/ } keys %$now) {
+			push @fallen, "$look: $_ $before{$_} $now->{$_}"
+			    if defined $before{$_} && $now->{$_} < $before{$_};
+			$before{$_} = $now->{$_};
+		}
+	}
+	stop($pids[0], 'KILL');
+	is($both, 40, 'processes are seen as long as they are there');
+	ok(!@fallen && keys %before > 100, 'no counter ever falls', @fallen);
+	my @of_all = grep { !/\{pid="\d+",run="\d+",program=/ } keys %before;
+	is("@of_all", '', 'all are of one process');
 }
 
 # A process that runs is found without a name.
@@ -155,7 +194,7 @@ sub test_service
 	ok(!-e "$where/npool.prom.new", 'and leaves nothing beside its file');
 }
 
-plan(18);
+plan(21);
 mkdir $dir;
 # A name that needs quoting; and a process id that runs two programs.
 symlink $^X, "$tmp/pe\"rl\\";
@@ -169,11 +208,12 @@ my ($family, @wrong) = families($text);
 ok(!@wrong && keys %$family > 40, 'it is the text format', @wrong);
 is(sum($family->{npool_processes}), 4, 'two processes ran two programs each');
 ok($text =~ /program="pe\\"rl\\\\"/, 'labels are quoted', $text);
-is(scalar keys %{ $family->{npool_node_used_bytes}{lines} }, 2,
-    'each node has a line');
+is(scalar keys %{ $family->{npool_node_used_bytes}{lines} }, 4 * 2,
+    'each node of each program has a line');
 test_against_json($family);
 test_usage();
 test_live();
+test_falling();
 test_service();
 if (missing('promtool')) {
 	skip(1, 'no promtool (Debian package prometheus)');

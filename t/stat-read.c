@@ -918,8 +918,10 @@ static bool read_copy(FILE *nowhere)
 	struct samples samples = { 0 };
 	char why[200];
 	struct view *v = open_copy(why, sizeof why);
-	struct report r = { .options = &all_options };
+	struct options options = all_options;
+	struct report r = { .options = &options };
 
+	options.metrics = true;
 	if (!v)
 		return false;
 	samples_take(&samples, v);

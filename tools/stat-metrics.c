@@ -4,13 +4,19 @@
  * metrics: the report for Prometheus, in its text format 0.0.4, which is what
  * node_exporter's textfile collector reads.
  *
- *	npool_NAME{pid=,run=,program=,slot=,pool=}       of a pool of a process
- *	npool_node_NAME{node=,kernel_node=}              of a node
- *	npool_class_NAME{kind=,size=,pages=,elements=}   of a size class
+ *	npool_NAME{OWNER}		of a pool of a process
+ *	npool_node_NAME{OWNER,node=,kernel_node=}	of a node there
+ *	npool_class_NAME{OWNER,kind=,size=,pages=,elements=}	of a class
  *
- * run and slot are process.program_number and pool_slot: without them two
- * lines could be of the same name. Nodes and classes are of all processes.
- * Names end in the unit, those of counters in _total; times are in seconds.
+ * OWNER is pid=,run=,program=,slot=,pool=; run and slot are
+ * process.program_number and pool_slot: without them two lines could be of the
+ * same name. Names end in the unit, those of counters in _total; times are in
+ * seconds.
+ *
+ * A counter must not fall, or Prometheus takes it for one that began anew. So
+ * nothing is added up over processes, which end: that is for Prometheus to do.
+ * And hits are left out: they are the difference of two counters that are read
+ * one after the other.
  *
  * Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and, for
  * the names, https://prometheus.io/docs/practices/naming/
@@ -36,10 +42,8 @@ static const struct metric process_metrics[] = {
 	{ "allocs", "allocations_total", COUNTER,
 	  "Pieces that the program was given" },
 	{ "frees", "frees_total", COUNTER, "Pieces that the program freed" },
-	{ "hits", "cache_hits_total", COUNTER,
-	  "Allocations that the thread's cache served" },
 	{ "misses", "cache_misses_total", COUNTER,
-	  "Allocations that went to a depot or an arena" },
+	  "Allocations that the thread's cache did not serve" },
 	{ "depot_gets", "depot_gets_total", COUNTER,
 	  "Magazines that caches got from depots" },
 	{ "depot_puts", "depot_puts_total", COUNTER,
@@ -104,7 +108,7 @@ static const struct metric process_metrics[] = {
 	{ NULL, NULL, GAUGE, NULL },
 };
 
-/* Of nodes there are fewer than of processes: the same names for the rest. */
+/* Of nodes there is less than of processes: the same names for the rest. */
 static const struct metric node_metrics[] = {
 	{ "cpus", "node_cpus", GAUGE, "CPUs whose threads the node serves" },
 	{ "depot_bytes", "node_depot_bytes", GAUGE,
@@ -159,14 +163,15 @@ static const struct metric *metric_of(const struct metric *m, const char *key)
 
 /* --- rows ------------------------------------------------------------- */
 
-static void put_process(FILE *out, const struct process *p)
+/* The name and the labels that all lines have; whoever calls ends them. */
+static void put_name(FILE *out, const char *prefix, const struct metric *m,
+		     const struct process *p)
 {
-	fprintf(out, "{pid=\"%d\",run=\"%u\",", (int)p->pid,
-		p->program_number);
+	fprintf(out, "npool_%s%s{pid=\"%d\",run=\"%u\",", prefix, m->name,
+		(int)p->pid, p->program_number);
 	put_label(out, "program", p->program);
 	fprintf(out, ",slot=\"%u\",", p->pool_slot);
 	put_label(out, "pool", p->pool);
-	fputc('}', out);
 }
 
 static void put_processes(FILE *out, const struct report *r)
@@ -180,8 +185,8 @@ static void put_processes(FILE *out, const struct report *r)
 		for (size_t i = 0; i < r->nprocesses; i++) {
 			const struct process *p = &r->processes[i];
 
-			fprintf(out, "npool_%s", m->name);
-			put_process(out, p);
+			put_name(out, "", m, p);
+			fputc('}', out);
 			put_value(out, m, *figure_in(&p->total, f));
 		}
 	}
@@ -202,8 +207,8 @@ static void put_nodes(FILE *out, const struct report *r)
 		for (size_t i = 0; i < r->nnodes; i++) {
 			const struct node_row *n = &r->nodes[i];
 
-			fprintf(out, "npool_%s%s{node=\"%" PRIu64 "\","
-				"kernel_node=\"%s\"}", prefix, m->name,
+			put_name(out, prefix, m, owner_of(r, n->owner));
+			fprintf(out, ",node=\"%" PRIu64 "\",kernel_node=\"%s\"}",
 				n->home, show_node(node, n->kernel_node));
 			put_value(out, m, *figure_in(n, f));
 		}
@@ -221,10 +226,11 @@ static void put_classes(FILE *out, const struct report *r)
 		for (size_t i = 0; i < r->nclasses; i++) {
 			const struct class_row *c = &r->classes[i];
 
-			fprintf(out, "npool_%s{kind=\"%s\",size=\"%" PRIu64
-				"\",pages=\"%" PRIu64 "\",elements=\"%" PRIu64
-				"\"}", m->name, kind_names[c->kind], c->size,
-				c->npages, c->nelems);
+			put_name(out, "", m, owner_of(r, c->owner));
+			fprintf(out, ",kind=\"%s\",size=\"%" PRIu64 "\",pages=\"%"
+				PRIu64 "\",elements=\"%" PRIu64 "\"}",
+				kind_names[c->kind], c->size, c->npages,
+				c->nelems);
 			put_value(out, m, *figure_in(c, f));
 		}
 	}

@@ -14,7 +14,8 @@
  *
  * Every segment adds rows to the tables of nodes, arenas and classes; then
  * each table is sorted and rows of the same node (arena, class) become one.
- * Processes may differ in all of that: a cpuset, other options.
+ * Processes may differ in all of that: a cpuset, other options. For Prometheus
+ * rows of nodes and classes are not added up, see stat-metrics.c.
  *
  * Sums stop at the largest number instead of passing it: figures come from
  * files that may hold anything.
@@ -171,6 +172,8 @@ static int compare_nodes(const void *a, const void *b)
 {
 	const struct node_row *x = a, *y = b;
 
+	if (x->owner != y->owner)
+		return order(x->owner, y->owner);
 	if (x->home != y->home)
 		return order(x->home, y->home);
 	return order_nodes(x->kernel_node, y->kernel_node);
@@ -205,6 +208,8 @@ static int compare_classes(const void *a, const void *b)
 {
 	const struct class_row *x = a, *y = b;
 
+	if (x->owner != y->owner)
+		return order(x->owner, y->owner);
 	if ((x->kind == NP_HUGE) != (y->kind == NP_HUGE))
 		return x->kind == NP_HUGE ? 1 : -1;
 	if (x->size != y->size)
@@ -231,6 +236,7 @@ struct addition {
 	const struct view *view;
 	const struct sample *sample; /* NULL: none */
 	struct total total;
+	uint64_t owner;		/* of its rows of nodes and classes */
 	struct node_row *nodes; /* of this segment, by home */
 	uint64_t *held;		/* bytes that the threads of each home took,
 				   less those that they gave back; without
@@ -247,6 +253,7 @@ static void begin_nodes(struct addition *a)
 		const struct np_segment_node *from = &v->nodes[i];
 		struct node_row *to = &a->nodes[i];
 
+		to->owner = a->owner;
 		to->kernel_node = from->kernel_node;
 		to->home = i;
 		to->cpus = from->cpus;
@@ -412,6 +419,7 @@ static void add_class(struct addition *a, unsigned c, const struct events *all,
 	const struct np_segment_class *from = &a->view->classes[c];
 	struct report *r = a->report;
 	struct class_row to = {
+		.owner = a->owner,
 		.kind = c ? from->kind : NP_HUGE,
 		.size = from->size,
 		.npages = from->npages,
@@ -653,6 +661,7 @@ void report_add(struct report *r, const struct view *view,
 		.report = r,
 		.view = view,
 		.sample = samples_find(samples, &view->name),
+		.owner = r->options->metrics ? r->nprocesses + 1 : 0,
 	};
 
 	add_header(&a.total, &view->head);

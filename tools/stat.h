@@ -124,6 +124,7 @@ struct total {
 struct node_row {
 	int64_t kernel_node; /* -1: unknown */
 	uint64_t home;
+	uint64_t owner; /* see owner_of() */
 	uint64_t cpus, threads, chunks;
 	uint64_t reserved, peak_reserved, taken, peak_taken;
 	uint64_t used, cached, depot_bytes, huge_blocks, huge_bytes;
@@ -149,6 +150,7 @@ struct arena_row {
 };
 
 struct class_row {
+	uint64_t owner; /* see owner_of() */
 	uint64_t kind;
 	uint64_t size;	       /* 0: huge */
 	uint64_t npages, nelems;
@@ -438,6 +440,14 @@ void report_read(struct report *report, int dir, struct samples *samples);
  * has two; in one that says so, nobody could tell them apart. */
 bool report_has(const struct report *report, const struct view *view);
 
+/* The process, or rather pool, that a row of nodes or classes is of; NULL: of
+ * all, but where options->metrics keeps them apart. */
+static inline const struct process *owner_of(const struct report *r,
+					     uint64_t owner)
+{
+	return owner ? &r->processes[owner - 1] : NULL;
+}
+
 /* Adds a view, of a pool that the report does not have. */
 void report_add(struct report *report, const struct view *view,
 		const struct samples *samples, enum life life);
@@ -499,7 +509,7 @@ bool top_is_there(void);
  * code. */
 int top_run(const struct options *options);
 
-/* For Prometheus. */
+/* For Prometheus; needs options->metrics. */
 void metrics_print(FILE *out, const struct report *report);
 
 /* Can JSON be printed? Not if npool-stat was built without it. */

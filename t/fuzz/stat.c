@@ -141,6 +141,7 @@ static void read_all(const struct view *view)
 		.show = SHOW_REPORT | SHOW_THREADS | SHOW_PAGES,
 		.verbose = true,
 		.children = true,
+		.metrics = true,
 		.color = COLOR_ALWAYS,
 	};
 	static FILE *nowhere;
