@@ -1052,8 +1052,8 @@ static void forget_events(struct np_segment *s)
 {
 	struct np_segment_header *h = s->header;
 	np_count_t *events[] = {
-		&h->forks, &h->abandoned, &h->chunks_unseen,
-		&h->caches_unseen, &h->refused, &h->pressures, &h->reclaims,
+		&h->forks, &h->abandoned, &h->caches_unseen, &h->refused,
+		&h->pressures, &h->reclaims,
 		/* No thread of the child's is between the two. */
 		&h->moves_begun, &h->moves_ended,
 	};

@@ -98,8 +98,9 @@ struct np_segment_header {
 	char options[1024];   /* "key:value,..." as they were at the start */
 	np_count_t blocks_used;	  /* blocks handed out at some time: 0..n-1 */
 	np_count_t chunks_used;	  /* likewise */
-	np_count_t chunks_unseen; /* chunks for which there was no entry */
-	np_count_t caches_unseen; /* thread caches likewise */
+	np_count_t chunks_unseen; /* chunks for which there was no entry; a
+				     child has those that were before */
+	np_count_t caches_unseen; /* thread caches likewise, of its own */
 	np_count_t threads, peak_threads;     /* with a thread cache */
 	np_count_t forks;	  /* children made */
 	np_count_t abandoned;	  /* caches of threads that a fork left */

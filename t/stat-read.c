@@ -604,6 +604,70 @@ static void test_reclaimed(void)
 	npool_destroy(pool);
 }
 
+#define BEYOND 40 /* chunks for which a segment has no room */
+
+static size_t chunks_shown(const struct report *r, const char *pool)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->nchunks; i++)
+		n += !strcmp(r->chunks[i].pool, pool);
+	return n;
+}
+
+/* Is it told in the report, and below each view of chunks, that some are not
+ * there? */
+static unsigned count_told(const struct report *r, const char *says)
+{
+	static const unsigned shows[] = { SHOW_REPORT, SHOW_LISTS, SHOW_CHUNK,
+					  SHOW_MAP, SHOW_VERIFY };
+	unsigned n = 0;
+
+	for (size_t i = 0; i < sizeof shows / sizeof *shows; i++) {
+		struct options options = { .show = shows[i] };
+		char *text = print_table(&options, r);
+
+		n += strstr(text, says) != NULL;
+		free(text);
+	}
+	return n;
+}
+
+static void test_unseen(void)
+{
+	static void *chunks[NP_NCHUNKS + BEYOND];
+	npool_t *pool = make_pool("many", 0);
+	struct report r;
+	size_t n = sizeof chunks / sizeof *chunks;
+
+	for (size_t i = 0; i < n; i++) {
+		chunks[i] = npool_alloc(pool, CHUNK_PAGES * 8192, 0);
+		if (!chunks[i])
+			bail_out("no memory for %zu chunks", n);
+	}
+	r = read_report(dir);
+	is_uint(pool_of(&r, "many")->total.chunks, n, "all chunks are counted");
+	is_uint(chunks_shown(&r, "many"), NP_NCHUNKS, "so many are shown");
+	is_uint(pool_of(&r, "many")->total.chunks_unseen, BEYOND,
+		"the others are known to be there");
+	is_uint(count_told(&r, "40 chunks "), 5, "which every view of chunks "
+		"tells");
+	report_free(&r);
+	give(chunks, BEYOND);
+	npool_pool_trim(pool);
+	r = read_report(dir);
+	is_uint(pool_of(&r, "many")->total.chunks_unseen + chunks_shown(
+			&r, "many"), NP_NCHUNKS, "as many as there are");
+	report_free(&r);
+	give(chunks + BEYOND, NP_NCHUNKS);
+	npool_pool_trim(pool);
+	r = read_report(dir);
+	ok(!pool_of(&r, "many")->total.chunks_unseen &&
+	   !count_told(&r, "no room"), "and none when they have gone");
+	report_free(&r);
+	npool_destroy(pool);
+}
+
 /* --- a copy to spoil -------------------------------------------------- */
 
 static char *original;
@@ -1050,12 +1114,13 @@ int main(int argc, char **argv)
 	(void)argc;
 	begin(argv);
 	plan(13 + 12 + 2 + 20 + 2 + 3 + 9 + 9 + 9 + 3 + 2 + 2 + 5 + 31 + 5 +
-	     3 + 4 + 2 + 3 + 1 + 2 + 2);
+	     3 + 4 + 2 + 3 + 1 + 2 + 2 + 6);
 	open_dirs();
 	test_figures();
 	test_fork();
 	test_pools();
 	test_reclaimed();
+	test_unseen();
 	make_original();
 	make_copy();
 	test_map();

@@ -564,6 +564,29 @@ static void add_places(struct addition *a)
 	}
 }
 
+/* Chunks and huge blocks that are counted and have no entry: if there was one
+ * ever, since without that the difference is only what came while we looked. */
+static void add_unseen(struct addition *a)
+{
+	const struct view *v = a->view;
+	uint64_t chunks = 0, huge = 0, entries = 0, of_huge = 0;
+
+	for (unsigned i = 0; i < v->narenas; i++)
+		add_count(&chunks, &v->arenas[i].chunks);
+	for (unsigned i = 0; i < v->nnodes; i++)
+		add_count(&huge, &v->nodes[i].huge_blocks);
+	for (unsigned i = 0; i < v->nchunks; i++) {
+		bool is_there = np_count_get(&v->chunks[i].base) != 0;
+		bool is_huge = v->chunks[i].arena == NP_SEGMENT_HUGE;
+
+		entries += is_there && !is_huge;
+		of_huge += is_there && is_huge;
+	}
+	if (np_count_get(&v->head.chunks_unseen))
+		a->total.chunks_unseen = add_u64(sub_u64(chunks, entries),
+						 sub_u64(huge, of_huge));
+}
+
 static void add_node(struct addition *a, struct node_row *node)
 {
 	struct report *r = a->report;
@@ -594,7 +617,6 @@ static void add_header(struct total *t, const struct np_segment_header *h)
 	t->abandoned = np_count_get(&h->abandoned);
 	t->threads = np_count_get(&h->threads);
 	t->peak_threads = np_count_get(&h->peak_threads);
-	t->chunks_unseen = np_count_get(&h->chunks_unseen);
 	t->caches_unseen = np_count_get(&h->caches_unseen);
 	t->charged = np_count_get(&h->charged);
 	t->refused = np_count_get(&h->refused);
@@ -671,6 +693,7 @@ void report_add(struct report *r, const struct view *view,
 	add_blocks(&a);
 	add_flows(&a);
 	add_spills(&a);
+	add_unseen(&a);
 	add_pages(&a);
 	add_places(&a);
 	for (unsigned i = 0; i < view->nnodes; i++)

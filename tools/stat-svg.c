@@ -293,15 +293,20 @@ void svg_print(FILE *out, const struct report *r)
 	struct drawing d = { .out = out, .r = r };
 	double height, y = TOP;
 	size_t n, shown = 0;
+	cell unseen;
 
 	d.alone = r->options->show & SHOW_CHUNK;
 	d.columns = d.alone ? 64 : 128;
 	d.cell = (double)INNER / d.columns;
 	n = measure(&d, &height);
 	svg_begin(out, LEFT + INNER + RIGHT, height);
-	fprintf(out, "<text class=\"t\" x=\"%d\" y=\"44\">%zu chunk%s%s</text>"
-		"\n", LEFT, n, n == 1 ? "" : "s", n > CHUNKS_SHOWN
+	fprintf(out, "<text class=\"t\" x=\"%d\" y=\"44\">%zu chunk%s%s",
+		LEFT, n, n == 1 ? "" : "s", n > CHUNKS_SHOWN
 		? ", of which the first 64 are drawn" : "");
+	if (r->total.chunks_unseen)
+		fprintf(out, "; %s more cannot be seen",
+			show_count(unseen, r->total.chunks_unseen));
+	fputs("</text>\n", out);
 	draw_legend(&d);
 	for (size_t i = 0; i < r->nchunks && shown < CHUNKS_SHOWN; i++)
 		if (is_drawn(&d, &r->chunks[i])) {

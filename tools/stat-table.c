@@ -350,8 +350,8 @@ static void print_pages(FILE *out, const struct report *r)
 		fprintf(out, "          not all could be asked: %s\n",
 			strerror(r->sample_error));
 	if (r->total.chunks_unseen)
-		fprintf(out, "          %s chunks had no room in their segment "
-			"and are not asked or drawn\n",
+		fprintf(out, "          %s chunks have no room in their segment "
+			"and are not asked\n",
 			show_count(a, r->total.chunks_unseen));
 	if (r->total.caches_unseen)
 		fprintf(out, "          %s caches had no room in their segment: "
@@ -536,6 +536,8 @@ static void print_views(FILE *out, const struct report *r)
 		print_chosen_chunks(out, r);
 	for (size_t i = 0; show & SHOW_MAP && i < r->nchunks; i++)
 		map_print(out, r, &r->chunks[i]);
+	if (show & (SHOW_PAGES | SHOW_VERIFY))
+		chunks_print_unseen(out, r);
 }
 
 void table_print(FILE *out, const struct report *r)

@@ -123,6 +123,16 @@ void lists_print(FILE *out, const struct report *r)
 	free(rows);
 }
 
+void chunks_print_unseen(FILE *out, const struct report *r)
+{
+	cell n;
+
+	if (r->total.chunks_unseen)
+		fprintf(out, "\n%s chunks or huge blocks have no room in their "
+			"segment and are not shown.\n",
+			show_count(n, r->total.chunks_unseen));
+}
+
 /* --- places ----------------------------------------------------------- */
 
 #define ELSEWHERE_A_LINE 2 /* nodes: up to 7 digits on up to 4 */

@@ -115,7 +115,9 @@ struct total {
 	uint64_t used, cached, purged;
 	uint64_t huge_blocks, huge_bytes;
 	uint64_t hugetlb_got, hugetlb_missed; /* regions of chunks */
-	uint64_t chunks_unseen, caches_unseen;
+	uint64_t chunks_unseen; /* chunks and huge blocks that are there and
+				   have no entry in their segment */
+	uint64_t caches_unseen; /* thread caches that ever had none */
 	uint64_t charged, refused, pressures, reclaims;
 	uint64_t spilled, spilled_ms, brought_home;
 	struct pages pages;
@@ -469,6 +471,9 @@ size_t fold_rows(void *rows, size_t n, size_t size,
 /* Adds view's chunks and huge blocks. */
 void chunks_add(struct report *report, const struct view *view);
 void chunks_free(struct report *report);
+
+/* Says how many chunks the views cannot show, if there are any. */
+void chunks_print_unseen(FILE *out, const struct report *report);
 
 /* Is it the one that --chunk names? */
 bool chunk_is_chosen(const struct report *report, const struct chunk_row *c);
