@@ -138,10 +138,21 @@ static int create_file(struct np_segment *s)
 	return errno = EEXIST, -1;
 }
 
+/* Allocates whole pages of a place that is not private. Returns 0 or a positive
+ * errno: the kernel's EFAULT says that to write there would end the process. */
+static int allocate(enum np_segment_place place, void *p, size_t size)
+{
+	int error = np_os_populate(p, size);
+
+	if (error != EFAULT)
+		return error;
+	return place == NP_SEGMENT_FILE ? ENOSPC : ENOMEM;
+}
+
 /* Before Linux 5.14 pages cannot be allocated one by one: all at once. */
 static int allocate_ahead(int fd, void *p, size_t size)
 {
-	int error = np_os_populate(p, np_os_page_size());
+	int error = allocate(NP_SEGMENT_FILE, p, np_os_page_size());
 
 	return error == EINVAL ? posix_fallocate(fd, 0, (off_t)size) : error;
 }
@@ -175,8 +186,6 @@ static void drop(struct np_segment *s, void *p, size_t size)
 	np_os_release(p, size);
 	if (s->place == NP_SEGMENT_FILE)
 		remove_file(s);
-	s->place = NP_SEGMENT_PRIVATE;
-	s->hidden = ENOSPC;
 }
 
 static void *map_private(size_t size)
@@ -210,8 +219,9 @@ static void *map_segment(struct np_segment *s, bool visible, size_t size)
 	return map_private(size);
 }
 
-/* Makes sure that writing to [p, p + size) cannot fault. */
-static bool make_sure(const struct np_segment *s, void *p, size_t size)
+/* Makes sure that writing to [p, p + size) cannot fault. Returns 0 or a
+ * positive errno. */
+static int make_sure(const struct np_segment *s, void *p, size_t size)
 {
 	size_t page = np_os_page_size();
 	uintptr_t start = (uintptr_t)p & ~(page - 1);
@@ -219,9 +229,9 @@ static bool make_sure(const struct np_segment *s, void *p, size_t size)
 	int error;
 
 	if (s->place == NP_SEGMENT_PRIVATE)
-		return true;
-	error = np_os_populate((void *)start, end - start);
-	return !error || error == EINVAL;
+		return 0;
+	error = allocate(s->place, (void *)start, end - start);
+	return error == EINVAL ? 0 : error;
 }
 
 /* --- the start -------------------------------------------------------- */
@@ -327,22 +337,23 @@ static void describe_nodes(struct np_segment *s,
 
 /* Who asked for a file is told on standard error; else npool_stats_print tells,
  * since a machine without shared memory would have it said by each program. */
-static void warn_of_hidden(const struct np_segment *s,
-			   const struct np_segment_pool *pool)
+static void warn_of_hidden(const struct np_segment *s, const char *pool)
 {
 	if (*directory && s->hidden)
 		np_warn("no segment of counters in %s: %s; npool-stat will "
 			"not see pool %s of this process", directory,
-			strerrordesc_np(s->hidden), pool->name);
+			strerrordesc_np(s->hidden), pool);
 }
 
 /* Maps room for the layout, where others see it if there can be any. */
 static bool map_layout(struct np_segment *s, struct np_segment_header *h,
 		       const struct np_segment_pool *pool, bool visible)
 {
+	int error;
+
 	lay_out(h, pool->classes, pool->topology, pool->narenas, false);
 	s->base = map_segment(s, visible, h->size);
-	warn_of_hidden(s, pool);
+	warn_of_hidden(s, pool->name);
 	if (!s->base) {
 		lay_out(h, pool->classes, pool->topology, pool->narenas, true);
 		s->base = map_private(h->size);
@@ -350,10 +361,13 @@ static bool map_layout(struct np_segment *s, struct np_segment_header *h,
 	if (!s->base)
 		return false;
 	/* All that the start writes, up to block 0. */
-	if (make_sure(s, s->base, h->blocks.offset + h->blocks.stride))
+	error = make_sure(s, s->base, h->blocks.offset + h->blocks.stride);
+	if (!error)
 		return true;
 	drop(s, s->base, h->size);
-	warn_of_hidden(s, pool);
+	s->place = NP_SEGMENT_PRIVATE;
+	s->hidden = error;
+	warn_of_hidden(s, pool->name);
 	s->base = map_private(h->size);
 	return s->base != NULL;
 }
@@ -496,7 +510,7 @@ static bool make_entry_sure(const struct np_segment *s,
 {
 	if (i < e->free->sure)
 		return true;
-	if (!make_sure(s, entry_of(s, e->part, i), e->part->stride))
+	if (make_sure(s, entry_of(s, e->part, i), e->part->stride))
 		return false;
 	e->free->sure = i + 1;
 	return true;
@@ -715,9 +729,9 @@ static int take_chunk(struct np_segment *s, bool mapped)
 	const struct entries chunks = chunks_of(s);
 	int i = take_entry(s, &chunks);
 
-	if (i >= 0 && mapped && !make_sure(s, entry_of(s, chunks.more,
-						       (unsigned)i),
-					   chunks.more->stride)) {
+	if (i >= 0 && mapped && make_sure(s, entry_of(s, chunks.more,
+						      (unsigned)i),
+					  chunks.more->stride)) {
 		put_entry(s, &chunks, (unsigned)i);
 		return -1;
 	}
@@ -895,15 +909,16 @@ static bool next_used(const struct np_segment *s, struct used *used)
 	return true;
 }
 
-/* Can the used part of a segment at p be written to? */
-static bool make_used_sure(const struct np_segment *s, char *p)
+/* Makes sure that the used part of a segment at p can be written to. Returns 0
+ * or a positive errno. */
+static int make_used_sure(const struct np_segment *s, char *p)
 {
 	struct used used = { 0 };
+	int error = 0;
 
-	while (next_used(s, &used))
-		if (!make_sure(s, p + used.now.offset, used.now.size))
-			return false;
-	return true;
+	while (!error && next_used(s, &used))
+		error = make_sure(s, p + used.now.offset, used.now.size);
+	return error;
 }
 
 /* All but the magic number: what is still the parent's in many words shall not
@@ -920,15 +935,17 @@ static void copy_used(const struct np_segment *s, char *to, const char *from)
 	}
 }
 
-/* Shared memory for the child, in which it can go on. */
+/* Shared memory for the child, in which it can go on. NULL with errno. */
 static char *map_for_child(const struct np_segment *s)
 {
 	char *p = np_os_map_shared(NP_SEGMENT_KEY, s->layout.size);
+	int error = p ? make_used_sure(s, p) : errno;
 
-	if (!p || make_used_sure(s, p))
+	if (!error)
 		return p;
-	np_os_release(p, s->layout.size);
-	return NULL;
+	if (p)
+		np_os_release(p, s->layout.size);
+	return errno = error, NULL;
 }
 
 void np_segment_fork_begins(struct np_segment *s)
@@ -936,8 +953,9 @@ void np_segment_fork_begins(struct np_segment *s)
 	if (!s->header || s->place == NP_SEGMENT_PRIVATE)
 		return;
 	s->snapshot_place = NP_SEGMENT_SHARED;
-	if (s->place == NP_SEGMENT_SHARED)
-		s->snapshot = map_for_child(s);
+	if (s->place == NP_SEGMENT_SHARED &&
+	    !(s->snapshot = map_for_child(s)))
+		s->snapshot_hidden = errno;
 	if (!s->snapshot) {
 		s->snapshot_place = NP_SEGMENT_PRIVATE;
 		s->snapshot = map_private(s->layout.size);
@@ -1012,28 +1030,29 @@ static bool move_to_base(const struct np_segment *s, char *p)
 			     s->base) != MAP_FAILED;
 }
 
-static bool go_on_in_file(struct np_segment *s)
+/* Returns 0 or a positive errno. */
+static int go_on_in_file(struct np_segment *s)
 {
 	size_t size = s->layout.size;
 	char *p = map_file(s, size);
+	int error = p ? make_used_sure(s, p) : errno;
 
-	if (!p)
-		return false;
-	if (make_used_sure(s, p)) {
+	if (!error) {
 		copy_used(s, p, s->snapshot ? s->snapshot : s->base);
-		if (move_to_base(s, p))
-			return true;
+		error = move_to_base(s, p) ? 0 : errno;
 	}
-	drop(s, p, size);
-	return false;
+	if (error && p)
+		drop(s, p, size);
+	return error;
 }
 
-static bool go_on_in_memory(struct np_segment *s)
+/* hidden: why nobody shall see it, if it is private. */
+static bool go_on_in_memory(struct np_segment *s, int hidden)
 {
 	char *p = s->snapshot;
 
 	s->place = p ? s->snapshot_place : NP_SEGMENT_PRIVATE;
-	s->hidden = s->place == NP_SEGMENT_PRIVATE ? ENOSPC : 0;
+	s->hidden = s->place == NP_SEGMENT_PRIVATE ? hidden : 0;
 	s->snapshot = NULL;
 	return p ? move_to_base(s, p) : become_private(s);
 }
@@ -1042,9 +1061,13 @@ static bool go_on_in_memory(struct np_segment *s)
 static void leave_parents_segment(struct np_segment *s)
 {
 	bool is_file = s->place == NP_SEGMENT_FILE;
+	int error = is_file ? go_on_in_file(s) : s->snapshot_hidden;
 
-	if (!(is_file && go_on_in_file(s)) && !go_on_in_memory(s))
+	if (is_file && !error)
+		return;
+	if (!go_on_in_memory(s, error))
 		np_die("a forked child found no memory for its counters");
+	warn_of_hidden(s, s->layout.pool);
 }
 
 /* Sums over processes must not count the parent's events again. */

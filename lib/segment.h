@@ -326,6 +326,7 @@ struct np_segment {
 			   NULL: it is private, or there was no memory for it.
 			   Guarded by the fork lock */
 	enum np_segment_place snapshot_place; /* likewise */
+	int snapshot_hidden; /* likewise: errno, why it is not shared memory */
 	struct np_lock lock;		  /* guards what follows, and entries
 					     that become used or free */
 	struct np_segment_free free_blocks, free_chunks;
