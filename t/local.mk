@@ -86,6 +86,7 @@ dist_check_SCRIPTS += \
 	%D%/relay.t \
 	%D%/spdx.t \
 	%D%/stat-metrics.t \
+	%D%/stat-servers.t \
 	%D%/stat-top.t \
 	%D%/stat.t \
 	%D%/symbols.t \
@@ -124,6 +125,7 @@ EXTRA_DIST += \
 	%D%/judge/gentrace \
 	%D%/judge/io/netty/buffer/Oracle.java \
 	%D%/judge/oracle \
+	%D%/servers.pm \
 	%D%/tap.sh
 
 # Each of unit_tests is made of the file of its name, these two and no more.
