@@ -445,38 +445,54 @@ void np_huge_fini(struct np_huge *h)
 
 /* --- resizing --------------------------------------------------------- */
 
-/* Is [base, base + size) one mapping still? The program may have advised or
+/* Is [p, p + size) one mapping still? The program may have advised or
  * protected a part. Growing by a page in place fails otherwise with EFAULT,
  * before anything is done; if it works, the page is given back. */
-static bool is_one_mapping(const struct np_region *r, size_t size)
+static bool is_one_mapping(char *p, size_t size)
 {
 	size_t page = np_os_page_size();
 
-	if (np_os->mremap((void *)r->base, size, size + page, 0, NULL) ==
-	    MAP_FAILED)
+	if (np_os->mremap(p, size, size + page, 0, NULL) == MAP_FAILED)
 		return errno != EFAULT;
-	np_os_release((char *)r->base + size, page);
+	np_os_release(p + size, page);
 	return true;
 }
 
-/* Moves the pages, or copies them where the kernel cannot. */
-static bool move_pages_to(struct np_region *to, const struct np_region *from)
+/* Moves the pages of [from, from + size), or copies the first `used` bytes of
+ * them where the kernel cannot. Returns false if it has left no memory there. */
+static bool bring(const struct np_owner *owner, char *to, char *from,
+		  size_t size, size_t used)
 {
-	const struct np_owner *owner = to->owner;
-	size_t size = from->block_size < to->block_size ? from->block_size
-							: to->block_size;
 	int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 
 	if (is_one_mapping(from, size)) {
-		if (np_os->mremap((void *)from->base, size, size, flags,
-				  (void *)to->base) != MAP_FAILED)
+		if (np_os->mremap(from, size, size, flags, to) != MAP_FAILED)
 			return true;
-		if (!np_os_restore((void *)to->base, size, owner->bind_node,
-				   owner->pages))
+		if (!np_os_restore(to, size, owner->bind_node, owner->pages))
 			return false;
 	}
-	memcpy((void *)to->base, (void *)from->base, size);
+	memcpy(to, from, used < size ? used : size);
 	return true;
+}
+
+/* Slot by slot: a mapping that was moved never again becomes one with what is
+ * mapped behind it, but a block grows by whole slots, so each slot is one. */
+static bool bring_all(struct np_region *to, struct np_region *from)
+{
+	size_t used = from->block_size, done = 0;
+	char *p = (char *)from->base, *q = (char *)to->base;
+
+	/* The last one is whole then, and moves as the others do. */
+	if (np_os_commit(p + used, from->size - used) != 0)
+		return false;
+	while (done < from->size &&
+	       bring(to->owner, q + done, p + done, NP_SLOT_SIZE,
+		     used - done))
+		done += NP_SLOT_SIZE;
+	if (done == from->size)
+		return true;
+	memcpy(p, q, done); /* what it was moved from is still mapped */
+	return false;
 }
 
 /* Elsewhere: there is no room where it is. */
@@ -487,7 +503,7 @@ static void *move_block(struct np_huge *h, struct np_region *r, size_t size)
 
 	if (!to)
 		return NULL;
-	if (!move_pages_to(to, r)) {
+	if (!bring_all(to, r)) {
 		np_limits_refund(&owner->limits, to->block_size);
 		np_region_destroy(to);
 		return errno = ENOMEM, NULL;

@@ -4,8 +4,8 @@
  * huge: blocks larger than a chunk. Each is a region of its own: mapped,
  * bound to its home, entered in the chunk map. It owns its 16 MiB slots whole.
  * It grows and shrinks in place where the address space behind it is free;
- * else its pages move to a larger region, without being copied where the
- * kernel can do that.
+ * else its pages move to a larger region, slot by slot, without being copied
+ * where the kernel can do that.
  *
  * A block that is freed is kept for the next one of its home, up to
  * `keep_bytes` a home, and unmapped when a whole tick has passed, or at

@@ -320,8 +320,9 @@ static int make_ready(void *addr, size_t size, int where,
 
 bool np_os_restore(void *addr, size_t size, int where, enum np_huge_pages pages)
 {
-	if (!np_os_reserve_at(addr, size))
-		return true; /* it is still there */
+	errno = 0;
+	if (!np_os_reserve_at(addr, size)) /* is it still there? */
+		return !errno || errno == EEXIST;
 	return make_ready(addr, size, where, pages) == 0;
 }
 

@@ -284,6 +284,43 @@ static void test_move_in_parts(void)
 	release(p);
 }
 
+/* It has moved and grown since: what is mapped behind a mapping that was moved
+ * is another one. Of a block of which little was touched little comes into
+ * memory, if its pages are moved and not copied. */
+static void test_move_again(void)
+{
+	static const size_t touched[] = { 1, 19, 39, 59 };
+	size_t size = 20 * NP_MIB;
+	char *p = alloc(size, NP_SLOT_SIZE), *hole, *q;
+	bool wall = np_os_reserve_at(p + 32 * NP_MIB, PAGE), kept = true;
+
+	p[NP_MIB] = p[19 * NP_MIB] = 1;
+	hole = np_os_reserve(64 * NP_MIB, NP_SLOT_SIZE);
+	faultos_begin();
+	faultos.hint = hole;
+	np_os_release(hole, 64 * NP_MIB);
+	q = resize(p, 40 * NP_MIB);
+	faultos_end();
+	if (wall)
+		np_os_release(p + 32 * NP_MIB, PAGE);
+	is_ptr(q, hole, "a block moves to where there is room behind it");
+	q[39 * NP_MIB] = 1;
+	is_ptr(resize(q, 60 * NP_MIB), q, "and grows there by a slot");
+	q[59 * NP_MIB] = 1;
+	wall = np_os_reserve_at(q + 64 * NP_MIB, PAGE);
+	p = resize(q, 80 * NP_MIB);
+	if (wall)
+		np_os_release(q + 64 * NP_MIB, PAGE);
+	ok(p && p != q, "it moves once more");
+	for (unsigned i = 0; p && i < 4; i++)
+		kept = kept && p[touched[i] * NP_MIB] == 1;
+	ok(kept, "its contents come along from all of its slots");
+	ok(p && pages_resident(p, 80 * NP_MIB) <= 40 * NP_MIB / PAGE,
+	   "and were not copied");
+	release(p);
+	is_counted(0, 0, 0, "when it is freed");
+}
+
 /* --- the kernel does not help ----------------------------------------- */
 
 static void *no_mremap(void *addr, size_t old_size, size_t new_size, int flags,
@@ -315,6 +352,50 @@ static void test_without_mremap(void)
 	os.mremap = late_mremap;
 	test_move("if mremap fails late");
 	np_os = &np_os_linux;
+}
+
+static unsigned nmoved; /* slots, until the kernel has had enough */
+
+static void *half_mremap(void *addr, size_t old_size, size_t new_size,
+			 int flags, void *new_addr)
+{
+	if (!(flags & MREMAP_FIXED) || nmoved++ < 1)
+		return np_os_linux.mremap(addr, old_size, new_size, flags,
+					  new_addr);
+	return late_mremap(addr, old_size, new_size, flags, new_addr);
+}
+
+static void *no_mmap_then(void *addr, size_t size, int prot, int flags, int fd,
+			  off_t offset)
+{
+	if (nmoved < 2)
+		return np_os_linux.mmap(addr, size, prot, flags, fd, offset);
+	errno = ENOMEM;
+	return MAP_FAILED;
+}
+
+/* Half of it has moved, and for the rest there is no memory. */
+static void test_half_moved(void)
+{
+	size_t size = 20 * NP_MIB;
+	struct np_os os = np_os_linux;
+	char *p = alloc(size, NP_SLOT_SIZE);
+	bool wall = np_os_reserve_at(p + 32 * NP_MIB, PAGE);
+
+	fill(p, 0, size);
+	np_os = &os;
+	os.mremap = half_mremap;
+	os.mmap = no_mmap_then;
+	errno = 0;
+	ok(!resize(p, 40 * NP_MIB) && errno == ENOMEM,
+	   "no memory half-way through a move: NULL and ENOMEM");
+	np_os = &np_os_linux;
+	is_uint(nmoved, 2, "one slot had moved, the second could not");
+	if (wall)
+		np_os_release(p + 32 * NP_MIB, PAGE);
+	ok(is_filled(p, 0, size), "the block is as it was");
+	is_counted(1, size, 32 * NP_MIB, "then");
+	release(p);
 }
 
 /* Any call fails: the block is where it was, or where it is said to be. */
@@ -664,7 +745,7 @@ int main(void)
 					 .topology = &topology,
 					 .narenas = 1 };
 
-	plan(251);
+	plan(269);
 	np_config_preset(&config);
 	np_topology_init(&topology, 3);
 	np_meta_init(&topology);
@@ -679,7 +760,9 @@ int main(void)
 	test_more_slots();
 	test_move("as the kernel moves pages");
 	test_move_in_parts();
+	test_move_again();
 	test_without_mremap();
+	test_half_moved();
 	test_faults();
 	test_ladder();
 	test_limits();
