@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h> /* close, getpid */
 
+#define CALLS_A_TOTAL 64 /* its sum over all nodes is worth a call or two */
+
 static void set_on(bool on)
 {
 	atomic_store_explicit(&np_trace_is_on, on, memory_order_relaxed);
@@ -59,6 +61,20 @@ static void tell_arena(struct np_arena *arena, void *unused)
 	np_arena_pass(arena, tell_region, NULL);
 }
 
+/* Not known from calls: what is cached. */
+static void tell_taken(const struct np_pool *pool)
+{
+	const struct np_segment *s = &pool->segment;
+	uint64_t bytes = 0;
+
+	if (np_pool_stage(pool) != NP_AWAKE)
+		return;
+	for (unsigned i = 0; i < s->layout.nodes.n; i++)
+		bytes += np_count_get(&np_segment_node(s, i)->taken);
+	np_trace_write(&(struct np_trace_fields){
+		.kind = NP_TRACE_TAKEN, .pool = pool->slot, .size = bytes });
+}
+
 /* The pool's lock keeps others from going through its regions. */
 static void tell_pool(struct np_pool *pool, void *unused)
 {
@@ -68,6 +84,7 @@ static void tell_pool(struct np_pool *pool, void *unused)
 	np_nodes_each_arena(&pool->nodes, tell_arena, NULL);
 	np_unlock(&pool->lock);
 	np_huge_tell(&pool->huge);
+	tell_taken(pool);
 }
 
 /* --- start and stop -------------------------------------------------- */
@@ -173,6 +190,16 @@ static size_t bytes_of(const struct np_region *r, unsigned class)
 	return class ? np_pool_of(r)->classes.row[class].size : r->block_size;
 }
 
+/* Now and then the pool says what it has taken: each thread does. */
+static void count_call(const struct np_region *r)
+{
+	static _Thread_local unsigned calls
+		__attribute__((tls_model("initial-exec")));
+
+	if (++calls % CALLS_A_TOTAL == 0)
+		tell_taken(np_pool_of(r));
+}
+
 void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 {
 	const struct np_region *r = np_map_find(p);
@@ -180,6 +207,7 @@ void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 
 	if (!r) /* boot.h */
 		return;
+	count_call(r);
 	entry = np_region_entry(r, p);
 	if (np_unlikely(np_trace_picks) &&
 	    !np_trace_is_picked(bytes_of(r, entry & NP_PAGE_CLASS)))

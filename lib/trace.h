@@ -91,6 +91,8 @@ enum np_trace_kind {
 	NP_TRACE_POOL,	 /* pool begins; class: log2 of its page; first: max
 			    order; size: enum np_class_table */
 	NP_TRACE_RESET,	 /* pool: all pieces are gone */
+	NP_TRACE_TAKEN,	 /* pool; bytes (not units) of its pieces: held by the
+			    program, or cached */
 	NP_TRACE_KINDS,
 };
 

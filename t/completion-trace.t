@@ -7,7 +7,7 @@
 . "${0%/*}/tap.sh"
 need bash bash
 trace=$abs_top_builddir/tools/npool-trace
-plan 12
+plan 13
 
 # offers WORD...: what bash offers for the last word, sorted.
 cat >"$tmp/offers" <<'END'
@@ -24,7 +24,7 @@ offers() {
 }
 
 is "$(offers '' | tr '\n' ' ')" \
-	'--help --version explain export leaks record replay report ' \
+	'--help --version draw explain export leaks record replay report ' \
 	'the commands are offered first'
 is "$(offers re | tr '\n' ' ')" 'record replay report ' \
 	'and those that begin so'
@@ -52,6 +52,7 @@ for option in $(grep -o -- ' --[a-z-]*' "$tmp/help" | sort -u); do
 done >"$tmp/not-offered"
 is "$(cat "$tmp/not-offered")" '' 'each option of --help is offered'
 cd "$abs_top_srcdir" || exit 99
+is "$(offers draw lib/npool.pc)" 'lib/npool.pc.in' 'behind draw, files are'
 offers record -- ls lib/npool.pc >"$tmp/files"
 is "$(cat "$tmp/files")" 'lib/npool.pc.in' \
 	'behind a command to be recorded, files are'

@@ -67,6 +67,7 @@ dist_check_SCRIPTS += \
 	%D%/bench.t \
 	%D%/completion.t \
 	%D%/completion-trace.t \
+	%D%/draw.t \
 	%D%/echo.t \
 	%D%/explain.t \
 	%D%/face-life.t \
@@ -101,6 +102,8 @@ dist_check_SCRIPTS += \
 EXTRA_DIST += \
 	%D%/check-all \
 	%D%/coverage \
+	%D%/draw/legible.js \
+	%D%/draw/model.py \
 	%D%/explain/model.py \
 	%D%/explain/picture.py \
 	%D%/explain/steps.js \

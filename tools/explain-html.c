@@ -12,6 +12,7 @@
  * on, and the list that the chunk went to.
  */
 #include "explain.h"
+#include "svg.h"
 
 #include <inttypes.h>
 #include <string.h>

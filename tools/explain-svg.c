@@ -46,24 +46,6 @@ struct picture {
 
 /* --- text ------------------------------------------------------------- */
 
-/* At most max characters of it, fit for XML. Returns how many they are. */
-static int put_text(FILE *out, const char *text, int max)
-{
-	const char *bytes;
-	int n, count = 0;
-
-	while (count < max && (n = utf8_next(&text, &bytes)) != 0) {
-		count++;
-		if (n < 0)
-			fputs("&#xfffd;", out);
-		else if (*bytes == '<' || *bytes == '&' || *bytes == '>')
-			fprintf(out, "&#%d;", *bytes);
-		else
-			fwrite(bytes, 1, (size_t)n, out);
-	}
-	return count;
-}
-
 static int length_of(const char *text)
 {
 	const char *bytes;
@@ -242,7 +224,7 @@ static void draw_run(const struct picture *p, uint32_t first, uint32_t n,
 	int length = length_of(name);
 
 	fputs("<g><title>", p->out);
-	put_text(p->out, name, 64);
+	svg_text(p->out, name, 64);
 	fprintf(p->out, ": a run, page %u", first);
 	if (n > 1)
 		fprintf(p->out, " to %u", first + n - 1);
@@ -252,7 +234,7 @@ static void draw_run(const struct picture *p, uint32_t first, uint32_t n,
 	    b->height >= 14) {
 		fprintf(p->out, "<text class=\"rt\" x=\"%.2f\" y=\"%.2f\">",
 			b->x + b->width / 2, b->y + b->height / 2 + 4.5);
-		put_text(p->out, name, length);
+		svg_text(p->out, name, length);
 		fputs("</text>", p->out);
 	}
 	fputs("</g>\n", p->out);
@@ -351,7 +333,7 @@ static void draw_all(struct picture *p)
 
 	svg_begin(out, LEFT + INNER + RIGHT, height);
 	fprintf(out, "<text class=\"t\" x=\"%d\" y=\"44\">", LEFT);
-	put_text(out, p->r->trace.name, 80);
+	svg_text(out, p->r->trace.name, 80);
 	fprintf(out, "<tspan class=\"m\" font-size=\"14\" font-weight=\"400\" "
 		"dx=\"14\">at its end: %zu chunk%s of %u page%s</tspan>"
 		"</text>\n", p->nchunks, p->nchunks == 1 ? "" : "s",

@@ -17,36 +17,6 @@ struct outputs {
 	bool has_step;
 };
 
-int utf8_next(const char **text, const char **bytes)
-{
-	const unsigned char *p = (const unsigned char *)*text;
-	uint32_t c = *p, least;
-	int n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3
-		: c < 0xf5 ? 4 : 0;
-
-	if (!c)
-		return 0;
-	*bytes = *text;
-	*text += 1;
-	if (n == 1)
-		return c < ' ' || c == 0x7f ? -1 : 1;
-	if (!n)
-		return -1;
-	least = n == 2 ? 0x80 : n == 3 ? 0x800 : 0x10000;
-	c &= 0x7fu >> n;
-	for (int i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return -1;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	/* Controls, surrogates, and what is no character of XML. */
-	if (c < least || c < 0xa0 || c > 0x10ffff ||
-	    (c >= 0xd800 && c < 0xe000) || (c & 0xfffe) == 0xfffe)
-		return -1;
-	*text += n - 1;
-	return n;
-}
-
 /* --- a step ----------------------------------------------------------- */
 
 static int disagree(const struct replay *r, const char *what)

@@ -162,10 +162,6 @@ void html_step(FILE *out, const struct replay *r, const struct step *step,
 	       const char *text, bool is_first);
 void html_end(FILE *out);
 
-/* The next character of *text, in UTF-8: its bytes (1 to 4), and *text behind
- * it; 0 if there is none, -1 if it is no text or a control character. */
-int utf8_next(const char **text, const char **bytes);
-
 /* All of it. Returns an exit code. */
 int explain(int fd, const char *name, const struct explain_options *options,
 	    const struct replay_options *replay);

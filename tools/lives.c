@@ -180,11 +180,18 @@ static uint64_t base_of(const struct lives *l, const struct event *e)
 	return !e->class || !t ? e->addr : e->addr & ~(t->chunk_size - 1);
 }
 
+struct region *lives_region(const struct lives *l, const struct event *e)
+{
+	struct region *r = &l->regions[region_place(l, base_of(l, e))];
+
+	return r->base ? r : NULL;
+}
+
 int lives_home(const struct lives *l, const struct event *e)
 {
-	const struct region *r = &l->regions[region_place(l, base_of(l, e))];
+	const struct region *r = lives_region(l, e);
 
-	return r->base ? r->home : -1;
+	return r ? r->home : -1;
 }
 
 /* --- chunk and handle ------------------------------------------------ */
@@ -239,6 +246,25 @@ uint64_t lives_handle(const struct lives *l, const struct event *e)
 	return SUBPAGE_BIT | slot / row->size << 32 | page;
 }
 
+/* --- what is cached --------------------------------------------------- */
+
+static void set_taken(struct lives *l, unsigned pool, uint64_t bytes)
+{
+	l->taken += bytes - l->taken_of[pool];
+	l->taken_of[pool] = bytes;
+}
+
+static void forget_taken(struct lives *l)
+{
+	memset(l->taken_of, 0, sizeof l->taken_of);
+	l->taken = 0;
+}
+
+uint64_t lives_cached(const struct lives *l)
+{
+	return sub_u64(l->taken, l->usable);
+}
+
 /* --- events ---------------------------------------------------------- */
 
 /* The number of the piece that is moved, or a new one. */
@@ -266,8 +292,11 @@ static struct change born(struct lives *l, const struct event *e)
 
 	if (!e->addr)
 		return (struct change){ .kind = CHANGE_NONE };
-	if (take_out(l, e->addr, &old))
+	if (take_out(l, e->addr, &old)) {
 		l->replaced++;
+		c.old_size = old.size;
+		c.old_usable = old.usable;
+	}
 	insert(l, &c.piece);
 	return c;
 }
@@ -324,9 +353,15 @@ struct change lives_apply(struct lives *l, const struct event *e)
 	case NP_TRACE_START:
 		forget(l, -1);
 		forget_regions(l);
+		forget_taken(l);
 		break;
 	case NP_TRACE_RESET:
 		forget(l, e->pool);
+		set_taken(l, e->pool, 0);
+		break;
+	case NP_TRACE_TAKEN:
+		set_taken(l, e->pool, e->size);
+		l->knows_taken = true;
 		break;
 	case NP_TRACE_POOL:
 		set_classes(l, e);

@@ -33,8 +33,16 @@ enum change_kind { CHANGE_NONE, CHANGE_BORN, CHANGE_DIED, CHANGE_RESIZED };
 struct change {
 	enum change_kind kind;
 	struct piece piece; /* as it is now, or was when it died */
-	uint64_t old_size, old_usable; /* of one that was resized */
+	uint64_t old_size, old_usable; /* of one that was resized; or that
+				   died unseen where this one is born */
 	bool moves;	/* it is the new, or the old, place of a realloc */
+};
+
+/* A chunk or a huge block. */
+struct region {
+	uint64_t base, size; /* size 0: it is unmapped */
+	uint16_t home;
+	uint32_t lane;	     /* the caller's; 0 at first */
 };
 
 struct lives {
@@ -42,12 +50,15 @@ struct lives {
 	size_t room, n;		 /* of it; pieces that live */
 	uint64_t bytes, usable;	 /* of them: asked for, rounded */
 	uint64_t reserved;	 /* bytes of chunks and huge blocks */
+	uint64_t taken_of[NP_MAX_POOLS], taken; /* bytes that the pools said
+				    are in pieces, handed out or cached */
+	bool knows_taken;	 /* they said so */
 	uint64_t nborn;
 	uint64_t strangers, replaced, gone; /* gone: with an exec or a reset */
 	uint64_t moving[RECORDING_RINGS]; /* the piece that the ring's thread
 				    has begun to resize, or 0 */
 	struct np_classes *classes[NP_MAX_POOLS]; /* NULL: not known */
-	struct region { uint64_t base, size; uint16_t home; } *regions;
+	struct region *regions;
 	size_t regions_room, nregions;
 };
 
@@ -61,6 +72,12 @@ struct change lives_apply(struct lives *l, const struct event *e);
  * known. */
 int lives_home(const struct lives *l, const struct event *e);
 
+/* The region that it is about or lies in; NULL: not known. */
+struct region *lives_region(const struct lives *l, const struct event *e);
+
+/* Bytes in pieces that nobody holds, as far as the recording saw. */
+uint64_t lives_cached(const struct lives *l);
+
 /* The chunk that it lies in (0: a huge block, or not known), and its handle in
  * it (npool_chunk(3)). */
 uint64_t lives_chunk(const struct lives *l, const struct event *e);
@@ -68,5 +85,14 @@ uint64_t lives_handle(const struct lives *l, const struct event *e);
 
 /* Bytes of a piece of this event, as rounded. */
 uint64_t lives_usable(const struct lives *l, const struct event *e);
+
+/* --- histograms ------------------------------------------------------- */
+
+#define BUCKETS 64 /* by powers of two: number i holds up to 1 << i */
+
+static inline unsigned bucket_of(uint64_t n)
+{
+	return n ? np_log2_up(n + (n == 1)) % BUCKETS : 0;
+}
 
 #endif

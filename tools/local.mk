@@ -38,6 +38,9 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 %C%_npool_trace_SOURCES = \
 	%D%/buffers.c %D%/buffers.h \
 	%D%/command.c %D%/command.h \
+	%D%/draw.c %D%/draw.h \
+	%D%/draw-read.c \
+	%D%/draw-svg.c \
 	%D%/explain-html.c \
 	%D%/explain-svg.c \
 	%D%/explain-tale.c \

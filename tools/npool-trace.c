@@ -3,6 +3,7 @@
  *
  * npool-trace: options and subcommands; see npool-trace(1).
  */
+#include "draw.h"
 #include "explain.h"
 #include "export.h"
 #include "record.h"
@@ -43,6 +44,7 @@ struct options {
 	struct report_options report;
 	struct leak_options leaks;
 	const struct export_format *format;
+	const char *picture;
 	int (*run)(int fd, const char *name, const struct options *options);
 };
 
@@ -53,6 +55,7 @@ static const char usage_text[] =
 "       npool-trace report [--most N] FILE\n"
 "       npool-trace leaks [--most N] [--older SECONDS] FILE\n"
 "       npool-trace export --format=FORMAT FILE\n"
+"       npool-trace draw FILE PICTURE.svg|PICTURE.html\n"
 "       npool-trace replay --netty [OPTION ...] TRACE\n"
 "       npool-trace explain [OPTION ...] TRACE\n"
 "       npool-trace --help | --version\n"
@@ -73,6 +76,7 @@ static const char usage_text[] =
 "report prints what a recording says, leaks what was never freed (exit status\n"
 "1 if there is such), export writes it in another form to standard output:\n"
 "csv, netty (a text trace), chrome (Perfetto), folded (flame graphs) or pprof.\n"
+"draw makes a picture of it: memory and chunks over time, sizes, lifetimes.\n"
 "\n"
 "  --most N           rows of a table, or stacks (20)\n"
 "  --older SECONDS    only what lived so long when the recording ended\n"
@@ -467,6 +471,28 @@ static int export_command(int argc, char **argv)
 	return read_recording(argc, argv, &options);
 }
 
+static int run_draw(int fd, const char *name, const struct options *options)
+{
+	return draw(fd, name, options->picture);
+}
+
+static int draw_command(int argc, char **argv)
+{
+	static const struct option long_options[] = { { NULL, 0, NULL, 0 } };
+	struct options options = { .run = run_draw };
+
+	if (getopt_long(argc, argv, "", long_options, NULL) != -1)
+		return usage_error("draw takes no options", "");
+	if (argc - optind != 2)
+		return usage_error("draw wants a FILE and the PICTURE to make",
+				   "");
+	options.picture = argv[optind + 1];
+	if (!draw_knows(options.picture))
+		return usage_error("draw makes files that end in .svg or "
+				   ".html, not ", options.picture);
+	return read_file(argv[optind], &options);
+}
+
 static int print(const char *text)
 {
 	if (fputs(text, stdout) != EOF && fflush(stdout) != EOF)
@@ -491,6 +517,8 @@ int main(int argc, char **argv)
 		return leaks_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "export"))
 		return export_command(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "draw"))
+		return draw_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "replay"))
 		return replay_command(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "explain"))

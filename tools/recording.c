@@ -32,6 +32,7 @@ const struct event_kind event_kinds[NP_TRACE_KINDS] = {
 	[NP_TRACE_HUGE_UNMAP] = { "huge-unmap", LAYOUT_ALL },
 	[NP_TRACE_POOL] = { "pool", LAYOUT_ALL },
 	[NP_TRACE_RESET] = { "reset", LAYOUT_ALL },
+	[NP_TRACE_TAKEN] = { "taken", LAYOUT_ALL },
 };
 
 #define POLYNOMIAL 0xedb88320u

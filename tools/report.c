@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h> /* lseek */
 
-#define BUCKETS 64	 /* powers of two */
 #define SAMPLES_MOST 64	 /* of the time series; then every other is dropped */
 #define SAMPLE_NS 1000000 /* between the first ones */
 #define HOMES_MOST 64	 /* that are told apart */
@@ -137,11 +136,6 @@ static void print_left(const struct rows *rows, size_t shown)
 }
 
 /* --- counting -------------------------------------------------------- */
-
-static unsigned bucket_of(uint64_t n)
-{
-	return n ? np_log2_up(n + (n == 1)) % BUCKETS : 0;
-}
 
 static uint64_t class_key(const struct piece *p)
 {

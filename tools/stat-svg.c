@@ -16,6 +16,7 @@
 #include "svg.h"
 
 #include <inttypes.h>
+#include <limits.h> /* INT_MAX */
 
 #define LEFT 64
 #define RIGHT 32
@@ -229,9 +230,9 @@ static void draw_chunk(const struct drawing *d, const struct chunk_row *c,
 		c->arena, list_names[c->list],
 		show_percent(share, chunk_taken(c), c->npages),
 		show_bytes(free, c->free_pages * c->page_size));
-	svg_text(d->out, c->program);
+	svg_text(d->out, c->program, INT_MAX);
 	fprintf(d->out, " (%d), pool ", (int)c->pid);
-	svg_text(d->out, c->pool);
+	svg_text(d->out, c->pool, INT_MAX);
 	fputs("</tspan></text>\n", d->out);
 	draw_pages(d, c, draw_tree(d, c, y + HEADING - 8));
 }

@@ -5,6 +5,9 @@
  */
 #include "svg.h"
 
+#include <stdint.h>
+#include <string.h>
+
 static const char style[] =
 "<style>\n"
 "text{font-family:'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-serif;"
@@ -41,12 +44,17 @@ static void put_sizes(FILE *out)
 			hues[i]);
 }
 
+void svg_open(FILE *out, const char *class, int width, double height)
+{
+	fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"%s\" "
+		"width=\"%d\" height=\"%.0f\" viewBox=\"0 0 %d %.0f\">\n",
+		class, width, height, width, height);
+}
+
 void svg_begin(FILE *out, int width, double height)
 {
-	fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-		"height=\"%.0f\" viewBox=\"0 0 %d %.0f\">\n", width, height,
-		width, height);
+	fputs(SVG_XML, out);
+	svg_open(out, "chunks", width, height);
 	fputs(style, out);
 	put_sizes(out);
 	fputs("</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>"
@@ -65,11 +73,51 @@ void svg_box(FILE *out, const char *class, const struct svg_box *b)
 		b->height);
 }
 
-void svg_text(FILE *out, const char *text)
+/* --- text ------------------------------------------------------------- */
+
+int utf8_next(const char **text, const char **bytes)
 {
-	for (; *text; text++)
-		if (*text == '<' || *text == '&' || *text == '>')
-			fprintf(out, "&#%d;", *text);
+	const unsigned char *p = (const unsigned char *)*text;
+	uint32_t c = *p, least;
+	int n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3
+		: c < 0xf5 ? 4 : 0;
+
+	if (!c)
+		return 0;
+	*bytes = *text;
+	*text += 1;
+	if (n == 1)
+		return c < ' ' || c == 0x7f ? -1 : 1;
+	if (!n)
+		return -1;
+	least = n == 2 ? 0x80 : n == 3 ? 0x800 : 0x10000;
+	c &= 0x7fu >> n;
+	for (int i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return -1;
+		c = c << 6 | (p[i] & 0x3f);
+	}
+	/* Controls, surrogates, and what is no character of XML. */
+	if (c < least || c < 0xa0 || c > 0x10ffff ||
+	    (c >= 0xd800 && c < 0xe000) || (c & 0xfffe) == 0xfffe)
+		return -1;
+	*text += n - 1;
+	return n;
+}
+
+int svg_text(FILE *out, const char *text, int most)
+{
+	const char *bytes;
+	int n, count = 0;
+
+	while (count < most && (n = utf8_next(&text, &bytes)) != 0) {
+		count++;
+		if (n < 0)
+			fputs("&#xfffd;", out);
+		else if (strchr("<&>", *bytes))
+			fprintf(out, "&#%d;", *bytes);
 		else
-			fputc(*text, out);
+			fwrite(bytes, 1, (size_t)n, out);
+	}
+	return count;
 }

@@ -24,13 +24,24 @@ struct svg_box {
 	double x, y, width, height;
 };
 
+#define SVG_XML "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+
+/* A file, with the style sheet above. */
 void svg_begin(FILE *out, int width, double height);
 void svg_end(FILE *out);
+
+/* Or only the element, for who has a style of his own. */
+void svg_open(FILE *out, const char *class, int width, double height);
 
 /* class: one word or several. */
 void svg_box(FILE *out, const char *class, const struct svg_box *box);
 
-/* ASCII text, fit for XML. */
-void svg_text(FILE *out, const char *text);
+/* At most so many characters of a text in UTF-8, fit for XML. Returns how many
+ * they are. */
+int svg_text(FILE *out, const char *text, int most);
+
+/* The next character of *text, in UTF-8: its bytes (1 to 4), and *text behind
+ * it; 0 if there is none, -1 if it is no text or a control character. */
+int utf8_next(const char **text, const char **bytes);
 
 #endif

@@ -8,6 +8,7 @@
  *	first byte   bit 0: a file as it is
  *	else         a byte: the type of a frame; two: its size; its payload
  */
+#include "draw.h"
 #include "export.h"
 #include "report.h"
 #include "tool.h"
@@ -78,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const formats[] = { "csv", "netty", "chrome",
 					       "folded", "pprof" };
+	static const char picture[] = "picture.html"; /* of this folder */
 	struct report_options rows = { .most = 20 };
 	struct leak_options some = { .most = 20 };
 	int fd = memfd_create("recording", MFD_CLOEXEC), code;
@@ -97,5 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(export_recording(fd, "fuzz", export_find(formats[i])),
 		      code);
 	}
+	lseek(fd, 0, SEEK_SET);
+	check(draw(fd, "fuzz", picture), code);
 	return close(fd);
 }
