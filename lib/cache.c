@@ -351,18 +351,18 @@ static struct np_mag *part_with(struct np_cache *c, unsigned class,
 }
 
 /* second[class] holds nothing then, but may be a magazine. */
-static void empty_second(struct np_cache *c, unsigned class)
+static void empty_second(struct np_cache *c, unsigned class, bool to_depot)
 {
 	struct np_mag *mag = c->second[class];
 
 	/* Let go of it first: in the depot it is not ours. */
 	set_second(c, class, &np_mag_none);
-	set_second(c, class, part_with(c, class, mag, true));
+	set_second(c, class, part_with(c, class, mag, to_depot));
 }
 
 static void drop_second(struct np_cache *c, unsigned class)
 {
-	empty_second(c, class);
+	empty_second(c, class, true);
 	np_mag_destroy(c->second[class]);
 	c->second[class] = &np_mag_none;
 }
@@ -553,11 +553,27 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 	return c->mag[class]->n;
 }
 
+/* The node is about to grow: classes that nobody has asked for since it last
+ * did, keep nothing. */
+static void give_up_idle(struct np_cache *c)
+{
+	for (unsigned k = 1; k <= c->nodes->classes->n; k++) {
+		uint64_t allocs = np_count_get(&c->count->class[k].allocs);
+
+		if (k != c->in_use && allocs == c->allocs_then[k])
+			empty_second(c, k, false);
+		c->allocs_then[k] = allocs;
+	}
+}
+
 static unsigned take_from_arena(struct np_cache *c, unsigned class, size_t n,
 				void **pieces)
 {
-	unsigned got = np_node_take(c->node, c->arena, class, (unsigned)n,
-				    pieces);
+	unsigned got;
+
+	if (np_node_grows(c->node))
+		give_up_idle(c);
+	got = np_node_take(c->node, c->arena, class, (unsigned)n, pieces);
 
 	np_count_add(&c->count->fills, 1);
 	count_in(c, got * np_cache_size_of(c, class));
@@ -614,7 +630,7 @@ static void *take_private(struct np_cache *c, unsigned class)
 
 	/* Where the bound was lowered there may be no room to exchange. */
 	if (l->top == l->base && c->second[class]->n && !exchange(c, class))
-		empty_second(c, class);
+		empty_second(c, class, true);
 	if (l->top == l->base && !refill_from_depot(c, class)) {
 		grow(c, class);
 		if (c->crowded)
@@ -674,7 +690,7 @@ static void unload_full(struct np_cache *c, unsigned class)
 {
 	count_refill(c, class);
 	if (c->second[class]->n)
-		empty_second(c, class);
+		empty_second(c, class, true);
 	if (!have_second(c, class) || !exchange(c, class)) {
 		flush_mag(c, loaded(c, class), class);
 		show_loaded(c, class);
@@ -687,7 +703,7 @@ static bool have_room_in_second(struct np_cache *c, unsigned class)
 {
 	if (is_full(c->second[class])) {
 		count_refill(c, class);
-		empty_second(c, class);
+		empty_second(c, class, true);
 		if (!have_second(c, class))
 			return false;
 	}

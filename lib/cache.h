@@ -143,6 +143,8 @@ struct np_cache {
 	unsigned in_use;	  /* class that this visit is about: none takes
 				     its room */
 	uint8_t refills[NP_MAX_CLASSES]; /* lately; 0: not in use */
+	uint64_t allocs_then[NP_MAX_CLASSES]; /* as counted when the node last
+				     grew: who has more is in use */
 	/* Owner: atomic; busy is written by the owner, or, from LEFT to SEEN,
 	 * by who holds the claim lock, as claimed is. */
 	_Alignas(NP_LINE) _Atomic uint32_t busy; /* enum np_cache_busy */

@@ -309,11 +309,13 @@ static bool has_grown(struct np_node *node)
 	return has;
 }
 
-/* There are runs in its depot, and someone is about to take a piece. */
-static void stop_growth(struct np_node *node)
+bool np_node_grows(struct np_node *node)
 {
-	if (np_unlikely(has_grown(node)))
+	if (!np_unlikely(has_grown(node)))
+		return false;
+	if (has_runs(node))
 		release_runs(node, np_depot_tick);
+	return true;
 }
 
 unsigned np_node_take(struct np_node *node, struct np_arena *arena,
@@ -322,7 +324,6 @@ unsigned np_node_take(struct np_node *node, struct np_arena *arena,
 	unsigned got;
 
 	if (has_runs(node)) {
-		stop_growth(node);
 		got = np_arena_take_held(arena, class, n, pieces);
 		if (got)
 			return got;
@@ -337,7 +338,6 @@ void *np_node_take_run(struct np_node *node, struct np_arena *arena,
 	void *p;
 
 	if (has_runs(node)) {
-		stop_growth(node);
 		p = np_arena_take_run_held(arena, class, align, zero);
 		if (p)
 			return p;
