@@ -141,6 +141,11 @@ check_PROGRAMS += %D%/steps-blind
 %C%_steps_blind_SOURCES = %D%/steps.c lib/npool.c lib/fast.c
 %C%_steps_blind_CPPFLAGS = $(AM_CPPFLAGS) -DNP_BLIND
 
+# The same with one that does not count.
+check_PROGRAMS += %D%/steps-uncounted
+%C%_steps_uncounted_SOURCES = $(%C%_steps_blind_SOURCES)
+%C%_steps_uncounted_CPPFLAGS = $(AM_CPPFLAGS) -DNP_UNCOUNTED
+
 # The reader of npool-stat, in a process that can be asked what is true.
 unit_tests_of_tools = \
 	%D%/record.t \

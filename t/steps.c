@@ -11,6 +11,8 @@
  *
  * What it costs to look at the CPU is the difference to steps-blind: this
  * program with the fast path of a build without libnuma, which does not look.
+ * What it costs to count is the difference to steps-uncounted, and what it costs
+ * to be seen that to stats:off.
  *
  * Source: ptrace(2), PTRACE_SINGLESTEP.
  */
@@ -29,6 +31,7 @@
 #include <sys/user.h>
 
 #define CONF "nodes:2,arenas:1,decay_ms:-1"
+#define HIDDEN CONF ",stats:off"
 #define NPIECES 128
 #define TRIES 2 /* the least counts: a thread may be moved to another CPU */
 #define GOLDEN "t/golden/steps"
@@ -124,11 +127,11 @@ static const struct work {
 	void (*prepare)(size_t size); /* not counted */
 	void (*run)(size_t size);     /* NPIECES operations */
 } works[] = {
+	{ "batch-64", 2, 64, NULL, batch },
 	{ "pair-64", 2, 64, NULL, pairs },
 	{ "pair-4096", 2, 4096, NULL, pairs },
 	{ "pair-65536", 2, 65536, NULL, pairs },
 	{ "pair-of-own-pool-64", 2, 64, NULL, pairs_of_own },
-	{ "batch-64", 2, 64, NULL, batch },
 	{ "buf-256", 2, 256, NULL, buf_lives },
 	{ "buf-retain", 2, 8, make_buf, buf_hand_on },
 	{ "remote-free-64", 1, 64, take_elsewhere, free_all },
@@ -136,6 +139,7 @@ static const struct work {
 };
 
 #define NWORKS (sizeof works / sizeof *works)
+#define NPAIRS 5 /* the first are pairs of malloc and free */
 
 /* --- counting --------------------------------------------------------- */
 
@@ -277,8 +281,10 @@ static double golden(const char *name)
 	return most;
 }
 
-/* How many it takes where nobody looks at the CPU, or 0: it does not say. */
-static double blind(const char *name)
+/* How many it takes in another such program, with an argument or "", or 0: it
+ * does not say. */
+static double elsewhere(const char *program, const char *name,
+			const char *argument)
 {
 	char path[4096], command[4200];
 	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
@@ -287,7 +293,8 @@ static double blind(const char *name)
 
 	path[n > 0 ? n : 0] = '\0';
 	*(strrchr(path, '/') ? strrchr(path, '/') : path) = '\0';
-	snprintf(command, sizeof command, "'%s/steps-blind' %s", path, name);
+	snprintf(command, sizeof command, "'%s/%s' %s %s", path, program, name,
+		 argument);
 	says = popen(command, "r");
 	figure = figure_in(says, name);
 	if (says)
@@ -295,29 +302,48 @@ static double blind(const char *name)
 	return figure;
 }
 
+/* n: what it takes. */
+static void test_counting(const struct work *w, double n)
+{
+	double without = elsewhere("steps-uncounted", w->name, "");
+	double hidden = elsewhere("steps.t", w->name, "hidden"), most;
+	char name[64];
+
+	snprintf(name, sizeof name, "count-%s", w->name);
+	most = golden(name);
+	diag("%s: %.2f of them count", w->name, n - without);
+	ok(without > 0 && n - without <= most + 0.005, "%s: at most %.2f of "
+	   "them count", w->name, most);
+	ok(hidden > n - 0.005 && hidden < n + 0.005, "%s: as many where nobody "
+	   "can see the counts (%.2f)", w->name, hidden);
+}
+
 static void test(const struct work *w)
 {
 	double n = least(w), most = golden(w->name), without, look;
+	bool is_pair = w < works + NPAIRS;
 	char name[64];
 
 	snprintf(name, sizeof name, "look-%s", w->name);
 	diag("%s: %.2f instructions", w->name, n);
 	if (!is_comparable()) {
-		skip(2, "another compiler, or other flags, than " GOLDEN
-		     " is of");
+		skip(is_pair ? 4 : 2, "another compiler, or other flags, than "
+		     GOLDEN " is of");
 		return;
 	}
 	ok(n > 0 && n <= most + 0.005, "%s: at most %.2f instructions",
 	   w->name, most);
-	without = blind(w->name);
+	without = elsewhere("steps-blind", w->name, "");
 	look = (n - without) / w->calls;
 	most = golden(name);
 	diag("%s: %.2f of them a call look at the CPU", w->name, look);
 	ok(without > 0 && look <= most + 0.005, "%s: at most %.2f of them a "
 	   "call look at the CPU", w->name, most);
+	if (is_pair)
+		test_counting(w, n);
 }
 
-/* For `steps NAME`: prints its figure. */
+/* For `steps NAME [hidden]`: prints its figure. */
 static int print(const char *name)
 {
 	for (unsigned i = 0; i < NWORKS; i++)
@@ -333,14 +359,14 @@ int main(int argc, char **argv)
 #endif
 	if (CONF_SANITIZED)
 		skip_all("needs code as it is: a sanitizer adds to it");
-	conf_restart(argv, CONF);
+	conf_restart(argv, argc > 2 ? HIDDEN : CONF);
 	if (!np_start() || npool_create(&own, NULL) != 0)
 		bail_out("nothing to start with");
 	if (argc > 1)
 		return print(argv[1]);
 	if (!count(&works[0]))
 		skip_all("needs ptrace(2)");
-	plan(2 * NWORKS);
+	plan(2 * NWORKS + 2 * NPAIRS);
 	for (unsigned i = 0; i < NWORKS; i++)
 		test(&works[i]);
 	return done();
