@@ -229,34 +229,58 @@ sub test_rates
 	    'and says so');
 }
 
-# A reader that is stopped, and one that is killed, in the midst of it.
+# Shared memory that one of these processes has made and that is still there.
+sub left_of
+{
+	my %made = map { $_ => 1 } @_;
+	my @left;
+
+	for (split /\n/, slurp('/proc/sysvipc/shm')) {
+		my (undef, $id, undef, undef, $maker) = split;
+
+		push @left, "$id of $maker" if defined $maker && $made{$maker};
+	}
+	return @left;
+}
+
+# Readers that are stopped, and others that are killed, at any moment: the
+# process, which forks now and then, does not notice.  Whoever was stopped still
+# has its segment when it has ended; with the last of them that goes.
 sub test_reader
 {
 	my $count = "$tmp/count";
-	my $pid = serve('np-read', 'print qq(ready\n); while (1) { ' .
-	    '@y = map { q(z) x $_ } 1 .. 500; ' .
+	my $pid = serve('np-read', 'print qq(ready\n); $SIG{CHLD} = q(IGNORE);' .
+	    'while (1) { @y = map { q(z) x $_ } 1 .. 500; exit if !fork;' .
 	    'open F, q(>), q(' . $count . '); print F ++$i; close F }');
 	my $moves = sub {
 		my $from = slurp($count) || 0;
 
 		return wait_for(20, sub { (slurp($count) || 0) > $from + 3 });
 	};
+	my (%good, @readers);
+
+	srand 4711;
+	for my $n (1 .. 60) {
+		my $signal = $n % 2 ? 'STOP' : 'KILL';
+		my $reader = start(cmd => [$stat, '--report', '--map', '-v',
+		    $pid], out => "$tmp/reader");
+
+		select undef, undef, undef, rand 0.02;
+		kill $signal, $reader;
+		push @readers, $reader;
+		$good{$signal} = ($good{$signal} // 1) && $moves->()
+		    if $n % 10 > 7;
+	}
 	for my $signal (qw(STOP KILL)) {
-		my $good = 1;
-
-		for my $ms (1 .. 20) {
-			my $reader = start(cmd => [$stat, $pid, '0.001'],
-			    out => "$tmp/reader");
-
-			select undef, undef, undef, $ms / 500;
-			kill $signal, $reader;
-			$good &&= $moves->() if $ms % 5 == 0;
-			stop($reader, 'KILL');
-		}
-		ok($good && alive($pid), "a reader that gets SIG$signal does " .
-		    'not disturb the process');
+		ok($good{$signal} && alive($pid), "readers that get " .
+		    "SIG$signal do not disturb the process");
 	}
 	stop($pid, 'KILL');
+	is(join(' ', left_of(@readers)), '', 'no reader has made shared memory');
+	stop($_, 'KILL') for @readers;
+	ok(wait_for(20, sub { !left_of($pid) }),
+	    'and when the last has gone nothing is left of the process',
+	    left_of($pid));
 }
 
 # ---- where processes are --------------------------------------------------
@@ -360,6 +384,30 @@ sub test_none
 	stop($pid, 'KILL');
 }
 
+# Whose segment is a file dies if it is cut short; but this one has neither a
+# name nor a descriptor by which a process of the same user could do it.
+sub test_cut
+{
+	my @nobody = $is_root ? ('setpriv', '--reuid=65534', '--regid=65534',
+	    '--clear-groups') : ();
+
+	return skip(2, 'needs setpriv(1)') if $is_root && missing('setpriv');
+	return skip(2, 'nobody cannot run npool-stat here')
+	    if run(cmd => [@nobody, $stat, '--version'], out => "$tmp/cut.0");
+	my $pid = serve('np-cut', '1', {}, @nobody);
+	my ($range) = slurp("/proc/$pid/maps") =~
+	    /^([0-9a-f]+-[0-9a-f]+) rw-s .* \/SYSV4e50/m;
+	my $cut = "/proc/$pid/map_files/" . ($range // 'none');
+	my $code = run(cmd => [@nobody, $perl, '-e',
+	    'truncate(shift, 0) or die "$!\n"', $cut], out => "$tmp/cut.1");
+
+	ok($range && $code && slurp("$tmp/cut.1") =~ /not permitted|denied/,
+	    'a segment cannot be cut short', "$cut: exit code $code",
+	    slurp("$tmp/cut.1"));
+	is_seen('np-cut', $pid, 'and its process lives');
+	stop($pid, 'KILL');
+}
+
 sub test_other_user
 {
 	return skip(3, 'needs root and setpriv(1)')
@@ -400,7 +448,7 @@ sub test_json
 	stop($pid, 'KILL');
 }
 
-plan(60);
+plan(64);
 $tmp = tmpdir();
 test_list();
 test_clean();
@@ -412,5 +460,6 @@ test_forker();
 test_chroot();
 test_container();
 test_none();
+test_cut();
 test_other_user();
 test_json();
