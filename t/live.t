@@ -222,6 +222,20 @@ sub test_rates
 	my $watcher = start(cmd => [$stat, $pid, '0.05'], out => "$to.out",
 	    err => "$to.err");
 	wait_for(20, sub { slurp("$to.out") =~ /(\n.*){4}/ });
+	my $other = serve('np-rates', 'print qq(ready\n); ' .
+	    '@y = (q(z) x 500, @y[0 .. 99]) while 1');
+	my $both = start(cmd => [$stat, 'np-rates', '0.05'],
+	    out => "$to.both");
+	my $lines = sub { return scalar(() = slurp("$to.both") =~ /\n/g) };
+	wait_for(20, sub { $lines->() > 3 });
+	stop($other, 'KILL');
+	my $then = $lines->();
+	wait_for(20, sub { $lines->() > $then + 3 });
+	stop($both, 'KILL');
+	my @all = grep { !/^threads/ } split /(?<=\n)/, slurp("$to.both");
+	ok(@all > 5 && !(grep { !/^ *\d+( +\S+ [KM]?i?B){3} +[1-9]\d* / } @all),
+	    'of two of a name one ends, and the other one\'s rates are told',
+	    @all);
 	stop($pid, 'KILL');
 	is((finish($watcher, 20) // -1) >> 8, 1,
 	    'when the process ends, it ends');
@@ -448,7 +462,7 @@ sub test_json
 	stop($pid, 'KILL');
 }
 
-plan(64);
+plan(65);
 $tmp = tmpdir();
 test_list();
 test_clean();

@@ -598,6 +598,27 @@ sub test_verify
 	    qr/no process could be asked/, 'one that was killed cannot be');
 }
 
+# The headings in the examples of npool-stat(1) are those that are printed.
+sub test_page
+{
+	my @blocks = slurp($page) =~ /^\.Bd -literal[^\n]*\n(.*?)^\.Ed$/msg;
+	my %heading = map { $_ => 1 } grep { /^ *[a-z]+[: ] *\S/i && !/\d/ &&
+	    !/\*allocs|^q quit/ } map { split /\n/ } @blocks;
+	my $pid = start(cmd => [$perl, '-e', hold(5000) . '$y = q(z) x 3e7;' .
+	    '$| = 1; print "ready\n"; sleep 60'], face => 1,
+	    out => "$tmp/page.out");
+
+	wait_for(20, sub { slurp("$tmp/page.out") =~ /ready/ });
+	my $said = join '', map { stat_run({}, @$_)->{out} } [],
+	    [$pid, 0.01, 1], [qw(--threads --lists --chunk 0 --verify), $pid];
+	stop($pid, 'KILL');
+	my %said = map { $_ => 1 } split /\n/, $said;
+	my @stale = grep { !$said{$_} } sort keys %heading;
+
+	ok(keys %heading > 7 && !@stale, 'npool-stat(1) has the headings that ' .
+	    'are printed', 'not printed:', @stale, 'all:', sort keys %heading);
+}
+
 # ---- several processes ---------------------------------------------------
 
 sub test_children
@@ -776,7 +797,7 @@ sub test_read
 	    'the other is counted');
 }
 
-plan(119 + 2 + 20 + 10 + 7 + 7 + 6);
+plan(119 + 1 + 2 + 20 + 10 + 7 + 7 + 6);
 $tmp = tmpdir();
 mkdir "$tmp/rt";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/rt";
@@ -797,6 +818,7 @@ test_views_in_json();
 test_colours();
 test_svg();
 test_verify();
+test_page();
 test_children();
 test_children_in_table();
 test_killed();

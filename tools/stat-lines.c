@@ -162,10 +162,7 @@ static void fill_arenas(struct lines *lines, const struct moment *now,
 
 static bool is_same_process(const void *a, const void *b)
 {
-	const struct process *x = a, *y = b;
-
-	return x->pid == y->pid && x->pool_slot == y->pool_slot &&
-	       x->program_number == y->program_number;
+	return process_is_same(a, b);
 }
 
 static void fill_processes(struct lines *lines, const struct moment *now,

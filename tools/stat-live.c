@@ -286,40 +286,61 @@ static void sleep_until(uint64_t ms)
 		;
 }
 
-/* A look at the processes; *age_ms: of the oldest of them. */
-static bool look(const struct options *o, struct total *total,
-		 uint64_t *age_ms)
+/* A look at the processes. */
+static bool look(const struct options *o, struct report *r)
 {
-	struct report r = { .options = o };
 	struct samples samples = { 0 };
 	char why[200];
-	bool was_read = report_named(&r, o->target, &samples, why, sizeof why);
+	bool was_read;
 
+	*r = (struct report){ .options = o };
+	was_read = report_named(r, o->target, &samples, why, sizeof why);
 	if (!was_read)
 		complain("process %s: %s", o->target, why);
-	*total = r.total;
-	*age_ms = 0;
-	for (size_t i = 0; i < r.nprocesses; i++) {
-		uint64_t age = target_age_ms(r.processes[i].pid);
-
-		*age_ms = age > *age_ms ? age : *age_ms;
-	}
-	report_free(&r);
 	samples_free(&samples);
 	return was_read;
 }
 
-/* What was counted meanwhile. It can be less than nothing: one of several
- * processes of a name has ended. */
-static struct total subtract(const struct total *now,
-			     const struct total *before)
+/* Of the oldest process. */
+static uint64_t age_ms(const struct report *r)
 {
-	struct total since = *now;
+	uint64_t oldest = 0;
 
-	for (const struct figure *f = total_figures; f->key; f++) {
-		uint64_t *to = figure_in(&since, f);
+	for (size_t i = 0; i < r->nprocesses; i++) {
+		uint64_t age = target_age_ms(r->processes[i].pid);
 
-		*to = sub_u64(*to, *figure_in(before, f));
+		oldest = age > oldest ? age : oldest;
+	}
+	return oldest;
+}
+
+/* What a pool had counted before; nothing if it is new. */
+static const struct total *total_before(const struct report *before,
+					const struct process *p)
+{
+	static const struct total nothing;
+
+	for (size_t i = 0; i < before->nprocesses; i++)
+		if (process_is_same(&before->processes[i], p))
+			return &before->processes[i].total;
+	return &nothing;
+}
+
+struct total totals_since(const struct report *now,
+			  const struct report *before)
+{
+	struct total since = { 0 };
+
+	for (size_t i = 0; i < now->nprocesses; i++) {
+		const struct process *p = &now->processes[i];
+		const struct total *old = total_before(before, p);
+
+		for (const struct figure *f = total_figures; f->key; f++) {
+			uint64_t *to = figure_in(&since, f);
+
+			*to = add_u64(*to, sub_u64(*figure_in(&p->total, f),
+						   *figure_in(old, f)));
+		}
 	}
 	return since;
 }
@@ -352,41 +373,50 @@ static void print_rates_head(FILE *out)
 	      "   hits arenas/s  local\n", out);
 }
 
-/* Returns whether it could be written. */
-static bool show_rates(FILE *out, const struct options *o,
-		       const struct rates *r, uint64_t line)
+/* Returns the exit code. */
+static int print_line(FILE *out, const struct options *o,
+		      const struct rates *r, uint64_t line)
 {
-	if (o->json)
-		return json_print_rates(out, r) == 0 && fflush(out) == 0;
-	if (line % HEAD_LINES == 0)
-		print_rates_head(out);
-	print_rates(out, r);
-	return fflush(out) == 0;
+	int status = 0;
+
+	if (o->json) {
+		status = json_print_rates(out, r);
+	} else {
+		if (line % HEAD_LINES == 0)
+			print_rates_head(out);
+		print_rates(out, r);
+	}
+	if (fflush(out) == 0 && status == 0)
+		return EXIT_SUCCESS;
+	complain("the output could not be written: %s", strerror(errno));
+	return EXIT_SELF;
 }
 
 int rates_watch(FILE *out, const struct options *o)
 {
-	struct total before = { 0 }, now;
+	struct report before = { 0 }, now;
 	uint64_t due = now_ms(), looked_ms = 0;
+	int code = EXIT_SUCCESS;
 
 	for (uint64_t line = 0; !o->count || line < o->count; line++) {
-		struct rates r = { .now = &now };
-		uint64_t age_ms, at = now_ms();
+		struct rates r = { .now = &now.total };
+		uint64_t at = now_ms();
 
-		if (!look(o, &now, &age_ms))
-			return EXIT_SKIPPED;
-		r.elapsed_ms = line ? at - looked_ms : age_ms;
-		r.since = subtract(&now, &before);
-		if (!show_rates(out, o, &r, line)) {
-			complain("the output could not be written: %s",
-				 strerror(errno));
-			return EXIT_SELF;
+		if (!look(o, &now)) {
+			code = EXIT_SKIPPED;
+		} else {
+			r.elapsed_ms = line ? at - looked_ms : age_ms(&now);
+			r.since = totals_since(&now, &before);
+			code = print_line(out, o, &r, line);
 		}
+		report_free(&before);
 		before = now;
 		looked_ms = at;
 		due += o->interval_ms;
-		if (line + 1 != o->count)
-			sleep_until(due);
+		if (code || line + 1 == o->count)
+			break;
+		sleep_until(due);
 	}
-	return EXIT_SUCCESS;
+	report_free(&before);
+	return code;
 }

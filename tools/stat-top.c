@@ -190,8 +190,8 @@ static void draw_title(const struct top *t)
 static void draw_totals(const struct top *t)
 {
 	const struct total *now = &t->now.report.total;
-	const struct total *old = &t->before.report.total;
 	const struct moment *before = t->has_before ? &t->before : NULL;
+	struct total since = totals_since(&t->now.report, &t->before.report);
 	cell a, b, c, d;
 
 	put(1, 0, "used %s, cached %s of %s; threads %" PRIu64 ", chunks %"
@@ -199,8 +199,8 @@ static void draw_totals(const struct top *t)
 	    show_bytes(b, now->cached), show_bytes(c, now->reserved),
 	    now->threads, now->chunks, now->huge_blocks);
 	put(2, 0, "allocs %s/s, frees %s/s, hits %s; on node %s",
-	    show_count(a, rate_of(&t->now, before, now->allocs, old->allocs)),
-	    show_count(b, rate_of(&t->now, before, now->frees, old->frees)),
+	    show_count(a, rate_of(&t->now, before, since.allocs, 0)),
+	    show_count(b, rate_of(&t->now, before, since.frees, 0)),
 	    show_percent(c, now->hits, now->allocs),
 	    show_percent(d, now->pages.local, now->pages.resident));
 	if (*t->trouble) {

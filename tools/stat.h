@@ -180,6 +180,14 @@ struct process {
 	struct total total;
 };
 
+/* Are both of the same pool of the same program? */
+static inline bool process_is_same(const struct process *a,
+				   const struct process *b)
+{
+	return a->pid == b->pid && a->pool_slot == b->pool_slot &&
+	       a->program_number == b->program_number;
+}
+
 /* What a thread has counted, in one home of one pool. */
 struct thread_row {
 	pid_t pid;
@@ -551,6 +559,11 @@ struct listed {
 	struct total total; /* of all its pools */
 	char *why;	    /* it cannot be read; NULL: it was */
 };
+
+/* What was counted between two reports, by those that are in the later one: what
+ * others had counted has gone with them. */
+struct total totals_since(const struct report *now,
+			  const struct report *before);
 
 /* What happened between two looks. */
 struct rates {
