@@ -54,4 +54,5 @@ tutorial_loop = %D%/tutorial-loop.c %D%/tutorial-loop.h %D%/tutorial.h
 demo: all
 	$(AM_V_at)$(AM_TESTS_ENVIRONMENT) $(srcdir)/%D%/demo
 
-EXTRA_DIST += %D%/demo %D%/npool-stat.service %D%/npool-stat.timer
+EXTRA_DIST += %D%/demo %D%/npool-probes.bt %D%/npool-stat.service \
+	%D%/npool-stat.timer

@@ -5,6 +5,7 @@
  */
 #include "cache.h"
 #include "meta.h"
+#include "probe.h"
 #include "trace.h"
 
 #include <errno.h>
@@ -144,7 +145,8 @@ void np_cache_count_given(struct np_cache *c, unsigned class, unsigned n)
 
 /* --- recording --------------------------------------------------------- */
 
-/* A REFILL or FLUSH of n pieces, from or to the depot or an arena. */
+/* A REFILL or FLUSH of n pieces, from or to the depot or an arena; kind is a
+ * constant. */
 static inline void trace(const struct np_cache *c, enum np_trace_kind kind,
 			 unsigned class, size_t n, bool depot)
 {
@@ -152,6 +154,10 @@ static inline void trace(const struct np_cache *c, enum np_trace_kind kind,
 		np_trace_write(&(struct np_trace_fields){
 			.kind = kind, .pool = c->nodes->slot, .class = class,
 			.first = depot, .size = n });
+	if (kind == NP_TRACE_REFILL)
+		NP_PROBE(refill, c->nodes->slot, class, n, depot);
+	else
+		NP_PROBE(flush, c->nodes->slot, class, n, depot);
 }
 
 /* --- back to the arenas ----------------------------------------------- */
@@ -739,6 +745,7 @@ static void count_sent(struct np_cache *c, np_home_t home, size_t n,
 			.kind = NP_TRACE_HOME, .pool = c->nodes->slot,
 			.class = home & 0xff, .first = home >> 8,
 			.size = n });
+	NP_PROBE(home, c->nodes->slot, home, n);
 	np_count_add(&c->count->foreign_frees, n);
 	np_count_add(&c->count->foreign_bytes, bytes);
 }

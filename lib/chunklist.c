@@ -4,6 +4,7 @@
  * chunklist: see chunklist.h.
  */
 #include "chunklist.h"
+#include "probe.h"
 #include "trace.h"
 
 #include <limits.h>
@@ -146,6 +147,8 @@ static void trace_move(const struct np_chunk *c,
 			.kind = NP_TRACE_LIST, .addr = (uintptr_t)c->base,
 			.size = (unsigned)from->name |
 				(unsigned)c->list->name << 4 });
+	if (c->region)
+		NP_PROBE(list, c->base, from->name, c->list->name);
 }
 
 struct np_chunk *np_chunklist_take(struct np_chunklist *list,

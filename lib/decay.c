@@ -6,6 +6,7 @@
 #include "decay.h"
 #include "arena.h"
 #include "os.h"
+#include "probe.h"
 #include "trace.h"
 
 #define LOOKED_AT 256 /* subpages of a class in a tick: nobody shall wait long
@@ -58,6 +59,8 @@ static size_t purge(struct np_arena *a, struct np_chunk *c, uint32_t first,
 	np_trace_bytes(NP_TRACE_DECAY, a->owner.tag,
 		       (uintptr_t)c->base + ((size_t)first << shift),
 		       (size_t)n << shift);
+	NP_PROBE(decay, np_tag_slot(a->owner.tag), np_tag_home(a->owner.tag),
+		 c->base + ((size_t)first << shift), (size_t)n << shift);
 	return (size_t)n << shift;
 }
 

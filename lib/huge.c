@@ -5,6 +5,7 @@
  */
 #include "huge.h"
 #include "os.h"
+#include "probe.h"
 #include "trace.h"
 #include "segment.h"
 
@@ -63,6 +64,19 @@ static void trace(const struct np_region *r, enum np_trace_kind kind)
 	np_trace_bytes(kind, r->owner->tag, r->base, r->block_size);
 }
 
+static void tell(const struct np_region *r, bool comes)
+{
+	np_tag_t tag = r->owner->tag;
+
+	trace(r, comes ? NP_TRACE_HUGE_MAP : NP_TRACE_HUGE_UNMAP);
+	if (comes)
+		NP_PROBE(huge_map, np_tag_slot(tag), np_tag_home(tag), r->base,
+			 r->block_size);
+	else
+		NP_PROBE(huge_unmap, np_tag_slot(tag), np_tag_home(tag),
+			 r->base, r->block_size);
+}
+
 void np_huge_tell(struct np_huge *h)
 {
 	np_lock(&h->lock);
@@ -79,14 +93,14 @@ static void count_in(struct np_region *r)
 			 np_region_home(r), NP_SEGMENT_HUGE, &sight);
 	r->sight_entry = sight.entry;
 	count_reserved(r->owner, r->size);
-	trace(r, NP_TRACE_HUGE_MAP);
+	tell(r, true);
 }
 
 static void count_out(struct np_region *r)
 {
 	np_segment_leave(r->owner->segment, r->sight_entry);
 	count_reserved(r->owner, -r->size);
-	trace(r, NP_TRACE_HUGE_UNMAP);
+	tell(r, false);
 }
 
 void np_huge_settle(struct np_huge *h)

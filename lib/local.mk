@@ -20,6 +20,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/lock.c %D%/lock.h \
 	%D%/boot.c %D%/boot.h \
 	%D%/stack.c %D%/stack.h \
+	%D%/probe.h \
 	%D%/trace.c %D%/trace.h \
 	%D%/chunk.c %D%/chunk.h \
 	%D%/subpage.c %D%/subpage.h \

@@ -76,10 +76,10 @@ void *npool_realloc(void *p, size_t size)
 	if (size > PTRDIFF_MAX)
 		return errno = ENOMEM, NULL;
 	usable = np_piece_usable(p, "realloc"); /* checks p */
-	if (np_unlikely(np_trace_on()))
+	if (np_unlikely(np_watched()))
 		np_record_piece(NP_TRACE_MOVE, p, size);
 	if (np_piece_resize(p, usable, size, &q)) {
-		if (np_unlikely(np_trace_on()))
+		if (np_unlikely(np_watched()))
 			np_record_piece(NP_TRACE_RESIZE, q, size);
 		return q;
 	}

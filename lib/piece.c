@@ -109,7 +109,7 @@ void np_piece_free(void *p)
 	struct np_region *r;
 	struct np_pool *pool;
 
-	if (np_unlikely(np_trace_on()) && free_recorded(p))
+	if (np_unlikely(np_watched()) && free_recorded(p))
 		return;
 	if (np_unlikely(np_boot_owns(p))) {
 		np_boot_free(p);
@@ -140,7 +140,7 @@ static unsigned add(void **batch, void *p, struct np_pool **of)
 		return 0;
 	}
 	r = find(p, &class);
-	if (np_unlikely(np_trace_on()))
+	if (np_unlikely(np_watched()))
 		np_record_piece(NP_TRACE_FREE, p, 0);
 	pool = *of = np_pool_of(r);
 	if (!class) {

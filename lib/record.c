@@ -5,6 +5,8 @@
  */
 #include "record.h"
 #include "pool.h"
+#define NP_PROBES_COUNTED
+#include "probe.h"
 
 #include <errno.h>
 #include <fcntl.h> /* open */
@@ -14,10 +16,58 @@
 
 #define CALLS_A_TOTAL 64 /* its sum over all nodes is worth a call or two */
 
+/* --- who looks on ----------------------------------------------------- */
+
+#ifdef HAVE_SDT
+/* How many tracers listen to probes of calls: one counter for all of these, at
+ * names that sys/sdt.h makes. Written by the kernel, or by a tracer. */
+#define COUNTER __attribute__((section(".probes")))
+#define SAME extern __attribute__((alias("npool_alloc_semaphore")))
+extern volatile unsigned short npool_alloc_semaphore;
+volatile unsigned short npool_alloc_semaphore COUNTER;
+SAME volatile unsigned short npool_free_semaphore, npool_move_semaphore,
+	npool_resize_semaphore, npool_refuse_semaphore;
+
+static bool is_probed(void)
+{
+	return npool_alloc_semaphore;
+}
+#else
+static bool is_probed(void)
+{
+	return false;
+}
+#endif
+
+/* What npool-trace and tracers want: bit 0: calls are probed; the others: the
+ * word in the segment, of which bit 0 is whether they are recorded. */
+static uint32_t wanted(void)
+{
+	const struct np_segment_header *h = np_pool.segment.header;
+	uint32_t word = h ? atomic_load_explicit(&h->recording,
+						 memory_order_relaxed) : 0;
+
+	return word << 1 | is_probed();
+}
+
+/* What was wanted when somebody looked last. Relaxed: one that comes late finds
+ * it done. */
+static _Atomic uint32_t answered;
+
+/* As many as there are reasons to. */
+static void hide(void)
+{
+	bool on = np_trace_on() ||
+		  atomic_load_explicit(&answered, memory_order_relaxed) & 1;
+
+	atomic_store_explicit(&np_is_watched, on, memory_order_relaxed);
+	np_threads_hide(on);
+}
+
 static void set_on(bool on)
 {
 	atomic_store_explicit(&np_trace_is_on, on, memory_order_relaxed);
-	np_threads_hide(on);
+	hide();
 }
 
 /* --- what is there at the start -------------------------------------- */
@@ -118,11 +168,7 @@ void np_record_start(const char *path)
 	np_pools_each(tell_pool, NULL);
 }
 
-/* What the word in the segment was when it was looked at last. Relaxed: one
- * that comes late finds it done. */
-static _Atomic uint32_t answered;
-
-/* The thread that does what the word says. Acquire and release: one after the
+/* The thread that does what is wanted. Acquire and release: one after the
  * other. */
 static atomic_flag is_answering = ATOMIC_FLAG_INIT;
 
@@ -136,20 +182,25 @@ static void start_wanted(void)
 		np_record_start(path);
 }
 
-static __attribute__((noinline)) void answer(uint32_t word)
+static __attribute__((noinline)) void answer(uint32_t now)
 {
 	int saved = errno, cancel;
+	uint32_t before;
 
 	if (atomic_flag_test_and_set_explicit(&is_answering,
 					      memory_order_acquire))
 		return;
 	/* Opening files is a cancellation point; malloc is none. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	atomic_store_explicit(&answered, word, memory_order_relaxed);
-	if (np_trace_on())
-		np_record_stop();
-	if (word & 1)
-		start_wanted();
+	before = atomic_exchange_explicit(&answered, now,
+					  memory_order_relaxed);
+	if (now >> 1 != before >> 1) {
+		if (np_trace_on())
+			np_record_stop();
+		if (now >> 1 & 1)
+			start_wanted();
+	}
+	hide();
 	pthread_setcancelstate(cancel, NULL);
 	atomic_flag_clear_explicit(&is_answering, memory_order_release);
 	errno = saved;
@@ -157,15 +208,11 @@ static __attribute__((noinline)) void answer(uint32_t word)
 
 void np_record_look(void)
 {
-	const struct np_segment_header *h = np_pool.segment.header;
-	uint32_t word;
+	uint32_t now = wanted();
 
-	if (!h)
-		return;
-	word = atomic_load_explicit(&h->recording, memory_order_relaxed);
-	if (np_unlikely(word != atomic_load_explicit(&answered,
-						     memory_order_relaxed)))
-		answer(word);
+	if (np_unlikely(now != atomic_load_explicit(&answered,
+						    memory_order_relaxed)))
+		answer(now);
 }
 
 void np_record_stop(void)
@@ -180,7 +227,7 @@ void np_record_forked(void)
 	if (!np_trace_on())
 		return;
 	np_trace_forked();
-	np_threads_hide(false);
+	hide();
 }
 
 /* --- calls ----------------------------------------------------------- */
@@ -188,6 +235,28 @@ void np_record_forked(void)
 static size_t bytes_of(const struct np_region *r, unsigned class)
 {
 	return class ? np_pool_of(r)->classes.row[class].size : r->block_size;
+}
+
+/* A probe each. free has a size too, which is 0: as many arguments as others. */
+static void probe(enum np_trace_kind kind, unsigned slot, const void *p,
+		  size_t size)
+{
+	switch (kind) {
+	case NP_TRACE_ALLOC:
+		NP_PROBE(alloc, slot, p, size);
+		break;
+	case NP_TRACE_FREE:
+		NP_PROBE(free, slot, p, size);
+		break;
+	case NP_TRACE_MOVE:
+		NP_PROBE(move, slot, p, size);
+		break;
+	case NP_TRACE_RESIZE:
+		NP_PROBE(resize, slot, p, size);
+		break;
+	default:
+		break;
+	}
 }
 
 /* Now and then the pool says what it has taken: each thread does. */
@@ -207,6 +276,9 @@ void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 
 	if (!r) /* boot.h */
 		return;
+	probe(kind, np_tag_slot(np_region_tag(r)), p, size);
+	if (!np_trace_on())
+		return;
 	count_call(r);
 	entry = np_region_entry(r, p);
 	if (np_unlikely(np_trace_picks) &&
@@ -224,6 +296,8 @@ void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 
 void np_record_refused(unsigned slot, size_t size)
 {
-	np_trace_write(&(struct np_trace_fields){
-		.kind = NP_TRACE_REFUSE, .pool = slot, .size = size });
+	NP_PROBE(refuse, slot, size);
+	if (np_trace_on())
+		np_trace_write(&(struct np_trace_fields){
+			.kind = NP_TRACE_REFUSE, .pool = slot, .size = size });
 }

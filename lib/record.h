@@ -10,7 +10,9 @@
  *	      it is recorded, does what the fast path would have done, with the
  *	      very cache that it would have used, and writes the event
  *
- * So a recorded program is given the same pieces as one that is not.
+ * So a recorded program is given the same pieces as one that is not. The same is
+ * done while a tracer listens to a probe of calls (probe.h): the counter of that
+ * probe is looked at where the word for recordings is, below.
  *
  * A recording is of one process. A forked child is not recorded; a program
  * that takes the place of this one (exec) is.
@@ -41,8 +43,8 @@ void np_record_stop(void);
 /* In the child. */
 void np_record_forked(void);
 
-/* Writes what is done to a piece of a pool; others are left out. size: what was
- * asked for. Only if np_trace_on. */
+/* Tells what is done to a piece of a pool, to the file and to tracers; others are
+ * left out. size: what was asked for. Only if np_watched. */
 void np_record_piece(enum np_trace_kind kind, const void *p, size_t size);
 
 /* A request that the pool of this slot refused. */

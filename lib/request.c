@@ -275,7 +275,7 @@ static void *serve_recorded(const struct np_request *r)
 
 void *np_request_serve(const struct np_request *r)
 {
-	return np_unlikely(np_trace_on()) ? serve_recorded(r) : serve(r);
+	return np_unlikely(np_watched()) ? serve_recorded(r) : serve(r);
 }
 
 /* --- many -------------------------------------------------------------- */
@@ -293,7 +293,7 @@ static size_t take_many(const struct np_request *r, unsigned class,
 			    (size_t)r->pool->classes.row[class].size);
 	for (unsigned i = 0; r->zero && i < got; i++)
 		memset(pieces[i], 0, r->size);
-	for (unsigned i = 0; np_unlikely(np_trace_on()) && i < got; i++)
+	for (unsigned i = 0; np_unlikely(np_watched()) && i < got; i++)
 		np_record_piece(NP_TRACE_ALLOC, pieces[i], r->size);
 	return got;
 }

@@ -5,6 +5,7 @@
  */
 #include "seat.h"
 #include "meta.h"
+#include "probe.h"
 #include "thread.h"
 #include "trace.h"
 
@@ -131,7 +132,7 @@ static void settle_on(struct np_seat *s, struct np_cache *c, uint32_t cpu)
 {
 	c->cpu = cpu;
 	np_lock(&np_threads_list_lock);
-	set_word(s, c, np_trace_on());
+	set_word(s, c, np_watched());
 	np_unlock(&np_threads_list_lock);
 	s->visits = 0;
 	s->now = c;
@@ -156,6 +157,7 @@ static struct np_cache *rehome(struct np_seat *s, np_home_t home,
 	np_cache_send_all(s->now);
 	np_count_add(&there->count->rehomes, 1);
 	np_trace_bytes(NP_TRACE_REHOME, there->node->owner.tag, 0, 0);
+	NP_PROBE(rehome, s->nodes->slot, home);
 	settle_on(s, there, cpu);
 	return there;
 }

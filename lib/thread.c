@@ -72,7 +72,7 @@ static struct np_seat *sit_down(struct np_thread *t,
 	if (!s)
 		return NULL;
 	np_lock(&np_threads_list_lock);
-	np_seat_hide(s, np_trace_on());
+	np_seat_hide(s, np_watched());
 	t->seat[nodes->slot] = s;
 	np_unlock(&np_threads_list_lock);
 	np_thread_sits(t, s);

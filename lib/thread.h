@@ -78,7 +78,7 @@ static inline struct np_cache *np_thread_cache_hidden(unsigned slot)
 }
 
 /* Hides the caches of all threads, or not any more (seat.h). Afterwards new
- * ones are as np_trace_on says. */
+ * ones are as np_watched says. */
 void np_threads_hide(bool hidden);
 
 /* The CPU that the caller runs on; where the kernel keeps no word for it, as it

@@ -186,6 +186,15 @@ static inline bool np_trace_on(void)
 	return atomic_load_explicit(&np_trace_is_on, memory_order_relaxed);
 }
 
+/* Does anybody look at each call: a recording, or a tracer at its probe? Then
+ * all caches are hidden (record.h). The same. */
+extern _Atomic bool np_is_watched;
+
+static inline bool np_watched(void)
+{
+	return atomic_load_explicit(&np_is_watched, memory_order_relaxed);
+}
+
 /* What an event says, but for its time. */
 struct np_trace_fields {
 	enum np_trace_kind kind;

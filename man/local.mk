@@ -149,6 +149,7 @@ dist_man_MANS = \
 	%D%/npool_page_walk.3 \
 	%D%/npool_pool_stats.3 \
 	%D%/npool_pool_trim.3 \
+	%D%/npool_probes.7 \
 	%D%/npool_realloc.3 \
 	%D%/npool_reserve.3 \
 	%D%/npool_reset.3 \

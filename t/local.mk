@@ -82,6 +82,7 @@ dist_check_SCRIPTS += \
 	%D%/live.t \
 	%D%/man.t \
 	%D%/offsets.t \
+	%D%/probes.t \
 	%D%/recall.t \
 	%D%/reference.t \
 	%D%/relay.t \
@@ -277,6 +278,7 @@ AM_TESTS_ENVIRONMENT = \
 	NPOOL_TEST_JSON='$(with_jansson)'; export NPOOL_TEST_JSON; \
 	NPOOL_TEST_NCURSES='$(with_ncurses)'; export NPOOL_TEST_NCURSES; \
 	NPOOL_TEST_DW='$(with_dw)'; export NPOOL_TEST_DW; \
+	NPOOL_TEST_SDT='$(with_sdt)'; export NPOOL_TEST_SDT; \
 	NPOOL_TEST_DEBUG='$(enable_debug)'; export NPOOL_TEST_DEBUG; \
 	NPOOL_TEST_STATIC='$(enable_static)'; export NPOOL_TEST_STATIC; \
 	NPOOL_TEST_SANITIZERS='$(enable_sanitizers)'; \

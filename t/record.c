@@ -511,6 +511,33 @@ static void test_again(void)
 	   "all have been in the same place");
 }
 
+#ifdef HAVE_SDT
+extern volatile unsigned short npool_alloc_semaphore; /* record.c */
+
+/* A tracer listens, before, while and after calls are recorded. */
+static void test_probed(void)
+{
+	npool_alloc_semaphore = 1;
+	np_record_look();
+	ok(!np_thread_cache_now(0), "while calls are probed caches are hidden");
+	npool_free(npool_malloc(123));
+	begin(&preset);
+	npool_free(npool_malloc(123));
+	end();
+	is_uint(count(NP_TRACE_ALLOC), 1, "they can be recorded meanwhile");
+	npool_free(npool_malloc(123));
+	ok(!np_thread_cache_now(0), "then caches are still hidden");
+	npool_alloc_semaphore = 0;
+	npool_free(npool_malloc(123));
+	ok(np_thread_cache_now(0), "until nobody listens");
+}
+#else
+static void test_probed(void)
+{
+	skip(4, "there are no probes");
+}
+#endif
+
 static void in_child(void *unused)
 {
 	(void)unused;
@@ -604,7 +631,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(10 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 6 + 2 + 2 + 4 + 1);
+	plan(10 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 4 + 6 + 2 + 2 + 4 + 1);
 	snprintf(ring_path, sizeof ring_path, "/dev/shm/npool-record.%d",
 		 (int)getpid());
 	snprintf(file_path, sizeof file_path, "/dev/shm/npool-record.%d.npt",
@@ -620,6 +647,7 @@ int main(int argc, char **argv)
 	test_stacks();
 	test_threads();
 	test_again();
+	test_probed();
 	test_fork();
 	test_bad_files();
 	test_foreign();
