@@ -157,6 +157,14 @@ static void *linux_shmat(int id, const void *addr, int flags)
 	return p;
 }
 
+static uint64_t linux_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 const struct np_os np_os_linux = {
 	.mmap = linux_mmap,
 	.munmap = linux_munmap,
@@ -174,6 +182,7 @@ const struct np_os np_os_linux = {
 	.shmat = linux_shmat,
 	.shmctl = shmctl,
 	.page_size = linux_page_size,
+	.now_ms = linux_now_ms,
 };
 
 const struct np_os *np_os = &np_os_linux;
@@ -458,14 +467,6 @@ const volatile uint32_t *np_os_cpu_word(void)
 	return NULL;
 }
 #endif
-
-uint64_t np_os_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 int np_os_write(int fd, const char *text, size_t n)
 {

@@ -53,12 +53,14 @@ struct np_os {
 	void *(*shmat)(int id, const void *addr, int flags);
 	int (*shmctl)(int id, int command, struct shmid_ds *about);
 	size_t (*page_size)(void); /* sysconf(_SC_PAGESIZE) */
+	uint64_t (*now_ms)(void);  /* as np_os_now_ms */
 };
 
 /* What Linux does. */
 extern const struct np_os np_os_linux;
 
-/* The table in force. Written by tests only, while one thread runs. */
+/* The table in force. Written while one thread runs, by tests, and by
+ * npool-trace, which replays at the time and on the CPUs of a recording. */
 extern const struct np_os *np_os;
 
 /* Reserves size bytes of address space, no access, at a multiple of align.
@@ -174,7 +176,10 @@ int np_os_node(void);
 const volatile uint32_t *np_os_cpu_word(void);
 
 /* Milliseconds of a clock that never goes back; coarse and cheap. */
-uint64_t np_os_now_ms(void);
+static inline uint64_t np_os_now_ms(void)
+{
+	return np_os->now_ms();
+}
 
 /* Writes all n bytes of text; goes on behind signals. Returns 0 or a positive
  * errno. */

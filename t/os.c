@@ -853,8 +853,15 @@ static void test_cpu(void)
 		skip(1, "needs glibc 2.35 and a kernel with rseq");
 }
 
+static uint64_t stopped_ms(void)
+{
+	return 42;
+}
+
 static void test_clock(void)
 {
+	struct np_os stopped = np_os_linux;
+
 	uint64_t began = np_os_now_ms(), last = began, now = began;
 	struct timespec rest = { 0, 60 * 1000 * 1000 };
 	bool forward = true;
@@ -869,6 +876,10 @@ static void test_clock(void)
 	now = np_os_now_ms() - began;
 	ok(now >= 40 && now < 600 * 1000, "60 ms later it has gone on by some "
 	   "60: %u", (unsigned)now);
+	stopped.now_ms = stopped_ms;
+	np_os = &stopped;
+	is_uint(np_os_now_ms(), 42, "and it is the table's");
+	np_os = &np_os_linux;
 }
 
 /* In a child: what is limited stays so. */
@@ -1004,7 +1015,7 @@ static void test_table(void)
 
 int main(void)
 {
-	plan(164);
+	plan(165);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
 	is_size(page, (size_t)sysconf(_SC_PAGESIZE), "the page size");
