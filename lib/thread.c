@@ -137,14 +137,17 @@ static void leave_seats(struct np_thread *t)
 			get_up(seat[slot]);
 }
 
-static void thread_ended(void *thread)
+static void free_thread(struct np_thread *t)
 {
-	struct np_thread *t = thread;
-
 	leave_seats(t);
 	np_me = NULL;
 	unlink_thread(t);
 	np_meta_free(t->made_on, t, sizeof *t);
+}
+
+static void thread_ended(void *thread)
+{
+	free_thread(thread);
 	np_trace_thread_ended();
 	life = LIFE_ENDED;
 }
@@ -157,17 +160,29 @@ void np_thread_leave(void)
 	}
 }
 
-/* Makes the caller known. */
-static struct np_thread *make_thread(const struct np_topology *topology)
+static struct np_thread *new_thread(const struct np_topology *topology,
+				    unsigned cpu,
+				    const volatile uint32_t *cpu_word)
 {
-	np_home_t home = np_topology_home(topology, np_os_cpu());
+	np_home_t home = np_topology_home(topology, cpu);
 	struct np_thread *t = np_meta_alloc(home, sizeof *t);
 
 	if (!t)
 		return NULL;
-	t->cpu_word = np_os_cpu_word();
+	t->cpu_word = cpu_word;
 	t->fixed_home = -1;
 	t->made_on = home;
+	return t;
+}
+
+/* Makes the caller known. */
+static struct np_thread *make_thread(const struct np_topology *topology)
+{
+	struct np_thread *t = new_thread(topology, np_os_cpu(),
+					 np_os_cpu_word());
+
+	if (!t)
+		return NULL;
 	/* The key's destructor is what empties the caches: no key, no cache.
 	 * This may call malloc, which goes uncached meanwhile. */
 	if (pthread_setspecific(key, t) == 0) {
@@ -175,7 +190,7 @@ static struct np_thread *make_thread(const struct np_topology *topology)
 		np_trace_thread_begins();
 		return t;
 	}
-	np_meta_free(home, t, sizeof *t);
+	np_meta_free(t->made_on, t, sizeof *t);
 	return NULL;
 }
 
@@ -183,6 +198,30 @@ int np_threads_init(void)
 {
 	can_reclaim = np_os_barrier_init();
 	return pthread_key_create(&key, thread_ended);
+}
+
+struct np_thread *np_thread_create(const struct np_topology *topology,
+				   const volatile uint32_t *cpu_word)
+{
+	struct np_thread *t = new_thread(topology, *cpu_word, cpu_word);
+
+	if (t)
+		link_thread(t);
+	return t;
+}
+
+void np_thread_become(struct np_thread *t)
+{
+	np_me = t;
+	np_self = t && t->seat[0] ? t->seat[0]->now : &np_cache_none;
+	life = t ? LIFE_LIVE : LIFE_NEW;
+}
+
+void np_thread_destroy(struct np_thread *t)
+{
+	np_thread_become(t);
+	free_thread(t);
+	np_thread_become(NULL);
 }
 
 /* The caller, made known if need be. */

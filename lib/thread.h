@@ -105,6 +105,18 @@ void np_thread_flush(unsigned slot, bool to_depot);
 /* Gives up all seats of the caller: the next calls make new ones. */
 void np_thread_leave(void);
 
+/* A thread that nobody runs, on the CPU that stands at cpu_word. Who becomes it
+ * acts in its caches, as long as he likes; he must not be known himself
+ * (np_me). NULL: no memory. */
+struct np_thread *np_thread_create(const struct np_topology *topology,
+				   const volatile uint32_t *cpu_word);
+
+/* The caller is this one from now on; NULL: nobody yet. */
+void np_thread_become(struct np_thread *thread);
+
+/* It ends. The caller is nobody then. */
+void np_thread_destroy(struct np_thread *thread);
+
 /* Empties the shared parts of all caches of the pool, or of those that were
  * not used since the last time, into the arenas. Returns how many it found
  * something in. Nothing without np_threads_can_reclaim. */

@@ -738,6 +738,61 @@ static int no_membarrier(int command, unsigned flags)
 	return errno = ENOSYS, -1;
 }
 
+/* --- one that acts as others ------------------------------------------ */
+
+struct played {
+	bool right, apart, moves;
+	unsigned threads;
+};
+
+/* Whose node is it? */
+static int home_of_cpu(uint32_t cpu)
+{
+	return np_topology_home(&np_topology, cpu);
+}
+
+static void *play(void *arg)
+{
+	struct played *played = arg;
+	volatile uint32_t cpu[2] = { 0, 0 };
+	unsigned before = (unsigned)figures().threads;
+	struct np_thread *a = np_thread_create(&np_topology, &cpu[0]);
+	struct np_thread *b = np_thread_create(&np_topology, &cpu[1]);
+	void *p, *q;
+
+	np_thread_become(a);
+	p = npool_malloc(100);
+	npool_free(p);
+	played->right = np_me == a && home_of(p) == home_of_cpu(0);
+	np_thread_become(b);
+	q = npool_malloc(100);
+	played->threads = (unsigned)figures().threads - before;
+	np_thread_become(a);
+	played->apart = p != q && npool_malloc(100) == p;
+	cpu[0] = np_topology.ncpus - 1;
+	played->moves = home_now() == home_of_cpu(cpu[0]);
+	npool_free(p);
+	npool_free(q);
+	np_thread_destroy(b);
+	np_thread_destroy(a);
+	return NULL;
+}
+
+static void test_played(void)
+{
+	struct npool_figures before = figures(), after;
+	struct played played = { .threads = 0 };
+
+	run(play, &played);
+	after = figures();
+	ok(played.right, "a thread that nobody runs gets memory of its node");
+	ok(played.apart, "two of them have caches of their own");
+	is_uint(played.threads, 2, "and count");
+	ok(played.moves, "it follows the CPU that it is told");
+	is_uint(after.threads, before.threads, "when it ends it does not");
+	is_uint(after.used, before.used, "and has left nothing behind");
+}
+
 /* The library asks for it before main. */
 __attribute__((constructor(102))) static void deny_membarrier(void)
 {
@@ -775,7 +830,7 @@ int main(int argc, char **argv)
 		return getenv(NO_BARRIER) ? without_membarrier()
 					  : without_rseq();
 	conf_restart(argv, CONF);
-	plan(91);
+	plan(97);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_first_call();
@@ -791,6 +846,7 @@ int main(int argc, char **argv)
 	test_destructors();
 	test_many(conf_by_level(2000, 2000, 20000));
 	test_crowd();
+	test_played();
 	setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
 	conf_ok(CONF, "without rseq", "without rseq a thread is followed too");
 	unsetenv("GLIBC_TUNABLES");
