@@ -115,6 +115,15 @@ const struct np_option np_options[] = {
 
 const size_t np_noptions = sizeof np_options / sizeof np_options[0];
 
+int64_t np_config_number(const struct np_config *config,
+			 const struct np_option *option)
+{
+	int64_t value;
+
+	memcpy(&value, (const char *)config + option->offset, sizeof value);
+	return value;
+}
+
 static int64_t *number_of(struct np_config *config,
 			  const struct np_option *option)
 {
@@ -301,16 +310,13 @@ void np_config_load(struct np_config *config)
 void np_config_show(const struct np_config *config,
 		    const struct np_option *option, char *text, size_t size)
 {
-	const char *at = (const char *)config + option->offset;
-	int64_t value;
-
-	if (option->type == NP_OPT_TEXT) {
-		snprintf(text, size, "%s", at);
-		return;
-	}
-	memcpy(&value, at, sizeof value);
-	if (option->type == NP_OPT_WORD)
-		snprintf(text, size, "%s", option->words[value]);
+	if (option->type == NP_OPT_TEXT)
+		snprintf(text, size, "%s",
+			 (const char *)config + option->offset);
+	else if (option->type == NP_OPT_WORD)
+		snprintf(text, size, "%s",
+			 option->words[np_config_number(config, option)]);
 	else
-		snprintf(text, size, "%" PRId64, value);
+		snprintf(text, size, "%" PRId64,
+			 np_config_number(config, option));
 }

@@ -104,6 +104,10 @@ bool np_config_set(struct np_config *config, const struct np_option *option,
 bool np_config_set_number(struct np_config *config,
 			  const struct np_option *option, int64_t value);
 
+/* The value of an option that is no text. */
+int64_t np_config_number(const struct np_config *config,
+			 const struct np_option *option);
+
 /* Is a chunk at most 1 GiB? */
 bool np_config_geometry_fits(const struct np_config *config);
 

@@ -417,7 +417,7 @@ void np_pool_destroy(struct np_pool *pool)
 	np_threads_forget(&pool->nodes);
 	np_pool_set_stage(pool, NP_ASLEEP);
 	tear_down(pool);
-	np_record_reset(pool);
+	np_record_reset(pool, true);
 	np_unlock(&pools_lock);
 }
 
@@ -446,7 +446,7 @@ void np_pool_reset(struct np_pool *pool)
 	if (pool->zero_on_free)
 		np_nodes_each_arena(&pool->nodes, clear_arena, NULL);
 	np_segment_forget(&pool->segment, &pool->classes);
-	np_record_reset(pool);
+	np_record_reset(pool, false);
 	np_unlock(&pool->lock);
 	np_unlock(&pools_lock);
 }
@@ -582,8 +582,10 @@ int np_pool_set_option(struct np_pool *pool, const char *name,
 		pool = &np_pool;
 	np_lock(&pool->lock);
 	good = np_config_set(&pool->config, o, value);
-	if (good)
+	if (good) {
 		apply_config(pool);
+		np_record_option(pool, o);
+	}
 	np_unlock(&pool->lock);
 	if (good && of_process(o)) {
 		np_background_set(pool->config.background);

@@ -72,21 +72,45 @@ static void set_on(bool on)
 
 /* --- what is there at the start -------------------------------------- */
 
-void np_record_pool(const struct np_pool *pool)
+void np_record_option(const struct np_pool *pool, const struct np_option *o)
 {
-	if (np_trace_on())
+	if (np_trace_on() && o->type != NP_OPT_TEXT)
 		np_trace_write(&(struct np_trace_fields){
-			.kind = NP_TRACE_POOL, .pool = pool->slot,
-			.class = pool->classes.page_shift,
-			.first = pool->classes.max_order,
-			.size = (uint64_t)pool->config.class_table });
+			.kind = NP_TRACE_OPTION, .pool = pool->slot,
+			.class = (unsigned)(o - np_options),
+			.size = (uint64_t)np_config_number(&pool->config, o) +
+				1 });
 }
 
-void np_record_reset(const struct np_pool *pool)
+void np_record_pool(struct np_pool *pool)
+{
+	if (!np_trace_on())
+		return;
+	np_trace_write(&(struct np_trace_fields){
+		.kind = NP_TRACE_POOL, .pool = pool->slot,
+		.class = pool->classes.page_shift,
+		.first = pool->classes.max_order,
+		.size = (uint64_t)pool->config.class_table });
+	np_lock(&pool->lock);
+	for (size_t i = 0; i < np_noptions; i++)
+		np_record_option(pool, &np_options[i]);
+	np_unlock(&pool->lock);
+}
+
+void np_record_reset(const struct np_pool *pool, bool ends)
 {
 	if (np_trace_on())
 		np_trace_write(&(struct np_trace_fields){
-			.kind = NP_TRACE_RESET, .pool = pool->slot });
+			.kind = NP_TRACE_RESET, .pool = pool->slot,
+			.size = ends });
+}
+
+static void tell_nodes(const struct np_topology *t)
+{
+	for (unsigned home = 0; home < t->nnodes; home++)
+		np_trace_write(&(struct np_trace_fields){
+			.kind = NP_TRACE_NODE, .class = home & 0xff,
+			.first = home >> 8, .size = t->cpus_of[home] });
 }
 
 static size_t tell_region(struct np_arena *arena, struct np_region *r,
@@ -164,6 +188,7 @@ void np_record_start(const char *path)
 	}
 	np_trace_write(&(struct np_trace_fields){
 		.kind = NP_TRACE_START, .size = (uint64_t)getpid() });
+	tell_nodes(&np_topology);
 	set_on(true);
 	np_pools_each(tell_pool, NULL);
 }

@@ -50,9 +50,15 @@ void np_record_piece(enum np_trace_kind kind, const void *p, size_t size);
 /* A request that the pool of this slot refused. */
 void np_record_refused(unsigned slot, size_t size);
 
-/* A pool begins, or all of its pieces are gone. If np_trace_on. */
+/* A pool begins, with these options; or all of its pieces are gone, perhaps with
+ * the pool itself. If np_trace_on; the first takes the pool's lock. */
 struct np_pool;
-void np_record_pool(const struct np_pool *pool);
-void np_record_reset(const struct np_pool *pool);
+void np_record_pool(struct np_pool *pool);
+void np_record_reset(const struct np_pool *pool, bool ends);
+
+/* An option of the pool has changed. The pool's lock is held. The same. */
+struct np_option;
+void np_record_option(const struct np_pool *pool,
+		      const struct np_option *option);
 
 #endif

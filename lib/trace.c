@@ -291,20 +291,6 @@ static __attribute__((noinline)) struct tracer *find_tracer(unsigned attachment)
 	return mine;
 }
 
-void np_trace_thread_begins(void)
-{
-	is_known = true;
-	mine = NULL;
-}
-
-void np_trace_thread_ended(void)
-{
-	if (mine && mine != tracers)
-		release_ring(mine);
-	mine = NULL;
-	is_known = false;
-}
-
 /* --- writing --------------------------------------------------------- */
 
 static inline void put(struct tracer *t, uint64_t a, uint64_t b)
@@ -475,6 +461,41 @@ void np_trace_call(const struct np_trace_fields *f, uint32_t cpu,
 		put_stack(t, time);
 	put_fields(t, f, time);
 	end(t);
+}
+
+/* --- the thread's life ------------------------------------------------ */
+
+void np_trace_thread_begins(void)
+{
+	is_known = true;
+	mine = NULL;
+}
+
+/* Its ring says so, if it is one of the recording that is on. */
+static void put_end(void)
+{
+	struct tracer *t = mine;
+
+	if (!np_trace_on() ||
+	    t->attachment != atomic_load_explicit(&file.attachment,
+						  memory_order_relaxed))
+		return;
+	t = begin();
+	if (!t)
+		return;
+	put_size(t, NP_TRACE_THREAD, 0, 0, stamp(t));
+	t->tid = 0;
+	end(t);
+}
+
+void np_trace_thread_ended(void)
+{
+	if (mine && mine != tracers) {
+		put_end();
+		release_ring(mine);
+	}
+	mine = NULL;
+	is_known = false;
 }
 
 /* --- fork ------------------------------------------------------------ */

@@ -68,7 +68,8 @@ enum np_trace_kind {
 	NP_TRACE_REFUSE, /* no memory; no address */
 	/* About the ring. */
 	NP_TRACE_START,	 /* the process begins; size: its id */
-	NP_TRACE_THREAD, /* whose events follow; size: tid */
+	NP_TRACE_THREAD, /* whose events follow; size: tid, or 0: he has
+			    ended, and none follow */
 	NP_TRACE_CPU,	 /* it runs on; size: the CPU; address: home */
 	NP_TRACE_TIME,	 /* word a >> 5: all bits of the time */
 	NP_TRACE_LOST,	 /* so many events (word a >> 5) */
@@ -90,9 +91,13 @@ enum np_trace_kind {
 	NP_TRACE_HUGE_UNMAP,
 	NP_TRACE_POOL,	 /* pool begins; class: log2 of its page; first: max
 			    order; size: enum np_class_table */
-	NP_TRACE_RESET,	 /* pool: all pieces are gone */
+	NP_TRACE_RESET,	 /* pool: all pieces are gone; size 1: it ends */
 	NP_TRACE_TAKEN,	 /* pool; bytes (not units) of its pieces: held by the
 			    program, or cached */
+	NP_TRACE_NODE,	 /* home; size: its CPUs. Of each, behind START */
+	NP_TRACE_OPTION, /* pool; class: which of np_options, one that is no
+			    text; size: its value + 1. Of each, behind POOL,
+			    and when it changes */
 	NP_TRACE_KINDS,
 };
 

@@ -435,13 +435,13 @@ static void test_threads(void)
 	pthread_t t[NTHREADS], drainer;
 	const struct event *e;
 	struct lives lives;
-	uint64_t time_ns = 0, back = 0, tids = 0;
+	uint64_t time_ns = 0, back = 0, tids = 0, ends = 0;
 	struct reader *r;
 	int fd;
 
 	over = false;
 	begin(&(struct rings_options){ .ring_size = 4 * NP_MIB,
-				       .nrings = NTHREADS + 1,
+				       .nrings = NTHREADS + 2, /* the main one too */
 				       .size_max = UINT64_MAX });
 	pthread_create(&drainer, NULL, drain, NULL);
 	for (unsigned i = 0; i < NTHREADS; i++) {
@@ -461,11 +461,13 @@ static void test_threads(void)
 		lives_apply(&lives, e);
 		back += e->time_ns < time_ns;
 		time_ns = e->time_ns;
-		tids += e->kind == NP_TRACE_THREAD;
+		tids += e->kind == NP_TRACE_THREAD && e->size;
+		ends += e->kind == NP_TRACE_THREAD && !e->size;
 	}
 	close_file(r, fd);
 	is_uint(back, 0, "events are told in the order of their times");
 	ok(tids >= NTHREADS, "each thread has said who it is");
+	is_uint(ends, NTHREADS, "and that it ends");
 	is_uint(count(NP_TRACE_ALLOC), NTHREADS * 20000,
 		"all ALLOCs are there");
 	is_uint(lives.strangers + lives.replaced, 0,
@@ -473,6 +475,74 @@ static void test_threads(void)
 		"before its place is another's");
 	is_uint(lives.n, 0, "and none is left");
 	lives_free(&lives);
+}
+
+/* --- what there is --------------------------------------------------- */
+
+/* Counts options of the pool, and those that are as it has them. */
+static void check_option(const struct event *e, const struct np_config *k,
+			 unsigned *n, unsigned *good)
+{
+	const struct np_option *o = &np_options[e->class];
+
+	++*n;
+	*good += e->class < np_noptions && o->type != NP_OPT_TEXT &&
+		 (int64_t)e->size - 1 == np_config_number(k, o);
+}
+
+static unsigned count_numbers(void)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < np_noptions; i++)
+		n += np_options[i].type != NP_OPT_TEXT;
+	return n;
+}
+
+static void test_told(void)
+{
+	struct npool_attr attr = NPOOL_ATTR_INIT;
+	unsigned homes = 0, cpus = 0, n = 0, good = 0, others = 0;
+	uint64_t resets[2] = { 0 };
+	const struct event *e, *before = NULL;
+	struct event last = { .kind = NP_TRACE_NONE };
+	struct reader *r;
+	npool_t *pool;
+	int fd;
+
+	attr.cache_bytes = 12345;
+	begin(&preset);
+	if (npool_create(&pool, &attr))
+		bail_out("no pool");
+	npool_option_set(pool, "cache_bytes", "54321");
+	npool_reset(pool);
+	npool_destroy(pool);
+	end();
+	r = open_file(&fd);
+	while ((e = reader_next(r))) {
+		if (e->kind == NP_TRACE_NODE) {
+			homes += e->home == homes;
+			cpus += (unsigned)e->size;
+		} else if (e->kind == NP_TRACE_OPTION && !e->pool) {
+			check_option(e, &np_pool.config, &n, &good);
+		} else if (e->kind == NP_TRACE_OPTION) {
+			others++;
+			last = *e;
+		} else if (e->kind == NP_TRACE_RESET) {
+			before = &last;
+			resets[e->size & 1]++;
+		}
+	}
+	close_file(r, fd);
+	is_uint(homes, np_topology.nnodes, "each node is told");
+	is_uint(cpus, np_topology.cpus_of[0], "with its CPUs");
+	is_uint(n, count_numbers(), "and each option that is a number");
+	is_uint(good, n, "as the pool has it");
+	is_uint(others, n + 1, "of a pool that is made too, and a change");
+	ok(before && !strcmp(np_options[last.class].name, "cache_bytes") &&
+	   last.size == 54322, "to the new value");
+	ok(resets[0] == 1 && resets[1] == 1,
+	   "a pool that is reset is told from one that ends");
 }
 
 /* --- on and off ------------------------------------------------------ */
@@ -631,7 +701,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(10 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 4 + 6 + 2 + 2 + 4 + 1);
+	plan(10 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 7 + 7 + 4 + 2 + 2 + 4 + 1);
 	snprintf(ring_path, sizeof ring_path, "/dev/shm/npool-record.%d",
 		 (int)getpid());
 	snprintf(file_path, sizeof file_path, "/dev/shm/npool-record.%d.npt",
@@ -646,6 +716,7 @@ int main(int argc, char **argv)
 	test_sizes();
 	test_stacks();
 	test_threads();
+	test_told();
 	test_again();
 	test_probed();
 	test_fork();

@@ -80,6 +80,8 @@ static void tell_begin(const struct recorder *r)
 	}
 	fprintf(f, "\nstacks %u\nsizes %" PRIu64 " %" PRIu64 "\n",
 		o->stack_every, o->size_min, o->size_max);
+	for (size_t i = 0; i < np_noptions; i++)
+		fprintf(f, "option %zu %s\n", i, np_options[i].name);
 	fclose(f);
 	writer_info(r->writer, text);
 	free(text);

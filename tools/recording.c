@@ -33,6 +33,8 @@ const struct event_kind event_kinds[NP_TRACE_KINDS] = {
 	[NP_TRACE_POOL] = { "pool", LAYOUT_ALL },
 	[NP_TRACE_RESET] = { "reset", LAYOUT_ALL },
 	[NP_TRACE_TAKEN] = { "taken", LAYOUT_ALL },
+	[NP_TRACE_NODE] = { "node", LAYOUT_ALL },
+	[NP_TRACE_OPTION] = { "option", LAYOUT_ALL },
 };
 
 #define POLYNOMIAL 0xedb88320u

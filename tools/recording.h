@@ -141,7 +141,7 @@ static inline bool says_home(unsigned kind)
 {
 	return (kind >= NP_TRACE_HOME && kind <= NP_TRACE_UNMAP) ||
 	       (kind >= NP_TRACE_SPILL && kind <= NP_TRACE_HUGE_UNMAP) ||
-	       kind == NP_TRACE_CPU;
+	       kind == NP_TRACE_CPU || kind == NP_TRACE_NODE;
 }
 
 #define FILE_MAGIC "\x89npt\r\n\x1a\x01" /* 8 bytes; the last: the version */
