@@ -567,5 +567,6 @@ void *np_huge_resize(struct np_huge *h, struct np_region *r, size_t size)
 	count_taken(owner, 0, size - old_size);
 	count_reserved(owner, r->size - old_slots);
 	np_segment_resize(owner->segment, r->sight_entry, size);
+	trace(r, NP_TRACE_HUGE_MAP);
 	return (void *)r->base;
 }

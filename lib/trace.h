@@ -87,7 +87,8 @@ enum np_trace_kind {
 			    np_chunklist_name */
 	NP_TRACE_DECAY,	 /* pool, address, bytes given back */
 	NP_TRACE_SPILL,	 /* pool, home, chunk or block; bytes found elsewhere */
-	NP_TRACE_HUGE_MAP, /* as MAP, of a huge block */
+	NP_TRACE_HUGE_MAP, /* as MAP, of a huge block; of one that is there:
+			      it has this size now */
 	NP_TRACE_HUGE_UNMAP,
 	NP_TRACE_POOL,	 /* pool begins; class: log2 of its page; first: max
 			    order; size: enum np_class_table */

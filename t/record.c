@@ -144,6 +144,7 @@ static void test_calls(void)
 	ok(is_piece(call(7), NP_TRACE_MOVE, huge, 40 * NP_MIB) &&
 	   is_piece(call(8), NP_TRACE_RESIZE, grown, 40 * NP_MIB),
 	   "a huge block that grows is MOVE and RESIZE");
+	is_uint(count(NP_TRACE_HUGE_MAP), 2, "and its new size is told");
 	ok(is_piece(call(9), NP_TRACE_FREE, grown, 0) &&
 	   is_piece(call(10), NP_TRACE_FREE, large, 0),
 	   "free(NULL) is nothing");
@@ -701,7 +702,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(10 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 7 + 7 + 4 + 2 + 2 + 4 + 1);
+	plan(11 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 7 + 7 + 4 + 2 + 2 + 4 + 1);
 	snprintf(ring_path, sizeof ring_path, "/dev/shm/npool-record.%d",
 		 (int)getpid());
 	snprintf(file_path, sizeof file_path, "/dev/shm/npool-record.%d.npt",
