@@ -32,6 +32,8 @@ is "$(offers export --format = '' | tr '\n' ' ')" \
 	'chrome csv folded netty pprof ' 'the formats behind --format='
 is "$(offers export --format c | tr '\n' ' ')" 'chrome csv ' \
 	'and behind --format'
+is "$(offers replay --conf c | tr '\n' ' ')" \
+	'cache_bytes: cache_pieces: classes: ' 'options of pools behind --conf'
 
 "$trace" --help >"$tmp/help"
 for command in record report leaks export replay explain; do

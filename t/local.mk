@@ -86,6 +86,7 @@ dist_check_SCRIPTS += \
 	%D%/recall.t \
 	%D%/reference.t \
 	%D%/relay.t \
+	%D%/replay-recording.t \
 	%D%/spdx.t \
 	%D%/stat-metrics.t \
 	%D%/stat-servers.t \
@@ -151,6 +152,7 @@ check_PROGRAMS += %D%/steps-uncounted
 unit_tests_of_tools = \
 	%D%/record.t \
 	%D%/recording.t \
+	%D%/rerun.t \
 	%D%/stat-live.t \
 	%D%/stat-print.t \
 	%D%/stat-read.t
@@ -205,6 +207,21 @@ reader_of_stat = \
 %C%_recording_t_CPPFLAGS = $(AM_CPPFLAGS) $(ZSTD_CFLAGS) \
 	-iquote $(top_srcdir)/tools
 %C%_recording_t_LDADD = $(LDADD) $(ZSTD_LIBS)
+%C%_rerun_t_SOURCES = \
+	%D%/rerun.c \
+	tools/lives.c \
+	tools/no-start.c \
+	tools/read-base.c \
+	tools/recording-read.c \
+	tools/recording-write.c \
+	tools/recording.c \
+	tools/rerun.c \
+	tools/rerun-machine.c \
+	tools/rerun-tell.c \
+	tools/symbols.c \
+	tools/tool.c
+%C%_rerun_t_CPPFLAGS = $(%C%_record_t_CPPFLAGS) $(DW_CFLAGS)
+%C%_rerun_t_LDADD = $(%C%_record_t_LDADD) $(DW_LIBS)
 
 check_LTLIBRARIES += %D%/libtap.la
 %C%_libtap_la_SOURCES = \

@@ -210,7 +210,9 @@ sizes='--page-size wants a power of two from 4096 to 1048576, not'
 orders='--max-order wants a number from 0 to 14, not'
 usage 'nothing to do' 'no argument'
 usage 'no such command: recall' 'an unknown command' recall x
-usage 'replay wants --netty' 'replay without --netty' replay in.trace
+run replay in.trace
+says 2 'npool-trace: in.trace: at offset 0: this is no recording of npool-trace' \
+	'a text trace without --netty is no recording'
 usage 'replay wants one TRACE' 'no trace' replay --netty
 usage 'replay wants one TRACE' 'two traces' replay --netty in.trace in.trace
 for size in 100 5000 2048 2097152 -8192 abc '' 8192x; do

@@ -58,14 +58,18 @@ static void double_room(struct lives *l)
 	free(old);
 }
 
-static void insert(struct lives *l, const struct piece *p)
+static struct piece *insert(struct lives *l, const struct piece *p)
 {
+	struct piece *place;
+
 	if (4 * (l->n + 1) > 3 * l->room)
 		double_room(l);
-	l->table[place_of(l, p->addr)] = *p;
+	place = &l->table[place_of(l, p->addr)];
+	*place = *p;
 	l->n++;
 	l->bytes += p->size;
 	l->usable += p->usable;
+	return place;
 }
 
 /* Those behind it that it kept from their places move up. */
@@ -147,6 +151,12 @@ static uint64_t bytes_of(const struct event *e)
 	return e->size << NP_TRACE_UNIT_SHIFT;
 }
 
+static uint64_t in_slots(const struct event *e, uint64_t size)
+{
+	return e->kind == NP_TRACE_HUGE_MAP || e->kind == NP_TRACE_HUGE_UNMAP
+		? np_round_up(size, NP_SLOT_SIZE) : size;
+}
+
 /* A base stays in the table when it is unmapped, with size 0. */
 static void set_region(struct lives *l, const struct event *e, uint64_t size)
 {
@@ -162,6 +172,7 @@ static void set_region(struct lives *l, const struct event *e, uint64_t size)
 		r->base = e->addr;
 	}
 	l->reserved += size - r->size;
+	l->in_slots += in_slots(e, size) - in_slots(e, r->size);
 	r->size = size;
 	r->home = e->home;
 }
@@ -170,7 +181,7 @@ static void forget_regions(struct lives *l)
 {
 	memset(l->regions, 0, l->regions_room * sizeof *l->regions);
 	l->nregions = 0;
-	l->reserved = 0;
+	l->reserved = l->in_slots = 0;
 }
 
 static uint64_t base_of(const struct lives *l, const struct event *e)
@@ -267,37 +278,42 @@ uint64_t lives_cached(const struct lives *l)
 
 /* --- events ---------------------------------------------------------- */
 
-/* The number of the piece that is moved, or a new one. */
-static uint64_t number_of(struct lives *l, const struct event *e)
+/* The piece that the ring's thread has begun to resize; NULL: none is known. */
+static const struct piece *moving(const struct lives *l, unsigned ring)
 {
-	uint64_t from = l->moving[e->ring];
+	uint64_t from = l->moving[ring];
 	const struct piece *p = from ? &l->table[place_of(l, from)] : NULL;
 
-	return p && p->addr ? p->number : ++l->nborn;
+	return p && p->addr ? p : NULL;
 }
 
 static struct change born(struct lives *l, const struct event *e)
 {
+	const struct piece *from = moving(l, e->ring);
 	struct change c = {
 		.kind = CHANGE_BORN,
 		.piece = { .addr = e->addr, .size = e->size,
 			   .usable = lives_usable(l, e),
 			   .born_ns = e->time_ns,
-			   .number = number_of(l, e), .stack = e->stack,
+			   .number = from ? from->number : l->nborn + 1,
+			   .stack = e->stack,
 			   .tid = e->tid, .home = e->home,
 			   .class = (uint8_t)e->class, .pool = e->pool },
 		.moves = l->moving[e->ring] != 0,
+		.from = from ? from->mark : 0,
 	};
 	struct piece old;
 
 	if (!e->addr)
 		return (struct change){ .kind = CHANGE_NONE };
+	l->nborn += !from;
 	if (take_out(l, e->addr, &old)) {
 		l->replaced++;
 		c.old_size = old.size;
 		c.old_usable = old.usable;
+		c.lost = old.mark;
 	}
-	insert(l, &c.piece);
+	c.mark = &insert(l, &c.piece)->mark;
 	return c;
 }
 
@@ -326,12 +342,14 @@ static struct change resized(struct lives *l, const struct event *e)
 	}
 	c.old_size = c.piece.size;
 	c.old_usable = c.piece.usable;
-	if (from != e->addr && take_out(l, e->addr, &other))
+	if (from != e->addr && take_out(l, e->addr, &other)) {
 		l->replaced++;
+		c.lost = other.mark;
+	}
 	c.piece.addr = e->addr;
 	c.piece.size = e->size;
 	c.piece.usable = lives_usable(l, e);
-	insert(l, &c.piece);
+	c.mark = &insert(l, &c.piece)->mark;
 	return c;
 }
 

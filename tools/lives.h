@@ -24,6 +24,7 @@ struct piece {
 	uint64_t number; /* counts them, from 1; a realloc keeps it */
 	uint32_t stack;
 	uint32_t tid;	/* who asked */
+	uint32_t mark;	/* the reader's own; 0 at first */
 	uint16_t home;	/* the node that he was on */
 	uint8_t class, pool;
 };
@@ -36,6 +37,9 @@ struct change {
 	uint64_t old_size, old_usable; /* of one that was resized; or that
 				   died unseen where this one is born */
 	bool moves;	/* it is the new, or the old, place of a realloc */
+	uint32_t *mark;	/* the piece's, until the next event; NULL: it died */
+	uint32_t from;	/* mark of the piece that it moves away from, or 0 */
+	uint32_t lost;	/* mark of one that died unseen in this place, or 0 */
 };
 
 /* A chunk or a huge block. */
@@ -50,6 +54,8 @@ struct lives {
 	size_t room, n;		 /* of it; pieces that live */
 	uint64_t bytes, usable;	 /* of them: asked for, rounded */
 	uint64_t reserved;	 /* bytes of chunks and huge blocks */
+	uint64_t in_slots;	 /* the same, blocks in whole slots, as the
+				    pool counts them */
 	uint64_t taken_of[NP_MAX_POOLS], taken; /* bytes that the pools said
 				    are in pieces, handed out or cached */
 	bool knows_taken;	 /* they said so */

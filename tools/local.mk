@@ -51,6 +51,7 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/export-pprof.c \
 	%D%/leaks.c \
 	%D%/lives.c %D%/lives.h \
+	%D%/no-start.c \
 	%D%/npool-trace.c \
 	%D%/read-base.c \
 	%D%/record.c %D%/record.h \
@@ -61,6 +62,9 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/recording-write.c \
 	%D%/replay.c %D%/replay.h \
 	%D%/report.c %D%/report.h \
+	%D%/rerun.c %D%/rerun.h \
+	%D%/rerun-machine.c \
+	%D%/rerun-tell.c \
 	%D%/rings.c %D%/rings.h \
 	%D%/stat-copy.c \
 	%D%/stat-proc.c \

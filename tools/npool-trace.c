@@ -9,6 +9,7 @@
 #include "record.h"
 #include "replay.h"
 #include "report.h"
+#include "rerun.h"
 #include "tool.h"
 
 #include "base.h"
@@ -43,6 +44,7 @@ struct options {
 	struct explain_options explain;
 	struct report_options report;
 	struct leak_options leaks;
+	struct rerun_options rerun;
 	const struct export_format *format;
 	const char *picture;
 	int (*run)(int fd, const char *name, const struct options *options);
@@ -56,6 +58,7 @@ static const char usage_text[] =
 "       npool-trace leaks [--most N] [--older SECONDS] FILE\n"
 "       npool-trace export --format=FORMAT FILE\n"
 "       npool-trace draw FILE PICTURE.svg|PICTURE.html\n"
+"       npool-trace replay [OPTION ...] FILE\n"
 "       npool-trace replay --netty [OPTION ...] TRACE\n"
 "       npool-trace explain [OPTION ...] TRACE\n"
 "       npool-trace --help | --version\n"
@@ -81,12 +84,23 @@ static const char usage_text[] =
 "  --most N           rows of a table, or stacks (20)\n"
 "  --older SECONDS    only what lived so long when the recording ended\n"
 "\n"
-"replay and explain run the text trace TRACE (- is standard input) through one\n"
+"replay does once more what a recording says was done, with pools of this\n"
+"version, and prints what came of it beside what was recorded.\n"
+"\n"
+"  --conf OPTIONS     options of the pools, as in NPOOL_CONF; others are as\n"
+"                     recorded\n"
+"  --nodes N[xCPUS]   a machine of N nodes (1..64), of so many CPUs each\n"
+"  --map TID=NODE,... threads that are on a node of it\n"
+"  --touch            write to the pieces, a byte to each page\n"
+"  -j, --json         print JSON\n"
+"  -q, --quiet        print nothing but what is wrong\n"
+"\n"
+"replay --netty and explain run the text trace TRACE (- is standard input) through one\n"
 "arena of the library, with the size classes and the policies of Netty 4.1.48\n"
-"and no caches. replay prints where each request was placed; explain also\n"
+"and no caches. replay --netty prints where each request was placed; explain also\n"
 "prints how that was decided, and draws pictures.\n"
 "\n"
-"  --netty         decide as Netty does; there is no other way yet\n"
+"  --netty         decide as Netty does\n"
 "  --page-size N   bytes of a page, a power of two, 4096..1048576 (8192)\n"
 "  --max-order N   a chunk is page size << N bytes, N 0..14, at most 1 GiB\n"
 "                  (11)\n"
@@ -160,9 +174,14 @@ static int read_file(const char *path, const struct options *options)
 	return code;
 }
 
-static int run_replay(int fd, const char *name, const struct options *options)
+static int run_netty(int fd, const char *name, const struct options *options)
 {
 	return replay_netty(fd, name, &options->replay);
+}
+
+static int run_rerun(int fd, const char *name, const struct options *options)
+{
+	return rerun(fd, name, &options->rerun);
 }
 
 /* An option that both commands take. Returns an exit code. */
@@ -191,31 +210,75 @@ static int run_trace(int argc, char **argv, const struct options *options)
 	return read_file(argv[optind], options);
 }
 
+/* The one FILE behind the options. */
+static int read_recording(int argc, char **argv, const struct options *options)
+{
+	if (argc - optind != 1)
+		return usage_error(argv[0], " wants one FILE");
+	return read_file(argv[optind], options);
+}
+
+/* An option of a recording's replay. Returns an exit code. */
+static int rerun_option(int c, struct rerun_options *o)
+{
+	if (c == 'c')
+		o->conf = optarg;
+	else if (c == 'N' && !rerun_read_nodes(optarg, o))
+		return usage_error("--nodes wants N or NxCPUS, N up to 64, "
+				   "CPUS up to 128, not ", optarg);
+	else if (c == 'm')
+		o->map = optarg;
+	else if (c == 't')
+		o->touch = true;
+	else if (c == 'j')
+		o->json = true;
+	return REPLAY_OK;
+}
+
 static int replay_command(int argc, char **argv)
 {
 	static const struct option long_options[] = {
 		{ "netty", no_argument, NULL, 'n' },
+		{ "conf", required_argument, NULL, 'c' },
+		{ "nodes", required_argument, NULL, 'N' },
+		{ "map", required_argument, NULL, 'm' },
+		{ "touch", no_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
 		COMMON_OPTIONS,
 		{ NULL, 0, NULL, 0 },
 	};
-	struct options options = { DEFAULTS, .run = run_replay };
-	bool netty = false;
+	struct options options = { DEFAULTS, .run = run_rerun };
+	const char *of_trace = NULL, *of_recording = NULL;
 	int c, code = REPLAY_OK;
 
 	while (code == REPLAY_OK &&
-	       (c = getopt_long(argc, argv, "q", long_options, NULL)) != -1) {
+	       (c = getopt_long(argc, argv, "qj", long_options,
+				NULL)) != -1) {
+		if (c == '?')
+			return usage_error("replay takes no such option, or "
+					   "it wants a value", "");
 		if (c == 'n')
-			netty = true;
-		else if (c == '?')
-			return usage_error("replay takes no such option", "");
-		else
-			code = common_option(c, &options);
+			options.run = run_netty;
+		else if (strchr("cNmtj", c))
+			of_recording = "of a recording, not of --netty";
+		else if (c != 'q')
+			of_trace = "--page-size and --max-order are of "
+				   "--netty: see --conf";
+		code = common_option(c, &options);
+		if (code == REPLAY_OK)
+			code = rerun_option(c, &options.rerun);
 	}
 	if (code != REPLAY_OK)
 		return code;
-	if (!netty)
-		return usage_error("replay wants --netty", "");
-	return run_trace(argc, argv, &options);
+	if (options.run == run_netty)
+		return of_recording
+			? usage_error("--conf, --nodes, --map, --touch and "
+				      "--json are ", of_recording)
+			: run_trace(argc, argv, &options);
+	if (of_trace)
+		return usage_error(of_trace, "");
+	options.rerun.quiet = options.replay.quiet;
+	return read_recording(argc, argv, &options);
 }
 
 static int run_explain(int fd, const char *name,
@@ -393,14 +456,6 @@ static bool parse_seconds(const char *text, uint64_t *ns)
 		return false;
 	*ns = (uint64_t)(s * 1e9);
 	return true;
-}
-
-/* The one FILE behind the options. */
-static int read_recording(int argc, char **argv, const struct options *options)
-{
-	if (argc - optind != 1)
-		return usage_error(argv[0], " wants one FILE");
-	return read_file(argv[optind], options);
 }
 
 static int report_command(int argc, char **argv)

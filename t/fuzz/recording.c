@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * Fuzzes all that read a recording: any bytes, as a file; and as payloads of
+ * Fuzzes all that read a recording, and its replay, as it was and on another
+ * machine: any bytes, as a file; and as payloads of
  * frames whose heads are right, since nobody guesses a CRC. libFuzzer;
  * t/fuzz/run builds it.
  *
@@ -11,6 +12,7 @@
 #include "draw.h"
 #include "export.h"
 #include "report.h"
+#include "rerun.h"
 #include "tool.h"
 
 #include <stdlib.h>
@@ -82,6 +84,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const char picture[] = "picture.html"; /* of this folder */
 	struct report_options rows = { .most = 20 };
 	struct leak_options some = { .most = 20 };
+	struct rerun_options same = { .json = true };
+	struct rerun_options other = { .nodes = 3, .map = "7=2,8=0",
+				       .conf = "classes:netty,max_order:4" };
 	int fd = memfd_create("recording", MFD_CLOEXEC), code;
 
 	if (fd < 0)
@@ -101,5 +106,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	lseek(fd, 0, SEEK_SET);
 	check(draw(fd, "fuzz", picture), code);
+	lseek(fd, 0, SEEK_SET);
+	check(rerun(fd, "fuzz", &same), code);
+	lseek(fd, 0, SEEK_SET);
+	check(rerun(fd, "fuzz", &other), code);
 	return close(fd);
 }
