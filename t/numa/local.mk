@@ -43,18 +43,20 @@ numa_machines = \
 	%D%/on-all-bare.t \
 	%D%/on-one.t
 
-check_PROGRAMS += $(numa_tests)
+check_PROGRAMS += $(numa_tests) %D%/traffic
+# On the face, which it finds the pool by.
+%C%_traffic_LDADD = t/libtap.la
 TESTS += $(numa_tests)
 EXTRA_DIST += $(numa_machines) \
 	%D%/bench %D%/cpuset %D%/deny.h %D%/fill.h %D%/init %D%/machine \
-	%D%/nodes.h %D%/stat
+	%D%/nodes.h %D%/replay %D%/stat
 
 # The other tests that machines run.
 numa_others = t/api.t t/attr.t t/pool.t t/request.t t/stats.t t/topology.t \
 	bench/distance bench/locality
 
 .PHONY: check-numa
-check-numa: all $(numa_tests) $(numa_others)
+check-numa: all $(numa_tests) %D%/traffic $(numa_others)
 	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(numa_machines)'
 
 # The kernel that was downloaded for them.
