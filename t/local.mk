@@ -217,6 +217,7 @@ reader_of_stat = \
 	tools/recording.c \
 	tools/rerun.c \
 	tools/rerun-machine.c \
+	tools/rerun-suggest.c \
 	tools/rerun-tell.c \
 	tools/symbols.c \
 	tools/tool.c

@@ -200,6 +200,8 @@ sub check_bad
 	    'options of the one are not of the other');
 	refused(tool('replay', '--page-size', '4096', $npt), 2,
 	    qr/see --conf/, 'nor the other way round');
+	refused(replay('--suggest', $npt), 2, qr/prints no JSON/,
+	    'JSON of what is suggested');
 	refused(replay('--conf', 'no:1', $npt), 2, qr/npool_options\(7\)/,
 	    'an option that there is not');
 	refused(replay('--nodes', '65', $npt), 2, qr/^npool-trace: --nodes /,
@@ -262,7 +264,7 @@ sub check_redis
 	    $small->{err});
 }
 
-plan(16 + 9 + 7);
+plan(16 + 10 + 7);
 $tmp = tmpdir();
 check_program();
 check_redis();

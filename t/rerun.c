@@ -100,7 +100,7 @@ static int replay_with(const struct rerun_options *o)
 	out = open(out_path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	dup2(out, STDOUT_FILENO);
 	errors = catch_begin();
-	code = rerun(fd, "here", o);
+	code = (o->suggest ? rerun_suggest : rerun)(fd, "here", o);
 	catch_end(&errors, complaints);
 	fflush(stdout);
 	dup2(saved, STDOUT_FILENO);
@@ -463,6 +463,37 @@ static void test_anything(void)
 	is_uint(good, 50, "any events can be replayed");
 }
 
+/* --- what is better --------------------------------------------------- */
+
+/* Pieces that powers of two hold badly, and as many at a time as it takes. */
+static void fill(uint64_t table)
+{
+	begin(1);
+	option(2, table);
+	thread(1, 7, 0);
+	for (unsigned i = 0; i < 20000; i++)
+		call(1, NP_TRACE_ALLOC, i, 4200);
+	for (unsigned i = 0; i < 20000; i++)
+		call(1, NP_TRACE_FREE, i, 0);
+}
+
+static void test_suggest(void)
+{
+	struct rerun_options o = { .suggest = true };
+	struct rerun_options fixed = { .suggest = true,
+				       .conf = "classes:fine" };
+
+	fill(NP_NETTY);
+	is_int(replay(&o), READ_OK, "better options are looked for");
+	ok(strstr(said, "\nclasses:fine"), "and found");
+	ok(strstr(said, "confirmed by 6 replays"), "and confirmed");
+	is_int(replay(&fixed), READ_OK, "from others on");
+	ok(!strstr(said, "\nclasses:"), "they are no gain");
+	begin(1);
+	is_int(replay(&o), READ_FAILED, "of nothing, nothing is better");
+	ok(strstr(complaints, "nothing to replay"), "which is said");
+}
+
 /* --- the same again --------------------------------------------------- */
 
 static void test_same(void)
@@ -495,7 +526,7 @@ static void test_same(void)
 
 int main(void)
 {
-	plan(20 + 10 + 19 + 9 + 7 + 1 + 1);
+	plan(20 + 10 + 19 + 9 + 7 + 1 + 7 + 1);
 	snprintf(path, sizeof path, "/dev/shm/npool-rerun.%d", (int)getpid());
 	snprintf(out_path, sizeof out_path, "%s.out", path);
 	test_calls();
@@ -504,6 +535,7 @@ int main(void)
 	test_ends();
 	test_nonsense();
 	test_anything();
+	test_suggest();
 	test_same();
 	unlink(path);
 	unlink(out_path);

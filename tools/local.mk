@@ -64,6 +64,7 @@ bin_PROGRAMS = %D%/npool-stat %D%/npool-trace
 	%D%/report.c %D%/report.h \
 	%D%/rerun.c %D%/rerun.h \
 	%D%/rerun-machine.c \
+	%D%/rerun-suggest.c \
 	%D%/rerun-tell.c \
 	%D%/rings.c %D%/rings.h \
 	%D%/stat-copy.c \

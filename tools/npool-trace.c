@@ -93,6 +93,7 @@ static const char usage_text[] =
 "  --map TID=NODE,... threads that are on a node of it\n"
 "  --touch            write to the pieces, a byte to each page\n"
 "  -j, --json         print JSON\n"
+"  --suggest          look for better options, and print them\n"
 "  -q, --quiet        print nothing but what is wrong\n"
 "\n"
 "replay --netty and explain run the text trace TRACE (- is standard input) through one\n"
@@ -181,7 +182,9 @@ static int run_netty(int fd, const char *name, const struct options *options)
 
 static int run_rerun(int fd, const char *name, const struct options *options)
 {
-	return rerun(fd, name, &options->rerun);
+	return options->rerun.suggest
+		? rerun_suggest(fd, name, &options->rerun)
+		: rerun(fd, name, &options->rerun);
 }
 
 /* An option that both commands take. Returns an exit code. */
@@ -232,6 +235,8 @@ static int rerun_option(int c, struct rerun_options *o)
 		o->touch = true;
 	else if (c == 'j')
 		o->json = true;
+	else if (c == 's')
+		o->suggest = true;
 	return REPLAY_OK;
 }
 
@@ -244,6 +249,7 @@ static int replay_command(int argc, char **argv)
 		{ "map", required_argument, NULL, 'm' },
 		{ "touch", no_argument, NULL, 't' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "suggest", no_argument, NULL, 's' },
 		COMMON_OPTIONS,
 		{ NULL, 0, NULL, 0 },
 	};
@@ -259,7 +265,7 @@ static int replay_command(int argc, char **argv)
 					   "it wants a value", "");
 		if (c == 'n')
 			options.run = run_netty;
-		else if (strchr("cNmtj", c))
+		else if (strchr("cNmtjs", c))
 			of_recording = "of a recording, not of --netty";
 		else if (c != 'q')
 			of_trace = "--page-size and --max-order are of "
@@ -272,11 +278,14 @@ static int replay_command(int argc, char **argv)
 		return code;
 	if (options.run == run_netty)
 		return of_recording
-			? usage_error("--conf, --nodes, --map, --touch and "
-				      "--json are ", of_recording)
+			? usage_error("--conf, --nodes, --map, --touch, "
+				      "--json and --suggest are ",
+				      of_recording)
 			: run_trace(argc, argv, &options);
 	if (of_trace)
 		return usage_error(of_trace, "");
+	if (options.rerun.suggest && options.rerun.json)
+		return usage_error("--suggest prints no JSON", "");
 	options.rerun.quiet = options.replay.quiet;
 	return read_recording(argc, argv, &options);
 }

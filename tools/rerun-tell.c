@@ -78,7 +78,7 @@ static uint64_t calls(const struct outcome *o)
 	return o->replayed.allocs + o->replayed.frees + o->replayed.reallocs;
 }
 
-static double ns_a_call(const struct outcome *o)
+double outcome_ns_a_call(const struct outcome *o)
 {
 	return calls(o) ? (double)o->run_ns / (double)calls(o) : 0;
 }
@@ -187,7 +187,7 @@ void outcome_print(const struct outcome *o)
 	printf("\ncache hits  %.2f %% of %" PRIu64 " pieces\n",
 	       percent(o->hits, o->hits + o->misses), o->hits + o->misses);
 	printf("speed       %.1f ns a call, of one thread, on this machine\n",
-	       ns_a_call(o));
+	       outcome_ns_a_call(o));
 }
 
 /* --- for programs ------------------------------------------------------ */
@@ -247,5 +247,6 @@ void outcome_print_json(const struct outcome *o)
 	printf("}");
 	print_json_nodes(o);
 	printf(",\n\"hits\":%" PRIu64 ",\"misses\":%" PRIu64
-	       ",\"ns_a_call\":%.1f}\n", o->hits, o->misses, ns_a_call(o));
+	       ",\"ns_a_call\":%.1f}\n", o->hits, o->misses,
+	       outcome_ns_a_call(o));
 }

@@ -423,11 +423,12 @@ static void do_op(struct rerun *r, const struct op *op)
 	}
 }
 
+/* Others may run meanwhile. */
 static uint64_t clock_ns(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
@@ -899,15 +900,11 @@ static void clean_up(struct rerun *r)
 	np_os = &np_os_linux;
 }
 
-int rerun(int fd, const char *name, const struct rerun_options *o)
+static struct rerun *begin(int fd, const char *name,
+			   const struct rerun_options *o)
 {
-	struct rerun *r;
-	const struct event *e;
-	int code;
+	struct rerun *r = get_memory(1, sizeof *r);
 
-	if (!check_conf(o))
-		return READ_DAMAGED;
-	r = get_memory(1, sizeof *r);
 	r->o = r->out.options = o;
 	r->out.name = name;
 	r->out.modelled = o->nodes != 0;
@@ -916,22 +913,51 @@ int rerun(int fd, const char *name, const struct rerun_options *o)
 	lives_init(&r->lives);
 	start_library();
 	read_options(r);
-	code = machine_init(&r->machine, o, recorded_cpus(r)) ? READ_OK
-							       : READ_DAMAGED;
-	while (code == READ_OK && (e = reader_next(r->reader))) {
+	return r;
+}
+
+static int replay_all(struct rerun *r)
+{
+	const struct event *e;
+
+	if (!machine_init(&r->machine, r->o, recorded_cpus(r)))
+		return READ_DAMAGED;
+	while ((e = reader_next(r->reader))) {
 		replay_event(r, e);
 		if (r->has_failed)
-			code = READ_FAILED;
+			return READ_FAILED;
 	}
-	if (code == READ_OK)
-		code = read_result(r->reader);
-	if (r->out.events && !r->has_failed) {
-		finish(r);
-		if (!o->quiet)
-			(o->json ? outcome_print_json
-				 : outcome_print)(&r->out);
+	return read_result(r->reader);
+}
+
+int outcome_get(struct outcome *out, int fd, const char *name,
+		const struct rerun_options *o)
+{
+	struct rerun *r;
+	int code;
+
+	if (!check_conf(o)) {
+		out->events = 0;
+		return READ_DAMAGED;
 	}
+	r = begin(fd, name, o);
+	code = replay_all(r);
+	finish(r);
+	*out = r->out;
+	if (r->has_failed)
+		out->events = 0;
 	clean_up(r);
 	free(r);
+	return code;
+}
+
+int rerun(int fd, const char *name, const struct rerun_options *o)
+{
+	struct outcome *out = get_memory(1, sizeof *out);
+	int code = outcome_get(out, fd, name, o);
+
+	if (out->events && !o->quiet)
+		(o->json ? outcome_print_json : outcome_print)(out);
+	free(out);
 	return written_result(code);
 }

@@ -48,6 +48,7 @@ struct rerun_options {
 	bool touch;
 	bool json;
 	bool quiet;
+	bool suggest;	   /* rerun_suggest is meant */
 };
 
 /* Reads "N" or "NxC". Returns false if it is neither. */
@@ -55,6 +56,11 @@ bool rerun_read_nodes(const char *text, struct rerun_options *options);
 
 /* Prints to standard output. Returns an exit code of report.h. */
 int rerun(int fd, const char *name, const struct rerun_options *options);
+
+/* Looks for better options than those, and prints what it found. The same. fd:
+ * a file, not a pipe: it is read some thirty times. */
+int rerun_suggest(int fd, const char *name,
+		  const struct rerun_options *options);
 
 /* --- the machine ------------------------------------------------------- */
 
@@ -130,6 +136,14 @@ struct outcome {
 	uint64_t strangers, replaced, poolless, over, nonsense; /* not done */
 	uint64_t run_ns;		 /* what the replayed calls took */
 };
+
+/* A replay. Says only what is wrong. Returns as rerun; if there is nothing to
+ * print, out->events is 0. */
+int outcome_get(struct outcome *out, int fd, const char *name,
+		const struct rerun_options *options);
+
+/* What a call took, in the mean: CPU time of this thread. */
+double outcome_ns_a_call(const struct outcome *o);
 
 void outcome_print(const struct outcome *o);
 void outcome_print_json(const struct outcome *o);
