@@ -224,6 +224,11 @@ static inline size_t faultos_page_size(void)
 	return np_os_linux.page_size();
 }
 
+static inline uint64_t faultos_now_ms(void)
+{
+	return np_os_linux.now_ms();
+}
+
 static const struct np_os faultos_table = {
 	.mmap = faultos_mmap,
 	.munmap = faultos_munmap,
@@ -241,6 +246,7 @@ static const struct np_os faultos_table = {
 	.shmat = faultos_shmat,
 	.shmctl = faultos_shmctl,
 	.page_size = faultos_page_size,
+	.now_ms = faultos_now_ms,
 };
 
 /* From the next call on, the n-th fails with this errno; 0: none. */
