@@ -263,8 +263,9 @@ sub left_of
 sub test_reader
 {
 	my $count = "$tmp/count";
-	my $pid = serve('np-read', 'print qq(ready\n); $SIG{CHLD} = q(IGNORE);' .
-	    'while (1) { @y = map { q(z) x $_ } 1 .. 500; exit if !fork;' .
+	my $pid = serve('np-read', 'print qq(ready\n); ' .
+	    '$SIG{CHLD} = q(IGNORE); while (1) {' .
+	    '@y = map { q(z) x $_ } 1 .. 500; exit if !fork;' .
 	    'open F, q(>), q(' . $count . '); print F ++$i; close F }');
 	my $moves = sub {
 		my $from = slurp($count) || 0;
@@ -290,7 +291,8 @@ sub test_reader
 		    "SIG$signal do not disturb the process");
 	}
 	stop($pid, 'KILL');
-	is(join(' ', left_of(@readers)), '', 'no reader has made shared memory');
+	is(join(' ', left_of(@readers)), '',
+	    'no reader has made shared memory');
 	stop($_, 'KILL') for @readers;
 	ok(wait_for(20, sub { !left_of($pid) }),
 	    'and when the last has gone nothing is left of the process',

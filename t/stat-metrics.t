@@ -79,7 +79,8 @@ sub test_against_json
 		return;
 	}
 	my %of = (allocs => 'allocations_total',
-	    misses => 'cache_misses_total', used => 'used_bytes', reserved => 'reserved_bytes');
+	    misses => 'cache_misses_total', used => 'used_bytes',
+	    reserved => 'reserved_bytes');
 	for my $key (sort keys %of) {
 		is(sum($family->{"npool_$of{$key}"}), $json->{totals}{$key},
 		    "npool_$of{$key} adds up to $key");
@@ -113,7 +114,8 @@ sub test_usage
 # series(text): of the lines with labels, name and labels => value.
 sub series
 {
-	return { map { /^(\w+\{.*\}) (\S+)$/ ? ($1, $2) : () } split /\n/, $_[0] };
+	return { map { /^(\w+\{.*\}) (\S+)$/ ? ($1, $2) : () }
+	    split /\n/, $_[0] };
 }
 
 # Two processes work, and have children that end; then one of them ends, too.

@@ -46,7 +46,8 @@ static void fill(void *row, const struct figure *f, uint64_t value)
 
 static void name_pool(char pool[NP_POOL_NAME_SIZE], unsigned n)
 {
-	snprintf(pool, NP_POOL_NAME_SIZE, "connections-of-the-front-end-%02u", n);
+	snprintf(pool, NP_POOL_NAME_SIZE, "connections-of-the-front-end-%02u",
+		 n);
 }
 
 static void add_processes(struct report *r, uint64_t value)
@@ -150,7 +151,8 @@ static void add_pieces(struct chunk_row *c)
 	c->npieces = c->subpages = c->subpage_pages = PAGES;
 	c->pieces = get_memory(PAGES, sizeof *c->pieces);
 	for (uint32_t i = 0; i < PAGES; i++)
-		c->pieces[i] = (struct piece_row){ i, 1, 1020 * 1024, 512, 512 };
+		c->pieces[i] = (struct piece_row){ i, 1, 1020 * NP_KIB, 512,
+						   512 };
 	c->runs = c->run_pages = c->free_pages = PAGES;
 }
 

@@ -615,8 +615,9 @@ sub test_page
 	my %said = map { $_ => 1 } split /\n/, $said;
 	my @stale = grep { !$said{$_} } sort keys %heading;
 
-	ok(keys %heading > 7 && !@stale, 'npool-stat(1) has the headings that ' .
-	    'are printed', 'not printed:', @stale, 'all:', sort keys %heading);
+	ok(keys %heading > 7 && !@stale,
+	    'npool-stat(1) has the headings that are printed',
+	    'not printed:', @stale, 'all:', sort keys %heading);
 }
 
 # ---- several processes ---------------------------------------------------

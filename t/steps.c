@@ -11,8 +11,8 @@
  *
  * What it costs to look at the CPU is the difference to steps-blind: this
  * program with the fast path of a build without libnuma, which does not look.
- * What it costs to count is the difference to steps-uncounted, and what it costs
- * to be seen that to stats:off.
+ * What it costs to count is the difference to steps-uncounted, and what it
+ * costs to be seen that to stats:off.
  *
  * Source: ptrace(2), PTRACE_SINGLESTEP.
  */

@@ -208,8 +208,9 @@ static void put_nodes(FILE *out, const struct report *r)
 			const struct node_row *n = &r->nodes[i];
 
 			put_name(out, prefix, m, owner_of(r, n->owner));
-			fprintf(out, ",node=\"%" PRIu64 "\",kernel_node=\"%s\"}",
-				n->home, show_node(node, n->kernel_node));
+			fprintf(out, ",node=\"%" PRIu64 "\","
+				"kernel_node=\"%s\"}", n->home,
+				show_node(node, n->kernel_node));
 			put_value(out, m, *figure_in(n, f));
 		}
 	}
@@ -227,10 +228,10 @@ static void put_classes(FILE *out, const struct report *r)
 			const struct class_row *c = &r->classes[i];
 
 			put_name(out, "", m, owner_of(r, c->owner));
-			fprintf(out, ",kind=\"%s\",size=\"%" PRIu64 "\",pages=\"%"
-				PRIu64 "\",elements=\"%" PRIu64 "\"}",
-				kind_names[c->kind], c->size, c->npages,
-				c->nelems);
+			fprintf(out, ",kind=\"%s\",size=\"%" PRIu64 "\","
+				"pages=\"%" PRIu64 "\",elements=\"%" PRIu64
+				"\"}", kind_names[c->kind], c->size,
+				c->npages, c->nelems);
 			put_value(out, m, *figure_in(c, f));
 		}
 	}

@@ -350,12 +350,12 @@ static void print_pages(FILE *out, const struct report *r)
 		fprintf(out, "          not all could be asked: %s\n",
 			strerror(r->sample_error));
 	if (r->total.chunks_unseen)
-		fprintf(out, "          %s chunks have no room in their segment "
-			"and are not asked\n",
+		fprintf(out, "          %s chunks have no room in their "
+			"segment and are not asked\n",
 			show_count(a, r->total.chunks_unseen));
 	if (r->total.caches_unseen)
-		fprintf(out, "          %s caches had no room in their segment: "
-			"counted at their end\n",
+		fprintf(out, "          %s caches had no room in their "
+			"segment: counted at their end\n",
 			show_count(a, r->total.caches_unseen));
 }
 

@@ -560,8 +560,8 @@ struct listed {
 	char *why;	    /* it cannot be read; NULL: it was */
 };
 
-/* What was counted between two reports, by those that are in the later one: what
- * others had counted has gone with them. */
+/* What was counted between two reports, by those that are in the later one:
+ * what others had counted has gone with them. */
 struct total totals_since(const struct report *now,
 			  const struct report *before);
 
