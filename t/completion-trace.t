@@ -7,7 +7,7 @@
 . "${0%/*}/tap.sh"
 need bash bash
 trace=$abs_top_builddir/tools/npool-trace
-plan 13
+plan 14
 
 # offers WORD...: what bash offers for the last word, sorted.
 cat >"$tmp/offers" <<'END'
