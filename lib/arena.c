@@ -5,6 +5,7 @@
  */
 #include "arena.h"
 #include "decay.h"
+#include "memcheck.h"
 #include "meta.h"
 #include "os.h"
 #include "probe.h"
@@ -872,13 +873,20 @@ void np_arena_reset(struct np_arena *a)
 	np_unlock(&a->lock);
 }
 
+static void zero(void *p, size_t size)
+{
+	if (np_unlikely(np_memcheck_on))
+		np_memcheck_own(p, size);
+	memset(p, 0, size);
+}
+
 static void clear_chunk(const struct np_chunk *c)
 {
 	size_t page = (size_t)1 << c->classes->page_shift;
 
 	for (uint32_t i = 0; i < np_chunk_npages(c); i++)
 		if (!c->pages[i] && np_chunk_is_dirty(c, i))
-			memset(c->base + i * page, 0, page);
+			zero(c->base + i * page, page);
 }
 
 void np_arena_clear(struct np_arena *a)

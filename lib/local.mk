@@ -21,6 +21,7 @@ noinst_LTLIBRARIES += %D%/libnpool-core.la
 	%D%/boot.c %D%/boot.h \
 	%D%/stack.c %D%/stack.h \
 	%D%/probe.h \
+	%D%/memcheck.c %D%/memcheck.h \
 	%D%/trace.c %D%/trace.h \
 	%D%/chunk.c %D%/chunk.h \
 	%D%/subpage.c %D%/subpage.h \

@@ -6,6 +6,7 @@
 #include "piece.h"
 #include "arena.h"
 #include "boot.h"
+#include "memcheck.h"
 #include "os.h"
 #include "pool.h"
 #include "record.h"
@@ -40,7 +41,7 @@ static void free_huge(struct np_pool *pool, struct np_region *r,
 
 	if (place.offset || np_huge_is_kept(&pool->huge, r))
 		np_place_die(p, &place, "free");
-	if (pool->zero_on_free)
+	if (pool->zero_on_free && !np_memcheck_on)
 		clear_huge(r);
 	count_given(pool, np_pool_cache(pool), r, 0);
 	if (!np_huge_free(&pool->huge, r))
@@ -66,7 +67,7 @@ static void clear(const struct np_pool *pool, void *p, unsigned class)
 {
 	struct np_place place;
 
-	if (!pool->zero_on_free)
+	if (!pool->zero_on_free || np_memcheck_on)
 		return;
 	place = np_place_of(p);
 	if (place.offset)
@@ -88,7 +89,15 @@ static void free_one(struct np_pool *pool, struct np_region *r, void *p,
 	np_arena_put(r->arena, &p, 1);
 }
 
-/* Records it. While a recording is on, the fast path could not keep the piece
+/* To whoever looks on. */
+static void tell(const struct np_region *r, const void *p)
+{
+	np_record_piece(NP_TRACE_FREE, p, 0);
+	if (np_memcheck_on)
+		np_memcheck_give(np_pool_anchor(np_pool_of(r)), p);
+}
+
+/* Tells it. While a recording is on, the fast path could not keep the piece
  * (record.h): does that in its stead, if it would have. */
 static bool free_recorded(void *p)
 {
@@ -97,7 +106,7 @@ static bool free_recorded(void *p)
 
 	if (!r)
 		return false;
-	np_record_piece(NP_TRACE_FREE, p, 0);
+	tell(r, p);
 	c = np_thread_cache_hidden(np_tag_slot(np_region_tag(r)));
 	return np_cache_keep(c, p, r, np_region_tag(r));
 }
@@ -141,7 +150,7 @@ static unsigned add(void **batch, void *p, struct np_pool **of)
 	}
 	r = find(p, &class);
 	if (np_unlikely(np_watched()))
-		np_record_piece(NP_TRACE_FREE, p, 0);
+		tell(r, p);
 	pool = *of = np_pool_of(r);
 	if (!class) {
 		free_huge(pool, r, p);
@@ -186,11 +195,12 @@ size_t np_piece_usable(const void *p, const char *what)
 		if (np_huge_is_kept(&np_pool_of(place.region)->huge,
 				    place.region))
 			np_place_die(p, &place, what);
-		return place.region->block_size;
+		return place.region->block_size - np_memcheck_redzone();
 	}
 	if (!place.chunk || !place.entry || place.offset)
 		np_place_die(p, &place, what);
-	return place.chunk->classes->row[place.class].size;
+	return place.chunk->classes->row[place.class].size -
+	       np_memcheck_redzone();
 }
 
 /* A huge block that stays huge. */
@@ -216,6 +226,8 @@ bool np_piece_resize(void *p, size_t usable, size_t size, void **moved)
 {
 	struct np_region *r = np_map_find(p);
 
+	if (np_unlikely(np_memcheck_on))
+		return false;
 	if (r && r->is_huge)
 		return resize_huge(r, size, moved);
 	*moved = p;

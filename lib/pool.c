@@ -6,6 +6,7 @@
 #include "pool.h"
 #include "background.h"
 #include "leak.h"
+#include "memcheck.h"
 #include "meta.h"
 #include "os.h"
 #include "record.h"
@@ -389,6 +390,7 @@ static int create_in(unsigned slot, const struct np_config *config,
 		tear_down(pool);
 		return error;
 	}
+	np_memcheck_pool(pool);
 	np_pool_set_stage(pool, NP_AWAKE);
 	np_record_pool(pool);
 	*out = pool;
@@ -417,6 +419,7 @@ void np_pool_destroy(struct np_pool *pool)
 	np_threads_forget(&pool->nodes);
 	np_pool_set_stage(pool, NP_ASLEEP);
 	tear_down(pool);
+	np_memcheck_pool_ends(pool);
 	np_record_reset(pool, true);
 	np_unlock(&pools_lock);
 }
@@ -446,6 +449,8 @@ void np_pool_reset(struct np_pool *pool)
 	if (pool->zero_on_free)
 		np_nodes_each_arena(&pool->nodes, clear_arena, NULL);
 	np_segment_forget(&pool->segment, &pool->classes);
+	np_memcheck_pool_ends(pool);
+	np_memcheck_pool(pool);
 	np_record_reset(pool, false);
 	np_unlock(&pool->lock);
 	np_unlock(&pools_lock);

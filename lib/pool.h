@@ -71,6 +71,12 @@ struct np_pool {
 extern struct np_pool np_pool;
 extern struct np_pool *_Atomic np_pools[NP_MAX_POOLS];
 
+/* As memcheck.h wants to have it named. */
+static inline const void *np_pool_anchor(const struct np_pool *pool)
+{
+	return pool == &np_pool ? NULL : pool;
+}
+
 /* The nodes of the machine: written when the default pool wakes. */
 extern struct np_topology np_topology;
 

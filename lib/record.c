@@ -4,6 +4,7 @@
  * record: see record.h.
  */
 #include "record.h"
+#include "memcheck.h"
 #include "pool.h"
 #define NP_PROBES_COUNTED
 #include "probe.h"
@@ -19,46 +20,25 @@
 /* --- who looks on ----------------------------------------------------- */
 
 #ifdef HAVE_SDT
-/* How many tracers listen to probes of calls: one counter for all of these, at
- * names that sys/sdt.h makes. Written by the kernel, or by a tracer. */
+/* One counter for all probes of calls, at names that sys/sdt.h makes. */
 #define COUNTER __attribute__((section(".probes")))
 #define SAME extern __attribute__((alias("npool_alloc_semaphore")))
-extern volatile unsigned short npool_alloc_semaphore;
 volatile unsigned short npool_alloc_semaphore COUNTER;
 SAME volatile unsigned short npool_free_semaphore, npool_move_semaphore,
 	npool_resize_semaphore, npool_refuse_semaphore;
-
-static bool is_probed(void)
-{
-	return npool_alloc_semaphore;
-}
-#else
-static bool is_probed(void)
-{
-	return false;
-}
 #endif
 
-/* What npool-trace and tracers want: bit 0: calls are probed; the others: the
- * word in the segment, of which bit 0 is whether they are recorded. */
-static uint32_t wanted(void)
-{
-	const struct np_segment_header *h = np_pool.segment.header;
-	uint32_t word = h ? atomic_load_explicit(&h->recording,
-						 memory_order_relaxed) : 0;
-
-	return word << 1 | is_probed();
-}
-
-/* What was wanted when somebody looked last. Relaxed: one that comes late finds
- * it done. */
+/* What the word in the segment was when it was looked at last; and whether calls
+ * were probed: then it is the word's complement, and all look closer. Relaxed:
+ * one that comes late finds it done. */
 static _Atomic uint32_t answered;
+static _Atomic bool probed;
 
-/* As many as there are reasons to. */
+/* As long as there is a reason to. */
 static void hide(void)
 {
-	bool on = np_trace_on() ||
-		  atomic_load_explicit(&answered, memory_order_relaxed) & 1;
+	bool on = np_trace_on() || np_memcheck_on ||
+		  atomic_load_explicit(&probed, memory_order_relaxed);
 
 	atomic_store_explicit(&np_is_watched, on, memory_order_relaxed);
 	np_threads_hide(on);
@@ -207,7 +187,7 @@ static void start_wanted(void)
 		np_record_start(path);
 }
 
-static __attribute__((noinline)) void answer(uint32_t now)
+static void answer(uint32_t word, bool is_probed_now)
 {
 	int saved = errno, cancel;
 	uint32_t before;
@@ -217,12 +197,15 @@ static __attribute__((noinline)) void answer(uint32_t now)
 		return;
 	/* Opening files is a cancellation point; malloc is none. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	before = atomic_exchange_explicit(&answered, now,
+	before = atomic_exchange_explicit(&answered, is_probed_now ? ~word : word,
 					  memory_order_relaxed);
-	if (now >> 1 != before >> 1) {
+	if (atomic_exchange_explicit(&probed, is_probed_now,
+				     memory_order_relaxed))
+		before = ~before;
+	if (word != before) {
 		if (np_trace_on())
 			np_record_stop();
-		if (now >> 1 & 1)
+		if (word & 1)
 			start_wanted();
 	}
 	hide();
@@ -231,13 +214,42 @@ static __attribute__((noinline)) void answer(uint32_t now)
 	errno = saved;
 }
 
+static __attribute__((noinline)) void look_closer(uint32_t word)
+{
+	bool now = np_is_probed();
+
+	if (atomic_load_explicit(&answered, memory_order_relaxed) !=
+	    (now ? ~word : word))
+		answer(word, now);
+}
+
+static uint32_t word_now(void)
+{
+	const struct np_segment_header *h = np_pool.segment.header;
+
+	return h ? atomic_load_explicit(&h->recording, memory_order_relaxed)
+		 : 0;
+}
+
+void np_record_probed(void)
+{
+	look_closer(word_now());
+}
+
 void np_record_look(void)
 {
-	uint32_t now = wanted();
+	uint32_t word = word_now();
 
-	if (np_unlikely(now != atomic_load_explicit(&answered,
-						    memory_order_relaxed)))
-		answer(now);
+	if (np_unlikely(word != atomic_load_explicit(&answered,
+						     memory_order_relaxed)))
+		look_closer(word);
+}
+
+void np_record_prepare(void)
+{
+	np_memcheck_init();
+	if (np_memcheck_on)
+		hide();
 }
 
 void np_record_stop(void)

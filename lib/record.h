@@ -34,11 +34,33 @@
  * it no more (segment.h). The caller holds no lock. errno stays. */
 void np_record_look(void);
 
+/* Do tracers listen to probes of calls? How many of them: written by the kernel, or
+ * by a tracer. */
+#ifdef HAVE_SDT
+extern volatile unsigned short npool_alloc_semaphore;
+
+static inline bool np_is_probed(void)
+{
+	return npool_alloc_semaphore;
+}
+#else
+static inline bool np_is_probed(void)
+{
+	return false;
+}
+#endif
+
+/* To be called when they do: sees to it that calls come by. As above. */
+void np_record_probed(void);
+
 /* Records into this file, which npool-trace has made (trace.h). Warns if it
  * cannot. Not of another process's: then nothing happens. */
 void np_record_start(const char *path);
 
 void np_record_stop(void);
+
+/* Before the first piece: looks whether Valgrind looks on (memcheck.h). */
+void np_record_prepare(void);
 
 /* In the child. */
 void np_record_forked(void);

@@ -5,6 +5,7 @@
  */
 #include "request.h"
 #include "boot.h"
+#include "memcheck.h"
 #include "os.h"
 #include "pressure.h"
 #include "record.h"
@@ -73,10 +74,11 @@ static struct need need_of(const struct np_request *r)
 
 size_t np_request_good_size(const struct np_pool *pool, size_t size)
 {
-	unsigned class = np_class_of(&pool->classes, size ? size : 1);
+	size_t zone = np_memcheck_redzone(), all = size + zone;
+	unsigned class = np_class_of(&pool->classes, all ? all : 1);
 
-	return class ? pool->classes.row[class].size
-		     : np_round_up(size, np_os_page_size());
+	return (class ? pool->classes.row[class].size
+		      : np_round_up(all, np_os_page_size())) - zone;
 }
 
 /* --- who serves it ----------------------------------------------------- */
@@ -234,6 +236,8 @@ static void *serve(const struct np_request *r)
 			return r->zero ? memset(p, 0, r->size) : p;
 		if (!np_start_early())
 			return errno = ENOMEM, NULL;
+		if (np_memcheck_on) /* as is known now */
+			return np_request_serve(r);
 	}
 	n = need_of(r);
 	p = from_source(r, &n, &s);
@@ -241,6 +245,8 @@ static void *serve(const struct np_request *r)
 		p = serve_pressed(r, &n);
 	np_tick_visit(r->pool);
 	np_pressure_look(r->pool);
+	if (np_unlikely(np_is_probed()))
+		np_record_probed();
 	if (np_unlikely(!p))
 		return errno = ENOMEM, NULL;
 	return r->zero && !n.zero ? memset(p, 0, r->size) : p;
@@ -258,13 +264,38 @@ static void *from_hidden(const struct np_request *r)
 	return p && r->zero ? memset(p, 0, r->size) : p;
 }
 
-/* It may be over by then: where all calls hit, nobody else would look. */
-static void *serve_recorded(const struct np_request *r)
+/* For Valgrind: with a redzone, and cleared when it is known to be a piece. */
+static void *serve_checked(const struct np_request *r)
+{
+	struct np_request wide = *r;
+	struct need n = { 0 };
+	void *p;
+
+	wide.zero = false;
+	wide.size += NP_REDZONE; /* it was PTRDIFF_MAX at most */
+	if (wide.size > PTRDIFF_MAX)
+		return errno = ENOMEM, NULL;
+	p = serve(&wide);
+	if (p && !np_boot_owns(p)) {
+		n.class = np_region_entry(np_map_find(p), p) & NP_PAGE_CLASS;
+		np_memcheck_take(np_pool_anchor(r->pool), p,
+				 piece_size(r->pool, &n, p));
+	}
+	return p && r->zero ? memset(p, 0, r->size) : p;
+}
+
+static void *serve_hidden(const struct np_request *r)
 {
 	void *p = r->fast ? from_hidden(r) : NULL;
 
-	if (!p)
-		p = serve(r);
+	return p ? p : serve(r);
+}
+
+/* It may be over by then: where all calls hit, nobody else would look. */
+static void *serve_recorded(const struct np_request *r)
+{
+	void *p = np_memcheck_on ? serve_checked(r) : serve_hidden(r);
+
 	if (p)
 		np_record_piece(NP_TRACE_ALLOC, p, r->size);
 	else
@@ -309,7 +340,7 @@ size_t np_request_serve_many(const struct np_request *r, void **pieces,
 
 		if (np_pool_stage(r->pool) != NP_ASLEEP)
 			need = need_of(r);
-		if (need.class && !need.align)
+		if (need.class && !need.align && !np_memcheck_on)
 			got = take_many(r, need.class, pieces + done,
 					n - done);
 		/* What no batch can give, or the arena has not got. */

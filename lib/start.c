@@ -63,6 +63,7 @@ static void init_early(struct np_pool *pool)
 		.limits = { .pool = &pool->limit },
 	};
 
+	np_record_prepare();
 	np_meta_init(NULL);
 	np_config_load(&pool->config);
 	strcpy(pool->name, "default");
@@ -183,6 +184,7 @@ void np_start_forked(void)
 __attribute__((constructor(BEFORE_OTHERS))) static void constructed_first(void)
 {
 	handle_forks();
+	np_record_prepare();
 }
 
 /* Where malloc is ours, the pool can wait for the first call behind the

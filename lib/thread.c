@@ -4,6 +4,7 @@
  * thread: see thread.h.
  */
 #include "thread.h"
+#include "memcheck.h"
 #include "meta.h"
 #include "os.h"
 #include "trace.h"
@@ -243,6 +244,8 @@ struct np_cache *np_thread_cache(const struct np_nodes *nodes)
 
 	if (np_likely(s != NULL))
 		return np_seat_visit(s);
+	if (np_unlikely(np_memcheck_on))
+		return NULL;
 	t = find_thread(nodes->topology);
 	s = t ? sit_down(t, nodes) : NULL;
 	return s ? s->now : NULL;

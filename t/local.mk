@@ -81,6 +81,7 @@ dist_check_SCRIPTS += \
 	%D%/judge.t \
 	%D%/live.t \
 	%D%/man.t \
+	%D%/memcheck.t \
 	%D%/offsets.t \
 	%D%/probes.t \
 	%D%/recall.t \
@@ -297,6 +298,7 @@ AM_TESTS_ENVIRONMENT = \
 	NPOOL_TEST_NCURSES='$(with_ncurses)'; export NPOOL_TEST_NCURSES; \
 	NPOOL_TEST_DW='$(with_dw)'; export NPOOL_TEST_DW; \
 	NPOOL_TEST_SDT='$(with_sdt)'; export NPOOL_TEST_SDT; \
+	NPOOL_TEST_VALGRIND='$(with_valgrind)'; export NPOOL_TEST_VALGRIND; \
 	NPOOL_TEST_DEBUG='$(enable_debug)'; export NPOOL_TEST_DEBUG; \
 	NPOOL_TEST_STATIC='$(enable_static)'; export NPOOL_TEST_STATIC; \
 	NPOOL_TEST_SANITIZERS='$(enable_sanitizers)'; \

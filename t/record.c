@@ -583,13 +583,12 @@ static void test_again(void)
 }
 
 #ifdef HAVE_SDT
-extern volatile unsigned short npool_alloc_semaphore; /* record.c */
 
 /* A tracer listens, before, while and after calls are recorded. */
 static void test_probed(void)
 {
 	npool_alloc_semaphore = 1;
-	np_record_look();
+	np_record_probed();
 	ok(!np_thread_cache_now(0), "while calls are probed caches are hidden");
 	npool_free(npool_malloc(123));
 	begin(&preset);
