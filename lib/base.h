@@ -76,10 +76,10 @@ static inline unsigned np_tag_slot(np_tag_t tag)
 	return tag >> 10;
 }
 
-/* For a variable that every process writes at its start: among data that the
- * loader has written to already, not in a page of zeros that it alone touches.
- * (A process that does little has few pages, and each takes a fault.) */
-#define NP_WRITTEN_AT_START __attribute__((section(".data")))
+/* For a variable that every process reads or writes at its start: among data
+ * that the loader has written to already, not in a page of zeros that it alone
+ * touches. (A process that does little has few pages, each takes a fault.) */
+#define NP_USED_AT_START __attribute__((section(".data")))
 
 /* For libnpool.so and the malloc face alone: t/symbols.t, libnpool.map. */
 #define NP_FOR_FACE __attribute__((visibility("default")))

@@ -18,7 +18,7 @@ struct head {
 static _Alignas(ALIGN_MAX) char memory[ROOM];
 /* Atomic: acquire, release: who gets bytes again sees what the one before did
  * with them. */
-static NP_WRITTEN_AT_START atomic_size_t used;
+static NP_USED_AT_START atomic_size_t used;
 
 static struct head *head_of(const void *p)
 {

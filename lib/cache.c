@@ -20,19 +20,17 @@ static void *no_pieces[1];
 
 /* No magazine. */
 #define LOADED_NONE { no_pieces, no_pieces, no_pieces, NULL }
-/* Empty, and not full: no piece has the tag of the cache that it is in. With
- * one loaded nobody looks at the second, either. */
-#define LOADED_CLOSED { no_pieces, no_pieces, no_pieces + 1, NULL }
 
-static struct np_loaded closed = LOADED_CLOSED;
+const volatile uint32_t np_cpu_none = UINT32_MAX;
 
+/* All fast paths leave it alone. It has no tables: of 1300 pointers each
+ * process would pay for relocating them, and for the four pages that they are
+ * in. */
 struct np_cache np_cache_none = {
-	.cpu_now = &np_cache_none.cpu,
+	.cpu_now = &np_cpu_none,
+	.hidden = true,
 	.tag = NP_NO_TAG,
 	.home = NP_NO_NODE,
-	.by_size = { [0 ... NP_LOOKUP_MAX / 16] = &closed },
-	.loaded = { [0 ... NP_MAX_CLASSES - 1] = LOADED_CLOSED },
-	.second = { [0 ... NP_MAX_CLASSES - 1] = &np_mag_none },
 };
 
 static const struct np_class *row_of(const struct np_cache *c, unsigned class)

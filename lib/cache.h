@@ -160,7 +160,12 @@ struct np_cache {
 	struct np_outgoing *outgoing; /* [nodes->n], by home */
 };
 
-/* The cache of a thread that has none: it misses always. */
+/* A number that no CPU has: of a cache whose cpu_now is here the fast paths
+ * think that it has moved. */
+extern const volatile uint32_t np_cpu_none;
+
+/* The cache of a thread that has none: it is barred, and not looked at
+ * further. */
 extern struct np_cache np_cache_none;
 
 /* Fills in a cache for this node. Returns 0 or ENOMEM. */

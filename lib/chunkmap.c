@@ -24,7 +24,7 @@
 #define OPEN_BLOCK (64 * NP_KIB) /* bytes opened for writing at once: the
 				    slots of 128 GiB of addresses */
 
-struct np_map np_map;
+NP_USED_AT_START struct np_map np_map;
 
 /* Guards writes to slots, and `opened`. */
 static struct np_lock map_lock = NP_LOCK_INIT(NP_RANK_MAP);

@@ -22,7 +22,7 @@
 
 struct npool_objpool *_Atomic np_leak_unwatched;
 
-static _Atomic int level; /* enum np_leak_level */
+static NP_USED_AT_START _Atomic int level; /* enum np_leak_level */
 
 static struct np_lock leaks_lock = NP_LOCK_INIT(NP_RANK_LEAKS);
 static struct np_leak ends = { .prev = &ends, .next = &ends };

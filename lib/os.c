@@ -139,7 +139,7 @@ static int linux_membarrier(int command, unsigned flags)
 static size_t linux_page_size(void)
 {
 	/* Atomic enough: each writer writes the same. */
-	static NP_WRITTEN_AT_START size_t size;
+	static NP_USED_AT_START size_t size;
 	size_t seen = __atomic_load_n(&size, __ATOMIC_RELAXED);
 
 	if (!seen) {

@@ -11,11 +11,6 @@
 
 #include <errno.h>
 
-/* Differs from any CPU that a cache has seen: without rseq every call of a
- * thread takes the slow path, which counts calls; while calls are recorded all
- * do. */
-static const volatile uint32_t always_moved = UINT32_MAX;
-
 static size_t seat_size(const struct np_nodes *nodes)
 {
 	return sizeof(struct np_seat) + nodes->n * sizeof(struct np_cache *);
@@ -102,12 +97,13 @@ static const volatile uint32_t *word_to_watch(const struct np_seat *s,
 
 	if (s->nodes->n == 1 || t->fixed_home >= 0)
 		return &c->cpu; /* never */
-	return t->cpu_word ? t->cpu_word : &always_moved;
+	/* Without rseq every call takes the slow path, which counts calls. */
+	return t->cpu_word ? t->cpu_word : &np_cpu_none;
 }
 
 static void set_word(const struct np_seat *s, struct np_cache *c, bool hidden)
 {
-	atomic_store_explicit(&c->cpu_now, hidden ? &always_moved
+	atomic_store_explicit(&c->cpu_now, hidden ? &np_cpu_none
 						  : word_to_watch(s, c),
 			      memory_order_relaxed);
 	atomic_store_explicit(&c->hidden, hidden, memory_order_relaxed);

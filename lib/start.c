@@ -106,7 +106,7 @@ bool np_start_early(void)
  * has its own segment; what others take there is counted in the parent's. */
 static void handle_forks(void)
 {
-	static NP_WRITTEN_AT_START _Atomic bool done;
+	static NP_USED_AT_START _Atomic bool done;
 
 	if (!atomic_load_explicit(&done, memory_order_relaxed) &&
 	    !atomic_exchange_explicit(&done, true, memory_order_relaxed) &&

@@ -62,7 +62,7 @@ static void invent(struct np_topology *t, unsigned nodes)
  * programs: in what is linked with libnpool.a the order of files is anybody's,
  * and the pool's own constructor, which has none, wants to find it set. */
 #define BEFORE_THE_POOL 101
-static NP_WRITTEN_AT_START bool constructed;
+static NP_USED_AT_START bool constructed;
 
 __attribute__((constructor(BEFORE_THE_POOL))) static void note_constructed(void)
 {

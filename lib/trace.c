@@ -22,7 +22,7 @@
 #define GAP ((uint64_t)1 << NP_TRACE_GAP_SHIFT)
 #define NO_CPU UINT32_MAX
 
-_Atomic bool np_trace_is_on, np_is_watched;
+NP_USED_AT_START _Atomic bool np_trace_is_on, np_is_watched;
 bool np_trace_picks;
 
 /* Who writes a ring, and how far he is: nothing of it is read from the file.
