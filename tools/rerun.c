@@ -56,6 +56,7 @@ struct played_pool {
 struct played_thread {
 	struct np_thread *thread; /* NULL: it has done nothing yet */
 	uint32_t cpu;		  /* where it is: the library looks here */
+	bool has_moved;		  /* since its last call */
 	uint32_t tid;
 	unsigned number;	  /* counts those that made calls, from 1 */
 };
@@ -405,8 +406,30 @@ static void do_realloc(struct rerun *r, const struct op *op)
 	r->slots[op->slot].p = q;
 }
 
+static void move(struct rerun *r, const struct op *op)
+{
+	struct played_thread *t = &r->threads[op->ring];
+
+	t->cpu = played_cpu = (uint32_t)op->size;
+	t->has_moved = true;
+}
+
+/* Its next call notices. The library's fast path does so only where it is built
+ * with libnuma, and a model shall not depend on that. */
+static void follow(struct rerun *r, const struct op *op)
+{
+	const struct np_pool *pool = r->pools[op->pool].pool;
+	struct np_seat *seat = pool ? np_me->seat[pool->slot] : NULL;
+
+	r->threads[op->ring].has_moved = false;
+	if (seat)
+		np_seat_visit(seat);
+}
+
 static void do_op(struct rerun *r, const struct op *op)
 {
+	if (op->kind != OP_CPU && r->threads[op->ring].has_moved)
+		follow(r, op);
 	switch ((enum op_kind)op->kind) {
 	case OP_ALLOC:
 		do_alloc(r, op);
@@ -418,7 +441,7 @@ static void do_op(struct rerun *r, const struct op *op)
 		do_realloc(r, op);
 		break;
 	case OP_CPU:
-		r->threads[op->ring].cpu = played_cpu = (uint32_t)op->size;
+		move(r, op);
 		break;
 	}
 }
