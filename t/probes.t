@@ -82,14 +82,15 @@ hits() {
 	awk -v n="$1" '$1 ~ /^[0-9]+$/ { at = $1 }
 		at == n && /already hit/ { print $4 }' said
 }
-$CC -g -O1 -I"$abs_top_srcdir/include" -o calls calls.c \
-	-L"${lib%/*}" -lnpool -Wl,-rpath,"${lib%/*}" 2>log || bail_out "$(cat log)"
 if [ "$sanitizers" != no ]; then
 	skip 4 'a sanitizer wants to be the first'
 elif ! command -v gdb >log; then
 	[ "$level" = quick ] || bail_out 'gdb is missing: install gdb'
 	skip 4 'needs the package gdb'
 else
+	$CC -g -O1 -I"$abs_top_srcdir/include" -o calls calls.c \
+		-L"${lib%/*}" -lnpool -Wl,-rpath,"${lib%/*}" 2>log ||
+		bail_out "$(cat log)"
 	timeout 120 gdb -q -nx -batch -x calls.gdb ./calls >said 2>&1
 	if grep -qi 'ptrace: \|not permitted' said; then
 		skip 4 'nobody may be traced here'
@@ -119,6 +120,7 @@ if command -v bpftrace >log; then
 		ok $? 'bpftrace compiles it' log
 	fi
 else
-	skip 1 'there is no bpftrace here'
+	[ "$level" = quick ] || bail_out 'bpftrace is missing: install bpftrace'
+	skip 1 'needs the package bpftrace'
 fi
 finish
