@@ -493,20 +493,26 @@ static bool bring(const struct np_owner *owner, char *to, char *from,
  * mapped behind it, but a block grows by whole slots, so each slot is one. */
 static bool bring_all(struct np_region *to, struct np_region *from)
 {
-	size_t used = from->block_size, done = 0;
+	size_t used = from->block_size, end = from->size, done = 0;
 	char *p = (char *)from->base, *q = (char *)to->base;
 
-	/* The last one is whole then, and moves as the others do. */
-	if (np_os_commit(p + used, from->size - used) != 0)
+	/* The last one is whole then, and moves as the others do. Of a strict
+	 * pool it is copied: behind what is used its pages are not placed. */
+	if (to->owner->strict)
+		end = used - used % NP_SLOT_SIZE;
+	else if (np_os_commit(p + used, end - used) != 0)
 		return false;
-	while (done < from->size &&
+	while (done < end &&
 	       bring(to->owner, q + done, p + done, NP_SLOT_SIZE,
 		     used - done))
 		done += NP_SLOT_SIZE;
-	if (done == from->size)
-		return true;
-	memcpy(p, q, done); /* what it was moved from is still mapped */
-	return false;
+	if (done < end) {
+		memcpy(p, q, done); /* it is mapped still */
+		return false;
+	}
+	if (done < used)
+		memcpy(q + done, p + done, used - done);
+	return true;
 }
 
 /* Elsewhere: there is no room where it is. */

@@ -284,6 +284,36 @@ static void test_move_in_parts(void)
 	release(p);
 }
 
+/* Of a strict pool: what its node has placed stays placed. */
+static void test_move_strictly(void)
+{
+	size_t size = 20 * NP_MIB, more = 40 * NP_MIB;
+	char *p, *q;
+	bool wall;
+
+	owner.strict = true;
+	owner.bind_node = 0; /* each kernel has that one, if it tells of any */
+	p = alloc(size, NP_SLOT_SIZE);
+	if (p) {
+		wall = np_os_reserve_at(p + 32 * NP_MIB, PAGE);
+		fill(p, 0, size);
+		q = resize(p, more);
+		if (wall)
+			np_os_release(p + 32 * NP_MIB, PAGE);
+		ok(q && q != p, "a block of a strict pool moves");
+		is_size(pages_resident(q, more), more / PAGE,
+			"and all of it is in memory");
+		ok(is_filled(q, 0, size) && is_zero(q, size, more),
+		   "with its contents, and zeros behind them");
+		release(q);
+		is_counted(0, 0, 0, "when it is freed");
+	} else {
+		skip(8, "no memory that the kernel places on node 0");
+	}
+	owner.strict = false;
+	owner.bind_node = NP_ANYWHERE;
+}
+
 /* It has moved and grown since: what is mapped behind a mapping that was moved
  * is another one. Of a block of which little was touched little comes into
  * memory, if its pages are moved and not copied. */
@@ -745,7 +775,7 @@ int main(void)
 					 .topology = &topology,
 					 .narenas = 1 };
 
-	plan(269);
+	plan(277);
 	np_config_preset(&config);
 	np_topology_init(&topology, 3);
 	np_meta_init(&topology);
@@ -760,6 +790,7 @@ int main(void)
 	test_more_slots();
 	test_move("as the kernel moves pages");
 	test_move_in_parts();
+	test_move_strictly();
 	test_move_again();
 	test_without_mremap();
 	test_half_moved();
