@@ -173,6 +173,14 @@ void np_record_start(const char *path)
 	np_pools_each(tell_pool, NULL);
 }
 
+static uint32_t word_now(void)
+{
+	const struct np_segment_header *h = np_pool.segment.header;
+
+	return h ? atomic_load_explicit(&h->recording, memory_order_relaxed)
+		 : 0;
+}
+
 /* The thread that does what is wanted. Acquire and release: one after the
  * other. */
 static atomic_flag is_answering = ATOMIC_FLAG_INIT;
@@ -187,14 +195,19 @@ static void start_wanted(void)
 		np_record_start(path);
 }
 
-static void answer(uint32_t word, bool is_probed_now)
+/* What is wanted is looked at with the flag held: what the caller has seen may
+ * have been answered since, and something else be wanted. */
+static void answer(void)
 {
 	int saved = errno, cancel;
-	uint32_t before;
+	bool is_probed_now;
+	uint32_t word, before;
 
 	if (atomic_flag_test_and_set_explicit(&is_answering,
 					      memory_order_acquire))
 		return;
+	word = word_now();
+	is_probed_now = np_is_probed();
 	/* Opening files is a cancellation point; malloc is none. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	before = atomic_exchange_explicit(&answered, is_probed_now ? ~word : word,
@@ -220,15 +233,7 @@ static __attribute__((noinline)) void look_closer(uint32_t word)
 
 	if (atomic_load_explicit(&answered, memory_order_relaxed) !=
 	    (now ? ~word : word))
-		answer(word, now);
-}
-
-static uint32_t word_now(void)
-{
-	const struct np_segment_header *h = np_pool.segment.header;
-
-	return h ? atomic_load_explicit(&h->recording, memory_order_relaxed)
-		 : 0;
+		answer();
 }
 
 void np_record_probed(void)
