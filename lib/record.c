@@ -263,13 +263,18 @@ void np_record_stop(void)
 	np_trace_detach();
 }
 
+/* Another thread may have been about to answer: nothing of that is sure. If the
+ * word in the child's segment is an older one, the next look finds that out. */
 void np_record_forked(void)
 {
-	atomic_flag_clear_explicit(&is_answering, memory_order_relaxed);
-	if (!np_trace_on())
-		return;
+	bool now = np_is_probed();
+
 	np_trace_forked();
+	atomic_store_explicit(&answered, now ? ~word_now() : word_now(),
+			      memory_order_relaxed);
+	atomic_store_explicit(&probed, now, memory_order_relaxed);
 	hide();
+	atomic_flag_clear_explicit(&is_answering, memory_order_relaxed);
 }
 
 /* --- calls ----------------------------------------------------------- */

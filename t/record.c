@@ -608,6 +608,74 @@ static void test_probed(void)
 }
 #endif
 
+#ifdef HAVE_SDT
+
+/* Another thread is about to show the caches while this one forks: it has
+ * answered, and waits for the list of threads, which who forks has locked. */
+static _Atomic bool forks, is_caught;
+
+static void *answer_late(void *unused)
+{
+	while (!forks)
+		;
+	np_record_look();
+	return unused;
+}
+
+/* Runs with all locks held: registered before the library's, it comes after
+ * them. */
+static void catch_answer(void)
+{
+	if (!is_caught)
+		return;
+	npool_alloc_semaphore = 0;
+	forks = true;
+	while (np_watched())
+		;
+}
+
+__attribute__((constructor(101))) static void register_first(void)
+{
+	if (pthread_atfork(catch_answer, NULL, NULL))
+		abort();
+}
+
+static void in_caught_child(void *unused)
+{
+	(void)unused;
+	must(np_thread_cache_now(0));
+	npool_alloc_semaphore = 1;
+	np_record_probed();
+	must(!np_thread_cache_now(0));
+	npool_alloc_semaphore = 0;
+	npool_free(npool_malloc(123));
+	must(np_thread_cache_now(0));
+}
+
+static void test_fork_answering(void)
+{
+	struct child c;
+	pthread_t t;
+
+	npool_alloc_semaphore = 1;
+	np_record_probed();
+	if (pthread_create(&t, NULL, answer_late, NULL))
+		bail_out("no thread");
+	is_caught = true;
+	c = child_run(in_caught_child, NULL);
+	is_caught = false;
+	pthread_join(t, NULL);
+	ok(child_exited(&c, 0), "forked while another thread answers, a child "
+	   "answers for itself");
+	ok(np_thread_cache_now(0), "and its parent goes on");
+}
+#else
+static void test_fork_answering(void)
+{
+	skip(2, "there are no probes");
+}
+#endif
+
 static void in_child(void *unused)
 {
 	(void)unused;
@@ -701,7 +769,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(11 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 7 + 7 + 4 + 2 + 2 + 4 + 1);
+	plan(11 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 7 + 7 + 4 + 2 + 2 + 2 + 4 + 1);
 	snprintf(ring_path, sizeof ring_path, "/dev/shm/npool-record.%d",
 		 (int)getpid());
 	snprintf(file_path, sizeof file_path, "/dev/shm/npool-record.%d.npt",
@@ -720,6 +788,7 @@ int main(int argc, char **argv)
 	test_again();
 	test_probed();
 	test_fork();
+	test_fork_answering();
 	test_bad_files();
 	test_foreign();
 	unlink(ring_path);
