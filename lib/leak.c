@@ -70,7 +70,8 @@ bool np_leak_wanted(void)
 
 /* --- records ---------------------------------------------------------- */
 
-/* All but where; the stack begins at the caller's caller. */
+/* All but where; the stack begins at the caller's caller. No lock is held: the
+ * first stack may call malloc. */
 static __attribute__((noinline)) struct np_leak_record
 record(const char *what, const char *hint)
 {
