@@ -31,12 +31,31 @@ static int home_of(const void *p)
 	return np_region_home(np_map_find(p));
 }
 
+/* Visits the slow path. */
+static void visit(unsigned n)
+{
+	while (n--)
+		npool_free(npool_aligned_alloc(4096, 8192));
+}
+
+/* The next call knows where the thread is then: where the fast paths do not look,
+ * a visit to the slow path does. */
+static void look(void)
+{
+#ifndef NP_FAST_LOOKS
+	visit(1);
+#endif
+}
+
 /* The home that a call gets its memory from now. */
 static int home_now(void)
 {
-	void *p = npool_malloc(100);
-	int home = home_of(p);
+	void *p;
+	int home;
 
+	look();
+	p = npool_malloc(100);
+	home = home_of(p);
 	npool_free(p);
 	return home;
 }
@@ -485,13 +504,7 @@ static void go_to(int cpu)
 	CPU_SET((size_t)cpu, &set);
 	if (sched_setaffinity(0, sizeof set, &set) != 0)
 		bail_out("a CPU of ours is not ours");
-}
-
-/* Visits the slow path. */
-static void visit(unsigned n)
-{
-	while (n--)
-		npool_free(npool_aligned_alloc(4096, 8192));
+	look();
 }
 
 static void *bounce(void *arg)
@@ -716,7 +729,7 @@ static int without_rseq(void)
 		for (int i = 0; i < 6; i++) {
 			go_to(cpu[i % 2]);
 			for (int k = 0; k <= NP_CALLS_A_LOOK; k++)
-				npool_free(npool_malloc(100));
+				home_now();
 			must(home_now() == cpu[i % 2] % NHOMES);
 		}
 	for (uintptr_t i = 1; i < 100; i++)
