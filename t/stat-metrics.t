@@ -127,6 +127,13 @@ sub test_falling
 	    face => 1) } 1, 2;
 	my ($both, %before, @fallen) = (0);
 
+	wait_for(20, sub {
+		run(cmd => [$stat, '--openmetrics', 'perl'],
+		    out => "$tmp/out", err => "$tmp/err");
+		my $seen = slurp("$tmp/out");
+		return !grep { $seen !~
+		    /^npool_class_frees_total\{pid="$_"/m } @pids;
+	});
 	for my $look (1 .. 40) {
 		my $gone = $look > 30;
 
