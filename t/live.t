@@ -226,14 +226,23 @@ sub test_rates
 	    '@y = (q(z) x 500, @y[0 .. 99]) while 1');
 	my $both = start(cmd => [$stat, 'np-rates', '0.05'],
 	    out => "$to.both");
-	my $lines = sub { return scalar(() = slurp("$to.both") =~ /\n/g) };
+	my @all;
+	my $lines = sub {
+		@all = grep { !/^threads/ } slurp("$to.both") =~ /.+\n/g;
+		return @all;
+	};
 	wait_for(20, sub { $lines->() > 3 });
 	stop($other, 'KILL');
 	my $then = $lines->();
-	wait_for(20, sub { $lines->() > $then + 3 });
+	# Who gets no CPU has rates of 0 for some lines.
+	wait_for(20, sub { $lines->() > $then + 3 &&
+	    grep { !/^( +\S+ [KM]?i?B| *\d+){4} +0 / } @all[$then .. $#all] });
 	stop($both, 'KILL');
-	my @all = grep { !/^threads/ } split /(?<=\n)/, slurp("$to.both");
-	ok(@all > 5 && !(grep { !/^ *\d+( +\S+ [KM]?i?B){3} +[1-9]\d* / } @all),
+	# Less than nothing would be nearly 2^64: 18.4 E.
+	my @rates = map { /^ *\d+(?: +\S+ [KM]?i?B){3} +(\d+|[\d.]+ [MG]) / }
+	    @all;
+	ok(@rates > 5 && @rates == @all && (grep { $_ ne '0' }
+	    @rates[$then .. $#rates]),
 	    'of two of a name one ends, and the other one\'s rates are told',
 	    @all);
 	stop($pid, 'KILL');
