@@ -25,7 +25,8 @@
  * large one is, so a reader steps over fields that it does not know. Every
  * value is written by its owner with relaxed atomics and never read back for
  * a decision, but for the word that starts a recording, whose file says whether
- * it is one: a segment that somebody spoils spoils the figures only. Pages
+ * it is one, and the counts that tell a thread's cache which classes are idle:
+ * a segment that somebody spoils spoils the figures, and at worst hits. Pages
  * are allocated before they are used: the owner cannot fault on a full disk.
  * Only who cuts a file short makes it fault, and there is none unless it was
  * asked for.
