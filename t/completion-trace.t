@@ -7,7 +7,7 @@
 . "${0%/*}/tap.sh"
 need bash bash
 trace=$abs_top_builddir/tools/npool-trace
-plan 14
+plan 15
 
 # offers WORD...: what bash offers for the last word, sorted.
 cat >"$tmp/offers" <<'END'
@@ -32,8 +32,14 @@ is "$(offers export --format = '' | tr '\n' ' ')" \
 	'chrome csv folded netty pprof ' 'the formats behind --format='
 is "$(offers export --format c | tr '\n' ' ')" 'chrome csv ' \
 	'and behind --format'
+# Of each option of a pool the table begins with: { "arenas", TYPE, SCOPE,
+tr -d '\n\t' <"$abs_top_srcdir/lib/config.c" | tr '{' '\n' | sed -n \
+	's/^ "\([a-z_]*\)", NP_OPT_[A-Z]*, NP_OPT_\(FIXED\|LIVE\),.*/\1:/p' |
+	sort >"$tmp/options"
+is "$(offers replay --conf '')" "$(cat "$tmp/options")" \
+	'all options of pools behind --conf'
 is "$(offers replay --conf c | tr '\n' ' ')" \
-	'cache_bytes: cache_pieces: classes: ' 'options of pools behind --conf'
+	'cache_bytes: cache_pieces: classes: ' 'or those that begin so'
 
 "$trace" --help >"$tmp/help"
 for command in record report leaks export replay explain; do
