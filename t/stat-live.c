@@ -123,6 +123,24 @@ static void test_pools(void)
 	report_free(&r);
 }
 
+static void test_since(void)
+{
+	struct report r = look_at_me(), never = { 0 }, other = { 0 };
+	struct process parent = { .pid = getppid() };
+
+	other.processes = &parent;
+	other.nprocesses = 1;
+	is_uint(totals_since(&r, &never, 0).allocs, r.total.allocs,
+		"before the first look nothing was counted");
+	is_uint(totals_since(&r, &r, now_ms()).allocs, 0,
+		"what was there then is not counted again");
+	is_uint(totals_since(&r, &other, now_ms()).allocs, 0,
+		"a process that one look left out has no rate at the next");
+	is_uint(totals_since(&r, &other, 1).allocs, r.total.allocs,
+		"one that has started since has");
+	report_free(&r);
+}
+
 static npool_t *named_pool(const char *name)
 {
 	struct npool_attr attr = NPOOL_ATTR_INIT;
@@ -617,9 +635,10 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(18 + 3 + 1 + 4 + 4 + 9 + 2 + 5);
+	plan(18 + 3 + 4 + 1 + 4 + 4 + 9 + 2 + 5);
 	test_figures();
 	test_pools();
+	test_since();
 	test_destroyed();
 	test_load();
 	test_moves();

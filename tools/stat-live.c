@@ -314,8 +314,11 @@ static uint64_t age_ms(const struct report *r)
 	return oldest;
 }
 
-/* What a pool had counted before; nothing if it is new. */
+/* What a pool had counted before; nothing if its process is new, or nobody had
+ * looked. NULL: it was there, but could not be read, and what it has counted
+ * in all its life is not what it counted since. */
 static const struct total *total_before(const struct report *before,
+					uint64_t before_ms,
 					const struct process *p)
 {
 	static const struct total nothing;
@@ -323,19 +326,23 @@ static const struct total *total_before(const struct report *before,
 	for (size_t i = 0; i < before->nprocesses; i++)
 		if (process_is_same(&before->processes[i], p))
 			return &before->processes[i].total;
-	return &nothing;
+	if (!before->nprocesses ||
+	    target_age_ms(p->pid) <= sub_u64(now_ms(), before_ms))
+		return &nothing;
+	return NULL;
 }
 
 struct total totals_since(const struct report *now,
-			  const struct report *before)
+			  const struct report *before, uint64_t before_ms)
 {
 	struct total since = { 0 };
 
 	for (size_t i = 0; i < now->nprocesses; i++) {
 		const struct process *p = &now->processes[i];
-		const struct total *old = total_before(before, p);
+		const struct total *old = total_before(before, before_ms, p);
 
-		for (const struct figure *f = total_figures; f->key; f++) {
+		for (const struct figure *f = total_figures; old && f->key;
+		     f++) {
 			uint64_t *to = figure_in(&since, f);
 
 			*to = add_u64(*to, sub_u64(*figure_in(&p->total, f),
@@ -406,7 +413,7 @@ int rates_watch(FILE *out, const struct options *o)
 			code = EXIT_SKIPPED;
 		} else {
 			r.elapsed_ms = line ? at - looked_ms : age_ms(&now);
-			r.since = totals_since(&now, &before);
+			r.since = totals_since(&now, &before, looked_ms);
 			code = print_line(out, o, &r, line);
 		}
 		report_free(&before);

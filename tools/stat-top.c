@@ -191,7 +191,8 @@ static void draw_totals(const struct top *t)
 {
 	const struct total *now = &t->now.report.total;
 	const struct moment *before = t->has_before ? &t->before : NULL;
-	struct total since = totals_since(&t->now.report, &t->before.report);
+	struct total since = totals_since(&t->now.report, &t->before.report,
+					  t->before.ms);
 	cell a, b, c, d;
 
 	put(1, 0, "used %s, cached %s of %s; threads %" PRIu64 ", chunks %"

@@ -561,9 +561,11 @@ struct listed {
 };
 
 /* What was counted between two reports, by those that are in the later one:
- * what others had counted has gone with them. */
+ * what others had counted has gone with them. Who was there at before_ms
+ * (CLOCK_MONOTONIC), when the earlier one was made, and is not in it, is left
+ * out; if that one is empty, all since their starts is told. */
 struct total totals_since(const struct report *now,
-			  const struct report *before);
+			  const struct report *before, uint64_t before_ms);
 
 /* What happened between two looks. */
 struct rates {
