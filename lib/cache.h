@@ -154,8 +154,8 @@ struct np_cache {
 	ptrdiff_t shared_room;	  /* bytes: shared_most less what second
 				     magazines hold; below 0 if the bound was
 				     lowered since */
-	size_t shared_most;	  /* np_cache_most, as the last visit to the slow
-				     path found it */
+	size_t shared_most;	  /* np_cache_most, as the last visit to the
+				     slow path found it */
 	struct np_mag *second[NP_MAX_CLASSES];
 	struct np_outgoing *outgoing; /* [nodes->n], by home */
 };

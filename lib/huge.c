@@ -473,7 +473,8 @@ static bool is_one_mapping(char *p, size_t size)
 }
 
 /* Moves the pages of [from, from + size), or copies the first `used` bytes of
- * them where the kernel cannot. Returns false if it has left no memory there. */
+ * them where the kernel cannot. Returns false if it has left no memory
+ * there. */
 static bool bring(const struct np_owner *owner, char *to, char *from,
 		  size_t size, size_t used)
 {

@@ -11,9 +11,9 @@
  * moves, so that the old place can be told from the new one. Pieces are cleared
  * when they are handed out, not when they are freed: nobody can read them then.
  *
- * Pieces of the default pool are blocks as those of malloc. Those of another pool
- * are of a "memory pool" in Valgrind's words, and all gone when that is reset or
- * destroyed.
+ * Pieces of the default pool are blocks as those of malloc. Those of another
+ * pool are of a "memory pool" in Valgrind's words, and all gone when that is
+ * reset or destroyed.
  *
  * Elsewhere this is a flag that is false, off the fast path.
  *
@@ -33,7 +33,8 @@ extern bool np_memcheck_on;
 /* Looks whether Valgrind is there. */
 void np_memcheck_init(void);
 
-/* What is taken off the usable bytes of each piece, and asked for in addition. */
+/* What is taken off the usable bytes of each piece, and asked for in
+ * addition. */
 static inline size_t np_memcheck_redzone(void)
 {
 	return np_unlikely(np_memcheck_on) ? NP_REDZONE : 0;
@@ -44,7 +45,8 @@ void np_memcheck_pool(const void *pool);
 void np_memcheck_pool_ends(const void *pool);
 
 /* A piece is handed out; size: with its redzone. Its contents are undefined.
- * Or it comes back. pool: as above; NULL: the default one. If np_memcheck_on. */
+ * Or it comes back. pool: as above; NULL: the default one. If
+ * np_memcheck_on. */
 void np_memcheck_take(const void *pool, void *p, size_t size);
 void np_memcheck_give(const void *pool, const void *p);
 

@@ -111,9 +111,10 @@ void np_nodes_each_arena(const struct np_nodes *nodes,
 struct np_arena *np_node_join(struct np_node *node);
 void np_node_leave(struct np_arena *arena);
 
-/* Asked before pieces are taken: does the node have a 16th more in use than when
- * it last said yes? Then the runs that lay in its depot all the while have gone
- * back to their arenas, and what the caller did not need either shall follow. */
+/* Asked before pieces are taken: does the node have a 16th more in use than
+ * when it last said yes? Then the runs that lay in its depot all the while have
+ * gone back to their arenas, and what the caller did not need either shall
+ * follow. */
 bool np_node_grows(struct np_node *node);
 
 /* As np_arena_take and np_arena_take_run, with an arena of the node. But before

@@ -2,8 +2,8 @@
  * Copyright (c) 2026 the libnpool authors
  *
  * probe: places in the code that a tracer finds by name (npool_probes(7)). One
- * is an instruction that does nothing, and a note in the file that says where it
- * is and where its arguments are; so they stand in slow ways only.
+ * is an instruction that does nothing, and a note in the file that says where
+ * it is and where its arguments are; so they stand in slow ways only.
  *
  * Those of calls (record.c) have a counter, which a tracer raises while it
  * listens: whoever sees that hides the caches, so that calls come by there.

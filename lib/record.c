@@ -28,9 +28,9 @@ SAME volatile unsigned short npool_free_semaphore, npool_move_semaphore,
 	npool_resize_semaphore, npool_refuse_semaphore;
 #endif
 
-/* What the word in the segment was when it was looked at last; and whether calls
- * were probed: then it is the word's complement, and all look closer. Relaxed:
- * one that comes late finds it done. */
+/* What the word in the segment was when it was looked at last; and whether
+ * calls were probed: then it is the word's complement, and all look closer.
+ * Relaxed: one that comes late finds it done. */
 static _Atomic uint32_t answered;
 static _Atomic bool probed;
 
@@ -210,7 +210,8 @@ static void answer(void)
 	is_probed_now = np_is_probed();
 	/* Opening files is a cancellation point; malloc is none. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	before = atomic_exchange_explicit(&answered, is_probed_now ? ~word : word,
+	before = atomic_exchange_explicit(&answered,
+					  is_probed_now ? ~word : word,
 					  memory_order_relaxed);
 	if (atomic_exchange_explicit(&probed, is_probed_now,
 				     memory_order_relaxed))
@@ -284,7 +285,8 @@ static size_t bytes_of(const struct np_region *r, unsigned class)
 	return class ? np_pool_of(r)->classes.row[class].size : r->block_size;
 }
 
-/* A probe each. free has a size too, which is 0: as many arguments as others. */
+/* A probe each. free has a size too, which is 0: as many arguments as
+ * others. */
 static void probe(enum np_trace_kind kind, unsigned slot, const void *p,
 		  size_t size)
 {

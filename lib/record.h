@@ -10,9 +10,9 @@
  *	      it is recorded, does what the fast path would have done, with the
  *	      very cache that it would have used, and writes the event
  *
- * So a recorded program is given the same pieces as one that is not. The same is
- * done while a tracer listens to a probe of calls (probe.h): the counter of that
- * probe is looked at where the word for recordings is, below.
+ * So a recorded program is given the same pieces as one that is not. The same
+ * is done while a tracer listens to a probe of calls (probe.h): the counter of
+ * that probe is looked at where the word for recordings is, below.
  *
  * A recording is of one process. A forked child is not recorded; a program
  * that takes the place of this one (exec) is.
@@ -34,8 +34,8 @@
  * it no more (segment.h). The caller holds no lock. errno stays. */
 void np_record_look(void);
 
-/* Do tracers listen to probes of calls? How many of them: written by the kernel, or
- * by a tracer. */
+/* Do tracers listen to probes of calls? How many of them: written by the
+ * kernel, or by a tracer. */
 #ifdef HAVE_SDT
 extern volatile unsigned short npool_alloc_semaphore;
 
@@ -65,15 +65,15 @@ void np_record_prepare(void);
 /* In the child. */
 void np_record_forked(void);
 
-/* Tells what is done to a piece of a pool, to the file and to tracers; others are
- * left out. size: what was asked for. Only if np_watched. */
+/* Tells what is done to a piece of a pool, to the file and to tracers; others
+ * are left out. size: what was asked for. Only if np_watched. */
 void np_record_piece(enum np_trace_kind kind, const void *p, size_t size);
 
 /* A request that the pool of this slot refused. */
 void np_record_refused(unsigned slot, size_t size);
 
-/* A pool begins, with these options; or all of its pieces are gone, perhaps with
- * the pool itself. If np_trace_on; the first takes the pool's lock. */
+/* A pool begins, with these options; or all of its pieces are gone, perhaps
+ * with the pool itself. If np_trace_on; the first takes the pool's lock. */
 struct np_pool;
 void np_record_pool(struct np_pool *pool);
 void np_record_reset(const struct np_pool *pool, bool ends);
