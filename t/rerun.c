@@ -433,6 +433,26 @@ static void test_nonsense(void)
 		"what died unseen is freed when it is seen");
 }
 
+/* A resize in one pool, what came of it lost, a piece of another pool; and the
+ * first pool ends. */
+static void test_lost(void)
+{
+	begin(1);
+	pool(3);
+	thread(1, 7, 0);
+	call(1, NP_TRACE_ALLOC, 1, 100000);
+	call(1, NP_TRACE_MOVE, 1, 100100);
+	tell(1, (struct event){ .kind = NP_TRACE_LOST, .size = 1 });
+	tell(1, (struct event){ .kind = NP_TRACE_ALLOC, .pool = 3, .class = 1,
+				.addr = BASE, .size = 100100 });
+	tell(1, (struct event){ .kind = NP_TRACE_RESET, .size = 1 });
+	tell(1, (struct event){ .kind = NP_TRACE_FREE, .pool = 3,
+				.addr = BASE });
+	is_int(replay(&json), READ_OK, "where events are lost between pools");
+	is_uint(replayed("allocs"), 2, "no piece moves from one to another");
+	is_uint(replayed("frees"), 1, "and the second pool has its own");
+}
+
 /* Any events of any rings, pools, sizes. */
 static void test_anything(void)
 {
@@ -527,7 +547,7 @@ static void test_same(void)
 
 int main(void)
 {
-	plan(20 + 10 + 19 + 9 + 7 + 1 + 7 + 1);
+	plan(20 + 10 + 19 + 9 + 7 + 3 + 1 + 7 + 1);
 	snprintf(path, sizeof path, "/dev/shm/npool-rerun.%d", (int)getpid());
 	snprintf(out_path, sizeof out_path, "%s.out", path);
 	test_calls();
@@ -535,6 +555,7 @@ int main(void)
 	test_machines();
 	test_ends();
 	test_nonsense();
+	test_lost();
 	test_anything();
 	test_suggest();
 	test_same();

@@ -278,18 +278,20 @@ uint64_t lives_cached(const struct lives *l)
 
 /* --- events ---------------------------------------------------------- */
 
-/* The piece that the ring's thread has begun to resize; NULL: none is known. */
-static const struct piece *moving(const struct lives *l, unsigned ring)
+/* The piece that the thread has begun to resize and that this one takes the
+ * place of; NULL: none is known. One of another pool is not: between them
+ * something was lost. */
+static const struct piece *moving(const struct lives *l, const struct event *e)
 {
-	uint64_t from = l->moving[ring];
+	uint64_t from = l->moving[e->ring];
 	const struct piece *p = from ? &l->table[place_of(l, from)] : NULL;
 
-	return p && p->addr ? p : NULL;
+	return p && p->addr && p->pool == e->pool ? p : NULL;
 }
 
 static struct change born(struct lives *l, const struct event *e)
 {
-	const struct piece *from = moving(l, e->ring);
+	const struct piece *from = moving(l, e);
 	struct change c = {
 		.kind = CHANGE_BORN,
 		.piece = { .addr = e->addr, .size = e->size,
