@@ -433,6 +433,27 @@ static void test_nonsense(void)
 		"what died unseen is freed when it is seen");
 }
 
+/* Small pieces of the last class, as if they were to be aligned. */
+static void test_aligned(void)
+{
+	static struct np_classes t;
+
+	np_classes_init(&t, NP_FINE, 20, 10);
+	begin(1);
+	tell(0, (struct event){ .kind = NP_TRACE_POOL, .pool = 1,
+				.class = 20, .first = 10, .size = NP_FINE });
+	thread(1, 7, 0);
+	for (unsigned i = 0; i < 1200; i++)
+		tell(1, (struct event){ .kind = NP_TRACE_ALLOC, .pool = 1,
+					.class = t.n & 0xff, .size = 1,
+					.addr = BASE + i * (uint64_t)(1 << 30) });
+	is_int(replay(&json), READ_OK, "pieces much larger than was asked for");
+	is_uint(replayed("allocs"), RERUN_MOST >> 30,
+		"are replayed up to a bound");
+	is_uint(figure("left_out", "over"), 1200 - (RERUN_MOST >> 30),
+		"of what they take");
+}
+
 /* A resize in one pool, what came of it lost, a piece of another pool; and the
  * first pool ends. */
 static void test_lost(void)
@@ -547,7 +568,7 @@ static void test_same(void)
 
 int main(void)
 {
-	plan(20 + 10 + 19 + 9 + 7 + 3 + 1 + 7 + 1);
+	plan(20 + 10 + 19 + 9 + 7 + 3 + 3 + 1 + 7 + 1);
 	snprintf(path, sizeof path, "/dev/shm/npool-rerun.%d", (int)getpid());
 	snprintf(out_path, sizeof out_path, "%s.out", path);
 	test_calls();
@@ -555,6 +576,7 @@ int main(void)
 	test_machines();
 	test_ends();
 	test_nonsense();
+	test_aligned();
 	test_lost();
 	test_anything();
 	test_suggest();

@@ -515,11 +515,22 @@ static bool is_played(const struct np_option *o)
 	       o->scope != NP_OPT_PROCESS && o->scope != NP_OPT_PROCESS_LIVE;
 }
 
+/* With a chunk in each, those of all pools and nodes shall not come to more than
+ * RERUN_MOST, as long as a node has one. */
 static void bound_arenas(struct np_config *k)
 {
-	int64_t most = 1024 / (int64_t)np_topology.nnodes;
+	int64_t chunks = (int64_t)RERUN_MOST /
+			 (k->page_size << k->max_order);
+	int64_t most = chunks / NP_MAX_POOLS / (int64_t)np_topology.nnodes;
+	int64_t n = 0;
 
-	if (k->arenas > most)
+	for (unsigned i = 0; i < np_topology.nnodes; i++) {
+		unsigned here = np_node_narenas(&np_topology, (np_home_t)i,
+						(unsigned)k->arenas);
+
+		n = here > n ? here : n;
+	}
+	if (n > most)
 		k->arenas = most > 1 ? most : 1;
 }
 
@@ -739,6 +750,7 @@ static void replay_born(struct rerun *r, const struct event *e,
 			const struct change *c)
 {
 	uint32_t from = c->from == c->lost ? 0 : c->from;
+	uint64_t size = size_of(r, e);
 	struct op *op;
 
 	r->out.recorded.allocs += !c->from;
@@ -748,12 +760,12 @@ static void replay_born(struct rerun *r, const struct event *e,
 		r->out.poolless++;
 		return;
 	}
-	if (!is_played_size(r, e->size))
+	if (!is_played_size(r, size))
 		return;
 	op = add_op(r, e, from ? OP_REALLOC : OP_ALLOC);
-	op->slot = *c->mark = take_slot(r, e->pool, e->size);
+	op->slot = *c->mark = take_slot(r, e->pool, size);
 	op->from = from;
-	op->size = size_of(r, e);
+	op->size = size;
 	r->out.replayed.allocs += !from;
 	r->out.replayed.reallocs += from != 0;
 }

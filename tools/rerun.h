@@ -34,9 +34,9 @@
 #include "config.h"
 #include "pool.h"
 
-#define RERUN_MOST ((uint64_t)1 << 40) /* bytes at a time: more is refused, so
-				that no file makes the tool take all memory
-				for chunks */
+#define RERUN_MOST ((uint64_t)1 << 40) /* bytes of pieces at a time: more is
+				refused, so that no file makes the tool take
+				all memory for what describes chunks */
 #define RERUN_NODES_MOST 64 /* of a machine that is made up */
 
 struct rerun_options {
