@@ -343,9 +343,10 @@ int np_pool_wake_up(struct np_pool *pool, struct np_arena *first)
 	return error;
 }
 
-static void set_up(struct np_pool *pool, unsigned slot,
-		   const struct np_config *config,
-		   const struct npool_attr *attr)
+/* Returns 0, or EINVAL: there is no such geometry. */
+static int set_up(struct np_pool *pool, unsigned slot,
+		  const struct np_config *config,
+		  const struct npool_attr *attr)
 {
 	memset(pool, 0, sizeof *pool);
 	pool->slot = slot;
@@ -357,10 +358,10 @@ static void set_up(struct np_pool *pool, unsigned slot,
 	np_lock_init(&pool->lock, NP_RANK_POOL);
 	np_huge_init(&pool->huge, (size_t)config->huge_bytes,
 		     config->decay_ms >= 0);
-	np_classes_init(&pool->classes,
-			(enum np_class_table)config->class_table,
-			np_log2((size_t)config->page_size),
-			(unsigned)config->max_order);
+	return np_classes_init(&pool->classes,
+			       (enum np_class_table)config->class_table,
+			       np_log2((size_t)config->page_size),
+			       (unsigned)config->max_order);
 }
 
 /* What np_pool_wake_up made, or as far as it came. */
@@ -382,10 +383,11 @@ static int create_in(unsigned slot, const struct np_config *config,
 		pool = np_meta_alloc(0, sizeof *pool);
 	if (!pool)
 		return ENOMEM;
-	set_up(pool, slot, config, attr);
+	error = set_up(pool, slot, config, attr);
 	/* Release: who finds it finds a pool that is asleep. */
 	atomic_store_explicit(&np_pools[slot], pool, memory_order_release);
-	error = np_pool_wake_up(pool, NULL);
+	if (!error)
+		error = np_pool_wake_up(pool, NULL);
 	if (error) {
 		tear_down(pool);
 		return error;

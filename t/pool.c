@@ -17,6 +17,7 @@
 #include "start.h"
 #include "tap.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #define CONF "nodes:3,arenas:2,decay_ms:-1"
@@ -95,6 +96,25 @@ static void test_early_goes_home(void)
 	npool_trim();
 	is_uint(figures().used, 0, "and freed: nothing is used");
 	is_uint(figures().reserved, 0, "nor any address space");
+}
+
+/* --- pools of a program ------------------------------------------------ */
+
+static void test_geometry(void)
+{
+	struct npool_attr attr = { .size = sizeof attr };
+	struct np_config config;
+	struct np_pool *pool;
+
+	np_config_preset(&config);
+	config.page_size = NP_MIB;
+	config.max_order = 14;
+	is_int(np_pool_create(&pool, &config, &attr), EINVAL,
+	       "a pool of chunks of 16 GiB cannot be");
+	config.max_order = 4;
+	is_int(np_pool_create(&pool, &config, &attr), 0,
+	       "one of 16 MiB can, in its place");
+	np_pool_destroy(pool);
 }
 
 /* --- ways in ---------------------------------------------------------- */
@@ -274,9 +294,10 @@ int main(int argc, char **argv)
 		return without_caches();
 	}
 	conf_restart(argv, CONF);
-	plan(29);
+	plan(31);
 	test_early();
 	test_early_goes_home();
+	test_geometry();
 	test_zero();
 	test_zero_untouched();
 	test_aligned();

@@ -433,6 +433,23 @@ static void test_nonsense(void)
 		"what died unseen is freed when it is seen");
 }
 
+/* An option that does not fit the others leaves them as they are. */
+static void test_geometry(void)
+{
+	begin(1);
+	tell(0, (struct event){ .kind = NP_TRACE_POOL, .pool = 1,
+				.class = 20, .first = 4, .size = NP_FINE });
+	tell(0, (struct event){ .kind = NP_TRACE_OPTION, .pool = 1,
+				.class = 3, .size = 14 + 1 });
+	thread(1, 7, 0);
+	tell(1, (struct event){ .kind = NP_TRACE_ALLOC, .pool = 1,
+				.addr = BASE, .class = 1, .size = 1000 });
+	is_int(replay(&json), READ_OK, "an option that does not fit a pool");
+	is_uint(figure("left_out", "nonsense"), 1, "is left out");
+	is_uint(replayed("chunks_peak"), 1, "the pool has chunks");
+	is_uint(replayed("refused"), 0, "and serves");
+}
+
 /* Small pieces of the last class, as if they were to be aligned. */
 static void test_aligned(void)
 {
@@ -568,7 +585,7 @@ static void test_same(void)
 
 int main(void)
 {
-	plan(20 + 10 + 19 + 9 + 7 + 3 + 3 + 1 + 7 + 1);
+	plan(20 + 10 + 19 + 9 + 7 + 4 + 3 + 3 + 1 + 7 + 1);
 	snprintf(path, sizeof path, "/dev/shm/npool-rerun.%d", (int)getpid());
 	snprintf(out_path, sizeof out_path, "%s.out", path);
 	test_calls();
@@ -576,6 +593,7 @@ int main(void)
 	test_machines();
 	test_ends();
 	test_nonsense();
+	test_geometry();
 	test_aligned();
 	test_lost();
 	test_anything();

@@ -610,6 +610,7 @@ static void set_option(struct rerun *r, const struct event *e)
 {
 	const struct np_option *o = r->options[e->class];
 	struct played_pool *p = &r->pools[e->pool];
+	struct np_config config = p->config;
 	char text[32];
 
 	if (!o || o->type == NP_OPT_TEXT || !p->is_told ||
@@ -621,11 +622,12 @@ static void set_option(struct rerun *r, const struct event *e)
 			p->config.cache_pieces = 0;
 		return;
 	}
-	if (!np_config_set_number(&p->config, o, (int64_t)(e->size - 1)) ||
-	    !np_config_geometry_fits(&p->config)) {
+	if (!np_config_set_number(&config, o, (int64_t)(e->size - 1)) ||
+	    !np_config_geometry_fits(&config)) {
 		r->out.nonsense++;
 		return;
 	}
+	p->config = config;
 	if (!p->pool || o->scope != NP_OPT_LIVE || is_chosen(r->o->conf, o))
 		return;
 	run(r);
