@@ -271,10 +271,9 @@ bool np_config_geometry_fits(const struct np_config *config)
 	return config->page_size << config->max_order <= (int64_t)1 << 30;
 }
 
-unsigned np_config_parse(struct np_config *config, const char *text)
+unsigned np_config_read(struct np_config *config, const char *text)
 {
 	char part[NP_CONFIG_PATH_MAX + 32];
-	struct np_config before = *config;
 	unsigned bad = 0;
 
 	while (text && *text) {
@@ -291,6 +290,14 @@ unsigned np_config_parse(struct np_config *config, const char *text)
 		}
 		text += size + (text[size] == ',');
 	}
+	return bad;
+}
+
+unsigned np_config_parse(struct np_config *config, const char *text)
+{
+	struct np_config before = *config;
+	unsigned bad = np_config_read(config, text);
+
 	if (!np_config_geometry_fits(config)) {
 		np_warn(NP_CONFIG_ENV ": page_size << max_order is over 1 GiB;"
 			" both are ignored");

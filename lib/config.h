@@ -116,7 +116,12 @@ void np_config_describe(const struct np_option *option, char *text,
 			size_t size);
 
 /* Sets the options that text names; NULL or "" = none. Warns of what it
- * cannot use. Returns how many parts it could not use. */
+ * cannot use. Returns how many parts it could not use. The geometry is the
+ * caller's to look at. */
+unsigned np_config_read(struct np_config *config, const char *text);
+
+/* The same, and leaves the geometry as it was, with a warning, if that of text
+ * does not fit. */
 unsigned np_config_parse(struct np_config *config, const char *text);
 
 /* Presets, then the environment. */

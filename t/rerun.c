@@ -450,6 +450,43 @@ static void test_geometry(void)
 	is_uint(replayed("refused"), 0, "and serves");
 }
 
+static const char *reserved_with(const char *conf)
+{
+	static char text[32];
+	struct rerun_options o = { .conf = conf, .json = true };
+
+	if (replay(&o) != READ_OK)
+		return complaints;
+	snprintf(text, sizeof text, "%" PRIu64 " MiB",
+		 replayed("reserved_peak") >> 20);
+	return text;
+}
+
+/* What is chosen is held against what was recorded. */
+static void test_chosen_geometry(void)
+{
+	struct rerun_options o = { .conf = "max_order:14" };
+
+	begin(1);
+	tell(0, (struct event){ .kind = NP_TRACE_POOL, .pool = 1,
+				.class = 17, .first = 5, .size = NP_FINE });
+	thread(1, 7, 0);
+	tell(1, (struct event){ .kind = NP_TRACE_ALLOC, .pool = 1,
+				.addr = BASE, .class = 1, .size = NP_MIB });
+	is_int(replay(&o), READ_DAMAGED, "chunks of 2 GiB cannot be chosen");
+	ok(strstr(complaints, "over 1 GiB; what is not"), "which is said");
+	is_str(said, "", "nothing else is");
+	is_str(reserved_with("page_size:1M"), "32 MiB",
+	       "pages of 1 MiB can, with 32 in a chunk, as recorded");
+	is_str(reserved_with("max_order:14,page_size:4K"), "64 MiB",
+	       "and order 14 with small pages");
+	o.conf = "page_size:1M,max_order:11";
+	is_int(replay(&o), READ_DAMAGED, "but not both halves too large");
+	o = (struct rerun_options){ .suggest = true, .conf = "page_size:1M" };
+	is_int(replay(&o), READ_OK, "what does not fit is not suggested");
+	is_str(complaints, "", "and not told of");
+}
+
 /* Small pieces of the last class, as if they were to be aligned. */
 static void test_aligned(void)
 {
@@ -585,7 +622,7 @@ static void test_same(void)
 
 int main(void)
 {
-	plan(20 + 10 + 19 + 9 + 7 + 4 + 3 + 3 + 1 + 7 + 1);
+	plan(20 + 10 + 19 + 9 + 7 + 4 + 8 + 3 + 3 + 1 + 7 + 1);
 	snprintf(path, sizeof path, "/dev/shm/npool-rerun.%d", (int)getpid());
 	snprintf(out_path, sizeof out_path, "%s.out", path);
 	test_calls();
@@ -594,6 +631,7 @@ int main(void)
 	test_ends();
 	test_nonsense();
 	test_geometry();
+	test_chosen_geometry();
 	test_aligned();
 	test_lost();
 	test_anything();

@@ -67,7 +67,7 @@ struct rerun {
 	struct lives lives;
 	struct machine machine;
 	bool is_settled;	/* np_topology is there */
-	bool has_failed;	/* a pool cannot be made */
+	int code;		/* READ_OK, or why a pool cannot be made */
 	struct played_pool pools[NP_MAX_POOLS];
 	struct played_thread threads[RECORDING_RINGS];
 	const struct np_option *options[256]; /* by recorded number */
@@ -534,28 +534,47 @@ static void bound_arenas(struct np_config *k)
 		k->arenas = most > 1 ? most : 1;
 }
 
+/* Returns 0 or a positive errno. */
+static int make_pool(struct rerun *r, struct played_pool *p,
+		     const struct np_config *config)
+{
+	struct npool_attr attr = { .size = sizeof attr, .name = "replay" };
+	int error = np_pool_create(&p->pool, config, &attr);
+
+	if (error && error != EAGAIN) { /* no more than 63 at a time */
+		complain("a pool cannot be made: %s", strerror(error));
+		r->code = READ_FAILED;
+	}
+	r->out.pools += !error;
+	return error;
+}
+
+static void refuse_conf(struct rerun *r)
+{
+	if (!r->o->is_trial)
+		complain("--conf: page_size << max_order of a pool is over "
+			 "1 GiB; what is not named is as recorded");
+	r->code = READ_DAMAGED;
+}
+
 /* The pool of this event, made if need be; NULL: it was not told of. */
 static struct np_pool *pool_of(struct rerun *r, const struct event *e)
 {
 	struct played_pool *p = &r->pools[e->pool];
 	struct np_config config = p->config;
-	struct npool_attr attr = { .size = sizeof attr, .name = "replay" };
-	int error;
 
 	if (p->pool || !p->is_told)
 		return p->pool;
-	if (r->o->conf)
-		np_config_parse(&config, r->o->conf);
+	np_config_read(&config, r->o->conf);
+	p->is_told = np_config_geometry_fits(&config);
+	if (!p->is_told) {
+		refuse_conf(r);
+		return NULL;
+	}
 	bound_arenas(&config);
 	run(r);
 	played_ms = e->time_ns / NS_A_MS;
-	error = np_pool_create(&p->pool, &config, &attr);
-	p->is_told = !error;
-	if (error && error != EAGAIN) { /* no more than 63 at a time */
-		complain("a pool cannot be made: %s", strerror(error));
-		r->has_failed = true;
-	}
-	r->out.pools += !error;
+	p->is_told = make_pool(r, p, &config) == 0;
 	return p->pool;
 }
 
@@ -886,7 +905,7 @@ static bool check_conf(const struct rerun_options *o)
 	struct np_config config;
 
 	np_config_preset(&config);
-	if (o->conf && np_config_parse(&config, o->conf)) {
+	if (np_config_read(&config, o->conf)) {
 		complain("--conf is written as NPOOL_CONF: npool_options(7)");
 		return false;
 	}
@@ -961,8 +980,8 @@ static int replay_all(struct rerun *r)
 		return READ_DAMAGED;
 	while ((e = reader_next(r->reader))) {
 		replay_event(r, e);
-		if (r->has_failed)
-			return READ_FAILED;
+		if (r->code != READ_OK)
+			return r->code;
 	}
 	return read_result(r->reader);
 }
@@ -981,7 +1000,7 @@ int outcome_get(struct outcome *out, int fd, const char *name,
 	code = replay_all(r);
 	finish(r);
 	*out = r->out;
-	if (r->has_failed)
+	if (r->code != READ_OK)
 		out->events = 0;
 	clean_up(r);
 	free(r);

@@ -49,6 +49,8 @@ struct rerun_options {
 	bool json;
 	bool quiet;
 	bool suggest;	   /* rerun_suggest is meant */
+	bool is_trial;	   /* of that: nobody asked for conf, so that it may not
+			      fit is not said */
 };
 
 /* Reads "N" or "NxC". Returns false if it is neither. */
