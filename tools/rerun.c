@@ -19,7 +19,7 @@
 #include <time.h>
 
 #define OPS 65536 /* that are done at once */
-#define PEAK_STEP 64 /* a peak is looked at when it has grown by one in so many */
+#define PEAK_STEP 64 /* a peak is looked at when it has grown by 1 in so many */
 #define TOUCH_STEP 4096
 #define NS_A_MS 1000000
 
@@ -515,8 +515,8 @@ static bool is_played(const struct np_option *o)
 	       o->scope != NP_OPT_PROCESS && o->scope != NP_OPT_PROCESS_LIVE;
 }
 
-/* With a chunk in each, those of all pools and nodes shall not come to more than
- * RERUN_MOST, as long as a node has one. */
+/* With a chunk in each, those of all pools and nodes shall not come to more
+ * than RERUN_MOST, as long as a node has one. */
 static void bound_arenas(struct np_config *k)
 {
 	int64_t chunks = (int64_t)RERUN_MOST /
