@@ -60,7 +60,7 @@ int main(void)
 END
 cat >calls.gdb <<'END'
 set confirm off
-break main
+tbreak main
 run
 break -probe-stap npool:alloc
 break -probe-stap npool:alloc
