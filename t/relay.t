@@ -563,7 +563,7 @@ checksum() {
 
 mariadb_start() {
 	maria_port=$(free_port)
-	run mariadb-install-db --no-defaults --datadir="$tmp/maria" \
+	run mariadb-install-db --no-defaults --force --datadir="$tmp/maria" \
 		--auth-root-authentication-method=normal --skip-test-db \
 		--skip-name-resolve --skip-log-bin --innodb-log-file-size=8M
 	[ "$code" -eq 0 ] || bail_out "mariadb-install-db: $(cat run.out)"
