@@ -162,18 +162,21 @@ enum np_trace_state {
 				 takes less than 1 KiB */
 
 /* Ticks of the machine, the same on each of its CPUs, where it has them; the
- * tool finds out how long one is. by_clock: it was seen that it has not. */
+ * tool finds out how long one is. by_clock: it was seen that it has not. They
+ * are read when what precedes is done: a CPU that reads them ahead would tell
+ * that a piece was freed before another thread had it. */
 static inline uint64_t np_trace_ticks(bool by_clock)
 {
 	struct timespec ts;
 
 	if (!by_clock) {
 #if defined __x86_64__
+		__builtin_ia32_lfence();
 		return __builtin_ia32_rdtsc() >> 2;
 #elif defined __aarch64__
 		uint64_t t;
 
-		__asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+		__asm__ volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(t));
 		return t;
 #endif
 	}
