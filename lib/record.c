@@ -28,17 +28,34 @@ SAME volatile unsigned short npool_free_semaphore, npool_move_semaphore,
 	npool_resize_semaphore, npool_refuse_semaphore;
 #endif
 
-/* What the word in the segment was when it was looked at last; and whether
- * calls were probed: then it is the word's complement, and all look closer.
- * Relaxed: one that comes late finds it done. */
-static _Atomic uint32_t answered;
-static _Atomic bool probed;
+/* What npool-trace wants is the word in its segment. */
+static uint32_t word_now(void)
+{
+	const struct np_segment_header *h = np_pool.segment.header;
+
+	return h ? atomic_load_explicit(&h->recording, memory_order_relaxed)
+		 : 0;
+}
+
+/* Bit 0: calls are probed. Above it: the word. */
+static uint64_t wanted(void)
+{
+	return (uint64_t)word_now() << 1 | np_is_probed();
+}
+
+/* What was wanted when somebody looked last. Relaxed: one that comes late finds
+ * it done. */
+static _Atomic uint64_t answered;
+
+static uint64_t get_answered(void)
+{
+	return atomic_load_explicit(&answered, memory_order_relaxed);
+}
 
 /* As long as there is a reason to. */
 static void hide(void)
 {
-	bool on = np_trace_on() || np_memcheck_on ||
-		  atomic_load_explicit(&probed, memory_order_relaxed);
+	bool on = np_trace_on() || np_memcheck_on || get_answered() & 1;
 
 	atomic_store_explicit(&np_is_watched, on, memory_order_relaxed);
 	np_threads_hide(on);
@@ -173,14 +190,6 @@ void np_record_start(const char *path)
 	np_pools_each(tell_pool, NULL);
 }
 
-static uint32_t word_now(void)
-{
-	const struct np_segment_header *h = np_pool.segment.header;
-
-	return h ? atomic_load_explicit(&h->recording, memory_order_relaxed)
-		 : 0;
-}
-
 /* The thread that does what is wanted. Acquire and release: one after the
  * other. */
 static atomic_flag is_answering = ATOMIC_FLAG_INIT;
@@ -200,26 +209,20 @@ static void start_wanted(void)
 static void answer(void)
 {
 	int saved = errno, cancel;
-	bool is_probed_now;
-	uint32_t word, before;
+	uint64_t now, before;
 
 	if (atomic_flag_test_and_set_explicit(&is_answering,
 					      memory_order_acquire))
 		return;
-	word = word_now();
-	is_probed_now = np_is_probed();
+	now = wanted();
 	/* Opening files is a cancellation point; malloc is none. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	before = atomic_exchange_explicit(&answered,
-					  is_probed_now ? ~word : word,
+	before = atomic_exchange_explicit(&answered, now,
 					  memory_order_relaxed);
-	if (atomic_exchange_explicit(&probed, is_probed_now,
-				     memory_order_relaxed))
-		before = ~before;
-	if (word != before) {
+	if (now >> 1 != before >> 1) {
 		if (np_trace_on())
 			np_record_stop();
-		if (word & 1)
+		if (now >> 1 & 1)
 			start_wanted();
 	}
 	hide();
@@ -228,27 +231,17 @@ static void answer(void)
 	errno = saved;
 }
 
-static __attribute__((noinline)) void look_closer(uint32_t word)
+__attribute__((noinline)) void np_record_probed(void)
 {
-	bool now = np_is_probed();
-
-	if (atomic_load_explicit(&answered, memory_order_relaxed) !=
-	    (now ? ~word : word))
+	if (wanted() != get_answered())
 		answer();
 }
 
-void np_record_probed(void)
-{
-	look_closer(word_now());
-}
-
+/* Not at the probes' counter, as long as calls were not probed. */
 void np_record_look(void)
 {
-	uint32_t word = word_now();
-
-	if (np_unlikely(word != atomic_load_explicit(&answered,
-						     memory_order_relaxed)))
-		look_closer(word);
+	if (np_unlikely((uint64_t)word_now() << 1 != get_answered()))
+		np_record_probed();
 }
 
 void np_record_prepare(void)
@@ -268,12 +261,8 @@ void np_record_stop(void)
  * word in the child's segment is an older one, the next look finds that out. */
 void np_record_forked(void)
 {
-	bool now = np_is_probed();
-
 	np_trace_forked();
-	atomic_store_explicit(&answered, now ? ~word_now() : word_now(),
-			      memory_order_relaxed);
-	atomic_store_explicit(&probed, now, memory_order_relaxed);
+	atomic_store_explicit(&answered, wanted(), memory_order_relaxed);
 	hide();
 	atomic_flag_clear_explicit(&is_answering, memory_order_relaxed);
 }
