@@ -5,10 +5,21 @@
  */
 #include "memcheck.h"
 
-bool np_memcheck_on;
-
 #ifdef HAVE_VALGRIND
 #include <valgrind/memcheck.h>
+#else /* requests that nobody hears */
+#define RUNNING_ON_VALGRIND 0
+#define VALGRIND_CREATE_MEMPOOL(pool, redzone, zeroed) ((void)(pool))
+#define VALGRIND_DESTROY_MEMPOOL(pool) ((void)(pool))
+#define VALGRIND_MEMPOOL_ALLOC(pool, p, size) ((void)(p), (void)(size))
+#define VALGRIND_MEMPOOL_FREE(pool, p) ((void)(p))
+#define VALGRIND_MALLOCLIKE_BLOCK(p, size, redzone, zeroed) ((void)(p))
+#define VALGRIND_FREELIKE_BLOCK(p, redzone) ((void)(p))
+#define VALGRIND_MAKE_MEM_NOACCESS(p, size) ((void)(p))
+#define VALGRIND_MAKE_MEM_UNDEFINED(p, size) ((void)(p), (void)(size))
+#endif
+
+bool np_memcheck_on;
 
 void np_memcheck_init(void)
 {
@@ -47,37 +58,3 @@ void np_memcheck_own(void *p, size_t size)
 {
 	VALGRIND_MAKE_MEM_UNDEFINED(p, size);
 }
-#else
-void np_memcheck_init(void)
-{
-}
-
-void np_memcheck_pool(const void *pool)
-{
-	(void)pool;
-}
-
-void np_memcheck_pool_ends(const void *pool)
-{
-	(void)pool;
-}
-
-void np_memcheck_take(const void *pool, void *p, size_t size)
-{
-	(void)pool;
-	(void)p;
-	(void)size;
-}
-
-void np_memcheck_give(const void *pool, const void *p)
-{
-	(void)pool;
-	(void)p;
-}
-
-void np_memcheck_own(void *p, size_t size)
-{
-	(void)p;
-	(void)size;
-}
-#endif
