@@ -213,10 +213,8 @@ static struct np_chunk *place_chunk(struct np_arena *a, struct np_region *r,
 	count_chunks(a, 1);
 	count_hugetlb(a, r);
 	show_chunk(a, c);
-	np_trace_bytes(NP_TRACE_MAP, a->owner.tag, (uintptr_t)c->base,
-		       a->classes->chunk_size);
-	NP_PROBE(map, np_tag_slot(a->owner.tag), np_tag_home(a->owner.tag),
-		 c->base, a->classes->chunk_size);
+	NP_TELL_BYTES(NP_TRACE_MAP, map, a->owner.tag, c->base,
+		      a->classes->chunk_size);
 	/* Release: pairs with the acquire in np_region_chunk. */
 	atomic_store_explicit(&r->chunks[i], c, memory_order_release);
 	return c;
@@ -269,10 +267,8 @@ static void kill_chunk(struct np_arena *a, struct np_chunk *c)
 
 	count_chunks(a, -1);
 	np_spill_note_chunk(a, c, 0);
-	np_trace_bytes(NP_TRACE_UNMAP, a->owner.tag, (uintptr_t)c->base,
-		       a->classes->chunk_size);
-	NP_PROBE(unmap, np_tag_slot(a->owner.tag), np_tag_home(a->owner.tag),
-		 c->base, a->classes->chunk_size);
+	NP_TELL_BYTES(NP_TRACE_UNMAP, unmap, a->owner.tag, c->base,
+		      a->classes->chunk_size);
 	refund(a, c, np_chunk_ndirty(c));
 	atomic_store_explicit(&r->chunks[i], NULL, memory_order_relaxed);
 	c->next = a->dead_chunks;

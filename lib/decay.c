@@ -56,11 +56,8 @@ static size_t purge(struct np_arena *a, struct np_chunk *c, uint32_t first,
 	np_chunk_mark_clean(c, first, n);
 	np_limits_refund(&a->owner.limits, (size_t)nfree << shift);
 	np_count_add(&a->count->purged, (size_t)n << shift);
-	np_trace_bytes(NP_TRACE_DECAY, a->owner.tag,
-		       (uintptr_t)c->base + ((size_t)first << shift),
-		       (size_t)n << shift);
-	NP_PROBE(decay, np_tag_slot(a->owner.tag), np_tag_home(a->owner.tag),
-		 c->base + ((size_t)first << shift), (size_t)n << shift);
+	NP_TELL_BYTES(NP_TRACE_DECAY, decay, a->owner.tag,
+		      c->base + ((size_t)first << shift), (size_t)n << shift);
 	return (size_t)n << shift;
 }
 

@@ -59,29 +59,18 @@ static void count_reserved(const struct np_owner *owner, uint64_t bytes)
 	np_count_peak(&node->peak_reserved, np_count_get(&node->reserved));
 }
 
-static void trace(const struct np_region *r, enum np_trace_kind kind)
+/* It is there, of this size. */
+static void trace(const struct np_region *r)
 {
-	np_trace_bytes(kind, r->owner->tag, r->base, r->block_size);
-}
-
-static void tell(const struct np_region *r, bool comes)
-{
-	np_tag_t tag = r->owner->tag;
-
-	trace(r, comes ? NP_TRACE_HUGE_MAP : NP_TRACE_HUGE_UNMAP);
-	if (comes)
-		NP_PROBE(huge_map, np_tag_slot(tag), np_tag_home(tag), r->base,
-			 r->block_size);
-	else
-		NP_PROBE(huge_unmap, np_tag_slot(tag), np_tag_home(tag),
-			 r->base, r->block_size);
+	np_trace_bytes(NP_TRACE_HUGE_MAP, r->owner->tag, r->base,
+		       r->block_size);
 }
 
 void np_huge_tell(struct np_huge *h)
 {
 	np_lock(&h->lock);
 	for (const struct np_region *r = h->list; r; r = r->next)
-		trace(r, NP_TRACE_HUGE_MAP);
+		trace(r);
 	np_unlock(&h->lock);
 }
 
@@ -93,14 +82,16 @@ static void count_in(struct np_region *r)
 			 np_region_home(r), NP_SEGMENT_HUGE, &sight);
 	r->sight_entry = sight.entry;
 	count_reserved(r->owner, r->size);
-	tell(r, true);
+	NP_TELL_BYTES(NP_TRACE_HUGE_MAP, huge_map, r->owner->tag, r->base,
+		      r->block_size);
 }
 
 static void count_out(struct np_region *r)
 {
 	np_segment_leave(r->owner->segment, r->sight_entry);
 	count_reserved(r->owner, -r->size);
-	tell(r, false);
+	NP_TELL_BYTES(NP_TRACE_HUGE_UNMAP, huge_unmap, r->owner->tag, r->base,
+		      r->block_size);
 }
 
 void np_huge_settle(struct np_huge *h)
@@ -574,6 +565,6 @@ void *np_huge_resize(struct np_huge *h, struct np_region *r, size_t size)
 	count_taken(owner, 0, size - old_size);
 	count_reserved(owner, r->size - old_slots);
 	np_segment_resize(owner->segment, r->sight_entry, size);
-	trace(r, NP_TRACE_HUGE_MAP);
+	trace(r);
 	return (void *)r->base;
 }

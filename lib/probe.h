@@ -13,6 +13,8 @@
 #ifndef NP_PROBE_H
 #define NP_PROBE_H
 
+#include "trace.h"
+
 #ifdef HAVE_SDT
 #ifdef NP_PROBES_COUNTED
 #define _SDT_HAS_SEMAPHORES 1
@@ -32,5 +34,13 @@ static inline void np_no_probe(int first, ...)
 			np_no_probe(0, __VA_ARGS__); \
 	} while (0)
 #endif
+
+/* np_trace_bytes, and a probe of this name that says the same. */
+#define NP_TELL_BYTES(kind, name, tag, addr, bytes) \
+	do { \
+		np_trace_bytes(kind, tag, (uintptr_t)(addr), bytes); \
+		NP_PROBE(name, np_tag_slot(tag), np_tag_home(tag), addr, \
+			 bytes); \
+	} while (0)
 
 #endif

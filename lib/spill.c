@@ -26,13 +26,6 @@ bool np_spill_is_likely(const struct np_owner *owner, const void *base,
 
 /* --- noting ------------------------------------------------------------ */
 
-static void tell(const struct np_owner *owner, uintptr_t base, size_t bytes)
-{
-	np_trace_bytes(NP_TRACE_SPILL, owner->tag, base, bytes);
-	NP_PROBE(spill, np_tag_slot(owner->tag), np_tag_home(owner->tag), base,
-		 bytes);
-}
-
 /* Returns the change, which wraps round. */
 static size_t note(const struct np_owner *owner, struct np_spill *spill,
 		   uintptr_t base, int sight_entry, size_t bytes)
@@ -46,7 +39,7 @@ static size_t note(const struct np_owner *owner, struct np_spill *spill,
 		spill->since_ms = np_os_now_ms();
 	spill->bytes = bytes;
 	if (change)
-		tell(owner, base, bytes);
+		NP_TELL_BYTES(NP_TRACE_SPILL, spill, owner->tag, base, bytes);
 	if (!owner->segment)
 		return change;
 	node = np_segment_node(owner->segment, np_owner_home(owner));
