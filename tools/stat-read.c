@@ -44,7 +44,7 @@
 #define MAX_ORDER_MAX 14
 #define CLASSES_MAX (NP_MAX_CLASSES + 1) /* the rows, and that of zero bytes */
 
-#define TRIES 8 /* to find counts at rest */
+#define TRIES 11 /* to find counts at rest, in 0.1 s */
 
 /* --- reading ---------------------------------------------------------- */
 
@@ -441,7 +441,7 @@ static bool is_whole(const struct view *view)
 	       begun == np_count_get(&view->head.moves_ended);
 }
 
-/* Whoever moves counts may have lost his CPU: from 0.1 ms to 13 ms. */
+/* Whoever moves counts may have lost his CPU: from 0.1 ms to 51 ms. */
 static void wait_a_little(unsigned tries)
 {
 	struct timespec moment = { .tv_nsec = 100000l << (tries - 1) };
