@@ -197,10 +197,7 @@ static void print_string(const char *text)
 	char *copy = format_text("%s", text);
 
 	make_printable(copy);
-	putchar('"');
-	for (const char *c = copy; *c; c++)
-		printf(*c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
-	putchar('"');
+	print_quoted(stdout, copy);
 	free(copy);
 }
 

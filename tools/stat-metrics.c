@@ -147,11 +147,8 @@ static void put_value(FILE *out, const struct metric *m, uint64_t value)
 
 static void put_label(FILE *out, const char *name, const char *value)
 {
-	fprintf(out, "%s=\"", name);
-	for (; *value; value++)
-		fprintf(out, *value == '"' || *value == '\\' ? "\\%c" : "%c",
-			*value);
-	fputc('"', out);
+	fprintf(out, "%s=", name);
+	print_quoted(out, value);
 }
 
 static const struct metric *metric_of(const struct metric *m, const char *key)

@@ -87,6 +87,15 @@ void make_printable(char *text)
 			*text = '?';
 }
 
+void print_quoted(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (; *text; text++)
+		fprintf(out, *text == '"' || *text == '\\' ? "\\%c" : "%c",
+			*text);
+	fputc('"', out);
+}
+
 uint64_t now_ms(void)
 {
 	struct timespec ts;

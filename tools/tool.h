@@ -48,6 +48,9 @@ uint64_t now_ms(void);
 /* Replaces by '?' what a terminal should not be sent. */
 void make_printable(char *text);
 
+/* Prints printable text as a string of JSON, or of Prometheus. */
+void print_quoted(FILE *out, const char *text);
+
 static inline uint64_t add_u64(uint64_t a, uint64_t b)
 {
 	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
