@@ -7,29 +7,12 @@
 # Chromium, wide and narrow, light and dark (t/draw/legible.js); recordings that
 # are empty, cut or damaged are drawn as far as they go.
 . "${0%/*}/tap.sh"
+. "${0%/*}/recording.sh"
 
-trace=$abs_top_builddir/tools/npool-trace
-face=$abs_top_builddir/lib/.libs/libnpool-malloc.so
 here=$abs_top_srcdir/t/draw
-[ -f "$face" ] || skip_all 'there is no malloc face here'
-[ "$sanitizers" = no ] || skip_all 'a sanitizer has a malloc of its own'
 need python3 python3
 cd "$tmp" || exit 99
 plan 38
-
-# run CODE NAME ARGS...: npool-trace ARGS exits with CODE.
-run() {
-	wanted=$1 name=$2
-	shift 2
-	timeout 120 "$trace" "$@" >out 2>err </dev/null
-	code=$?
-	{
-		echo "code $code, wanted $wanted"
-		cat err
-	} >log
-	[ "$code" -eq "$wanted" ]
-	ok $? "$name" log
-}
 
 # has FILE TEXT NAME: a line of FILE has TEXT.
 has() {

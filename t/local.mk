@@ -131,6 +131,7 @@ EXTRA_DIST += \
 	%D%/judge/gentrace \
 	%D%/judge/io/netty/buffer/Oracle.java \
 	%D%/judge/oracle \
+	%D%/recording.sh \
 	%D%/servers.pm \
 	%D%/tap.sh
 

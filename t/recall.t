@@ -5,27 +5,10 @@
 # npool-trace record, report and leaks, as a user sees them: a program that
 # leaks is run on the malloc face, and what is said of it is what it did.
 . "${0%/*}/tap.sh"
+. "${0%/*}/recording.sh"
 
-trace=$abs_top_builddir/tools/npool-trace
-face=$abs_top_builddir/lib/.libs/libnpool-malloc.so
-[ -f "$face" ] || skip_all 'there is no malloc face here'
-[ "$sanitizers" = no ] || skip_all 'a sanitizer has a malloc of its own'
 cd "$tmp" || exit 99
 plan 65
-
-# run CODE NAME ARGS...: npool-trace ARGS exits with CODE.
-run() {
-	wanted=$1 name=$2
-	shift 2
-	timeout 120 "$trace" "$@" >out 2>err </dev/null
-	code=$?
-	{
-		echo "code $code, wanted $wanted"
-		cat err
-	} >log
-	[ "$code" -eq "$wanted" ]
-	ok $? "$name" log
-}
 
 # has FILE TEXT NAME: a line of FILE matches TEXT.
 has() {
