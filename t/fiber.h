@@ -4,10 +4,11 @@
  * fiber: a few actors in one thread, and all orders in which their steps can
  * happen.
  *
- * An actor is a fiber (makecontext(3)). It runs until its next yield, where
- * the search says who goes on; a step is what lies between two yields. The
- * search is depth first and keeps nothing but the choices it made: each
- * schedule begins anew.
+ * An actor is a fiber (makecontext(3); from there on jumps, as swapcontext
+ * asks the kernel for the signal mask each time). It runs until its next
+ * yield, where the search says who goes on; a step is what lies between two
+ * yields. The search is depth first and keeps nothing but the choices it
+ * made: each schedule begins anew.
  *
  *	do {
  *		... make the world, fiber_add() the actors
@@ -85,7 +86,9 @@ struct fiber {
 	bool ended;
 	struct fiber_store delayed[FIBER_DELAYED];
 	unsigned ndelayed;
-	ucontext_t context;
+	ucontext_t context;	    /* where it begins */
+	bool begun;		    /* and since then: */
+	void *place[5];		    /* __builtin_setjmp */
 	char *stack;
 	const void *stack_bottom;   /* as the sanitizer says */
 	size_t stack_size;
@@ -420,6 +423,28 @@ static inline void fiber_arrived(struct fiber *from)
 
 static struct fiber *fiber_came_from;
 
+/* The compiler's own jumps: those of C11 may not go from stack to stack, and
+ * a fortified build checks it. Not inlined: a function may not hold both. */
+static __attribute__((noinline)) _Noreturn void fiber_enter(struct fiber *f)
+{
+	if (f->begun)
+		__builtin_longjmp(f->place, 1);
+	f->begun = true;
+	setcontext(&f->context);
+	abort();
+}
+
+static inline void fiber_leave_for(struct fiber *to)
+{
+	struct fiber *from = fibers.now;
+
+	fibers.now = to;
+	fiber_came_from = from;
+	from->begun = true;
+	if (__builtin_setjmp(from->place) == 0)
+		fiber_enter(to);
+}
+
 static inline void fiber_switch(struct fiber *to)
 {
 	struct fiber *from = fibers.now;
@@ -428,18 +453,16 @@ static inline void fiber_switch(struct fiber *to)
 		return;
 	fiber_changes((unsigned)(from - fibers.fiber),
 		      (unsigned)(to - fibers.fiber));
-	fibers.now = to;
-	fiber_came_from = from;
 #ifdef FIBER_ASAN
 	void *fake;
 
 	__sanitizer_start_switch_fiber(&fake, to->stack_bottom,
 				       to->stack_size);
-	swapcontext(&from->context, &to->context);
+	fiber_leave_for(to);
 	__sanitizer_finish_switch_fiber(fake, &fiber_came_from->stack_bottom,
 					&fiber_came_from->stack_size);
 #else
-	swapcontext(&from->context, &to->context);
+	fiber_leave_for(to);
 #endif
 }
 
