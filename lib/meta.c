@@ -14,6 +14,8 @@
 
 #define BLOCK_SIZE (256 * NP_KIB)
 #define OWN_MAPPING_MIN (16 * NP_KIB)
+#define KEPT_MAX (64 * NP_KIB)
+#define NKEPT 8
 #define MIN_SHIFT 6 /* 64 bytes, a cache line */
 #define NSIZES 17   /* 64, 96, 128, 192 ... 16 KiB */
 
@@ -21,11 +23,18 @@ struct free_block {
 	struct free_block *next;
 };
 
+/* A mapping that was given back: of no bytes if there is none. */
+struct kept {
+	void *p;
+	size_t size;
+};
+
 /* Metadata of one home. All guarded by lock. */
 struct shelf {
 	_Alignas(NP_LINE) struct np_lock lock;
 	char *block, *end; /* what is left of the current block */
 	struct free_block *free[NSIZES];
+	struct kept kept[NKEPT];
 };
 
 static struct shelf shelves[NP_MAX_NODES];
@@ -118,6 +127,59 @@ static void *cut(struct shelf *s, np_home_t home, size_t size)
 	return p;
 }
 
+/* --- mappings of their own ---------------------------------------------- */
+
+static void *take_kept(struct shelf *s, size_t size)
+{
+	void *p = NULL;
+
+	np_lock(&s->lock);
+	for (unsigned i = 0; !p && i < NKEPT; i++)
+		if (s->kept[i].size == size) {
+			p = s->kept[i].p;
+			s->kept[i].size = 0;
+		}
+	np_unlock(&s->lock);
+	return p;
+}
+
+/* Returns whether there was a place for it. */
+static bool keep(struct shelf *s, void *p, size_t size)
+{
+	unsigned i = 0;
+
+	np_lock(&s->lock);
+	while (i < NKEPT && s->kept[i].size)
+		i++;
+	if (i < NKEPT)
+		s->kept[i] = (struct kept){ p, size };
+	np_unlock(&s->lock);
+	return i < NKEPT;
+}
+
+static void *alloc_mapping(np_home_t home, size_t size)
+{
+	size_t rounded = np_round_up(size, np_os_page_size());
+	void *p = size <= KEPT_MAX ? take_kept(&shelves[home], rounded) : NULL;
+
+	return p ? memset(p, 0, size) : map(home, rounded);
+}
+
+static void free_mapping(np_home_t home, void *p, size_t size)
+{
+	size_t rounded = np_round_up(size, np_os_page_size());
+
+	if (size <= KEPT_MAX && keep(&shelves[home], p, rounded))
+		return;
+	if (np_os_release(p, rounded) == 0)
+		atomic_fetch_sub_explicit(&mapped, rounded,
+					  memory_order_relaxed);
+	else
+		np_os_purge(p, rounded); /* the address space is lost */
+}
+
+/* --- either ------------------------------------------------------------- */
+
 void *np_meta_alloc(np_home_t home, size_t size)
 {
 	struct shelf *s = &shelves[home];
@@ -128,7 +190,7 @@ void *np_meta_alloc(np_home_t home, size_t size)
 	if (size > PTRDIFF_MAX)
 		return errno = ENOMEM, NULL;
 	if (size >= OWN_MAPPING_MIN)
-		return map(home, np_round_up(size, np_os_page_size()));
+		return alloc_mapping(home, size);
 	np_lock(&s->lock);
 	b = s->free[i];
 	if (b)
@@ -145,12 +207,7 @@ void np_meta_free(np_home_t home, void *p, size_t size)
 	struct shelf *s = &shelves[home];
 
 	if (size >= OWN_MAPPING_MIN) {
-		size = np_round_up(size, np_os_page_size());
-		if (np_os_release(p, size) == 0)
-			atomic_fetch_sub_explicit(&mapped, size,
-						  memory_order_relaxed);
-		else
-			np_os_purge(p, size); /* the address space is lost */
+		free_mapping(home, p, size);
 		return;
 	}
 	np_lock(&s->lock);

@@ -6,7 +6,9 @@
  *
  *	below 16 KiB   cut from blocks of 256 KiB; what is given back is kept
  *	               in a list of its size and used again
- *	from 16 KiB    a mapping of its own, unmapped when given back
+ *	from 16 KiB    a mapping of its own, unmapped when given back; but up
+ *	               to 64 KiB eight of a home are kept and used again, as
+ *	               caches of threads that come and go
  *
  * Sizes are rounded up to a power of two or the middle between two. All of it
  * is aligned to a cache line and reads as zero when handed out.

@@ -53,44 +53,15 @@ static inline void fiber_yield(const void *what, const char *func, int line);
 
 /* --- the library, in the hands of fiber.h ------------------------------- */
 
-/* Threads that end leave their caches, which are mappings of their own, to
- * those of the next schedule: most of a schedule's time was the kernel's. */
-#define KEPT_MOST 8
-#define KEPT_MIN (16 * NP_KIB)
-static struct kept {
-	void *p;
-	size_t size;
-	np_home_t home;
-} kept[KEPT_MOST];
-
-static void *alloc_or_reuse(np_home_t home, size_t size)
-{
-	for (struct kept *k = kept; k < kept + KEPT_MOST; k++)
-		if (k->p && k->size == size && k->home == home) {
-			void *p = k->p;
-
-			k->p = NULL;
-			return memset(p, 0, size);
-		}
-	return np_meta_alloc(home, size);
-}
-
 static void spoil_and_free(np_home_t home, void *p, size_t size)
 {
 	memset(p, 0xa5, size);
-	for (struct kept *k = kept; size >= KEPT_MIN && k < kept + KEPT_MOST;
-	     k++)
-		if (!k->p) {
-			*k = (struct kept){ p, size, home };
-			return;
-		}
 	np_meta_free(home, p, size);
 }
 
 #define np_lock(lock) fiber_lock(lock, __func__, __LINE__)
 #define np_unlock(lock) fiber_unlock(lock, __func__, __LINE__)
 #define np_os_barrier() fiber_barrier(__func__, __LINE__)
-#define np_meta_alloc alloc_or_reuse
 #define np_meta_free spoil_and_free
 #define pthread_cond_wait(cond, mutex) \
 	fiber_wait(&np_threads_list_lock, __func__, __LINE__)

@@ -16,6 +16,9 @@
 #include <unistd.h>
 
 #define OWN_MIN (16 * NP_KIB) /* from here each has a mapping of its own */
+#define KEPT_MAX (64 * NP_KIB) /* and so far some of them are kept, */
+#define NKEPT 8		       /* so many of a home */
+#define UNKEPT (KEPT_MAX + 1)
 #define NHOMES 3
 #define NTHREADS 4
 
@@ -106,13 +109,13 @@ static void test_reuse_of_many(void)
 
 static void test_own_mapping(void)
 {
-	size_t before = np_meta_mapped(), size = OWN_MIN + 1;
+	size_t before = np_meta_mapped(), size = UNKEPT;
 	size_t rounded = np_round_up(size, np_os_page_size());
 	unsigned char *p;
 
 	faultos_begin();
 	p = np_meta_alloc(0, size);
-	ok(is_good(p, size), "from 16 KiB memory is as good");
+	ok(is_good(p, size), "beyond 64 KiB memory is as good");
 	is_size(np_meta_mapped() - before, rounded, "it counts as mapped");
 	is_size(faultos_mapped(), rounded, "and is, for itself");
 	np_meta_free(0, p, size);
@@ -126,6 +129,41 @@ static void test_own_mapping(void)
 	ok(!np_meta_alloc(0, SIZE_MAX) && errno == ENOMEM,
 	   "so large that it cannot be rounded up: the same");
 	is_size(np_meta_mapped(), before, "and nothing is counted");
+}
+
+/* Up to 64 KiB: as many as are kept, and one more. */
+static void test_kept_mappings(void)
+{
+	size_t size = OWN_MIN + 1, before = np_meta_mapped();
+	size_t rounded = np_round_up(size, np_os_page_size());
+	void *held[NKEPT + 1];
+	bool good = true;
+
+	faultos_begin();
+	for (int i = 0; i <= NKEPT; i++) {
+		held[i] = np_meta_alloc(2, size);
+		good = good && is_good(held[i], size);
+		memset(held[i], 'k', size);
+	}
+	for (int i = 0; i <= NKEPT; i++)
+		np_meta_free(2, held[i], size);
+	is_size(faultos_mapped(), NKEPT * rounded,
+		"from 16 KiB eight mappings of a home are kept");
+	is_size(np_meta_mapped() - before, NKEPT * rounded,
+		"and count as mapped");
+	np_meta_free(2, np_meta_alloc(2, size + np_os_page_size()),
+		     size + np_os_page_size());
+	is_size(faultos_mapped(), NKEPT * rounded, "not for another size");
+	for (int i = 0; i < NKEPT; i++) {
+		held[i] = np_meta_alloc(2, size);
+		good = good && is_good(held[i], size);
+	}
+	is_size(faultos_mapped(), NKEPT * rounded,
+		"they serve again: nothing more is mapped");
+	ok(good, "as good as new");
+	for (int i = 0; i < NKEPT; i++)
+		np_meta_free(2, held[i], size);
+	faultos_end();
 }
 
 /* --- contents --------------------------------------------------------- */
@@ -213,8 +251,8 @@ static unsigned long bound_for(np_home_t home)
 	void *p;
 
 	bound_to = 0;
-	p = np_meta_alloc(home, OWN_MIN);
-	np_meta_free(home, p, OWN_MIN);
+	p = np_meta_alloc(home, UNKEPT);
+	np_meta_free(home, p, UNKEPT);
 	return bound_to;
 }
 
@@ -248,9 +286,9 @@ static void test_own_fails(void)
 
 	faultos_begin();
 	for (n = 1; faultos_fail(n, EAGAIN), errno = 0,
-	     p = np_meta_alloc(0, OWN_MIN), faultos_failed(); n++) {
+	     p = np_meta_alloc(0, UNKEPT), faultos_failed(); n++) {
 		if (p) { /* it can do without a name */
-			np_meta_free(0, p, OWN_MIN);
+			np_meta_free(0, p, UNKEPT);
 		} else {
 			clean = clean && errno == ENOMEM;
 			refused++;
@@ -262,7 +300,7 @@ static void test_own_fails(void)
 	ok(refused >= 2, "without mmap or mprotect there is no memory");
 	ok(clean, "that is NULL and ENOMEM, and nothing stays mapped");
 	ok(p, "without a fault there is");
-	np_meta_free(0, p, OWN_MIN);
+	np_meta_free(0, p, UNKEPT);
 	faultos_end();
 }
 
@@ -323,12 +361,13 @@ static void test_fork_locks(void)
 
 int main(void)
 {
-	plan(1 + 2 + 1 + 8 + 5 + 2 + 3 + 3 + 3);
+	plan(1 + 2 + 1 + 8 + 5 + 5 + 2 + 3 + 3 + 3);
 	np_meta_init(NULL);
 	test_sizes();
 	test_reuse();
 	test_reuse_of_many();
 	test_own_mapping();
+	test_kept_mappings();
 	test_homes();
 	test_contents();
 	test_own_fails();
