@@ -10,9 +10,11 @@ of a row run at once, and in each round the client takes one after another, who
 begins changes. Server and client have CPUs of their own.
 
 A figure is messages in a second of the server's CPU time, by the scheduler's
-count. The ratio is npool's CPU time for a message to the other's, the geometric
-mean of the rounds, and its upper 95 % bound (figures.py). Below a row stands
-whether these bounds are as wanted (WANTED).
+count; beside it stands what part of that time the kernel took, by its ticks in
+all of the row: no allocator can do anything about that. The ratio is npool's
+CPU time for a message to the other's, the geometric mean of the rounds, and its
+upper 95 % bound (figures.py). Below a row stands whether these bounds are as
+wanted (WANTED).
 """
 
 import argparse
@@ -39,7 +41,7 @@ OURS = "npool"
 SIZES = (64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10)
 CONNECTIONS = (1, 10, 200)
 QUICK_SIZES, QUICK_CONNECTIONS = (64, 16 << 10), (10,)
-ROUNDS, MS, WARM_MS = 9, 400, 100
+ROUNDS, MS, WARM_MS = 25, 120, 40
 QUICK_ROUNDS, QUICK_MS = 3, 150
 START_SECONDS = 30
 NETTY_WARM_MS = 3000  # until what it does is compiled
@@ -163,6 +165,13 @@ class Server:
             die(f"{self.name} does not start: {line}")
         self.port = found[1]
 
+    def kernel_share(self):
+        """Of its CPU time so far: proc(5), utime and stime."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as f:
+            fields = f.read().rpartition(")")[2].split()
+        user, kernel = int(fields[11]), int(fields[12])
+        return kernel / max(1, user + kernel)
+
     def stop(self):
         self.process.stdin.close()
         self.process.terminate()
@@ -195,7 +204,7 @@ def measure(row, who, load, args):
     name, size, conns = row
     ours, theirs = halves()
     servers = []
-    taken = {}
+    taken, kernel = {}, {}
     try:
         for w in who:
             servers.append(Server(w, ours))
@@ -206,10 +215,12 @@ def measure(row, who, load, args):
             for s in servers[k:] + servers[:k]:
                 taken.setdefault(s.name, []).append(
                     sample(load, s, conns, size, WARM_MS, args.ms, theirs))
+        kernel = {s.name: s.kernel_share() for s in servers}
     finally:
         for s in servers:
             s.stop()
-    return {"name": name, "size": size, "connections": conns, "taken": taken}
+    return {"name": name, "size": size, "connections": conns, "taken": taken,
+            "kernel": kernel}
 
 
 # ---- The table ----
@@ -219,7 +230,7 @@ def column(samples, key):
     return [s[key] for s in samples]
 
 
-HEAD = (f"{'row':<16}{'server':<10}{'msg/cpu-s':>10}{'p50 us':>9}"
+HEAD = (f"{'row':<16}{'server':<10}{'msg/cpu-s':>10}{'kernel':>8}{'p50 us':>9}"
         f"{'p99 us':>9}{'p99.9 us':>10}{'rss MiB':>9}   npool's cost to its")
 
 
@@ -257,7 +268,8 @@ def write_json(file, done):
 def line(row, name):
     samples = row["taken"][name]
     text = f"{row['name']:<16}{name:<10}" \
-           f"{short(1 / median(column(samples, 'cost'))):>10}"
+           f"{short(1 / median(column(samples, 'cost'))):>10}" \
+           f"{row['kernel'][name]:>8.0%}"
     for key, width in (("p50", 9), ("p99", 9), ("p999", 10)):
         text += f"{median(column(samples, key)) / 1e3:>{width}.1f}"
     text += f"{median(column(samples, 'rss')) / 1024:>9.1f}"
