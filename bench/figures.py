@@ -295,6 +295,70 @@ def table(doc, clock="auto"):
     return "\n".join(out + summary_lines(digests)) + "\n"
 
 
+# ---- Some runs side by side ----
+
+
+def runs_line(name, best, cells, ratios, last=""):
+    return (f"{name:<24}{best:<9}" + "".join(f"{c:>8}" for c in cells) + "  "
+            + "".join(f" {r:5.2f}" for r in ratios) + last).rstrip()
+
+
+def most_often(names):
+    return max(sorted(set(names)), key=names.count)
+
+
+def runs_section(runs, title, chosen, of, key, text):
+    """Lines for rows that are chosen. of: what a row has by contestant; key:
+    where it says who is the best peer."""
+    out = []
+    for same in zip(*runs):
+        if not all(chosen(d) and d.get(key) and OURS in d[of] for d in same):
+            continue
+        best = most_often([d[key] for d in same])
+        if not all(best in d[of] for d in same):
+            continue
+        cells = [text(median([d[of][n] for d in same]))
+                 if all(n in d[of] for d in same) else "-"
+                 for n in (best, OURS, LIBRARY)]
+        ratios = [d[of][OURS] / d[of][best] for d in same]
+        out.append(runs_line(same[0]["name"], best, cells, ratios))
+    if out:
+        out = [runs_line(title, "best peer", ("its", OURS, LIBRARY), (),
+                         "  npool to it"), *out, ""]
+    return out
+
+
+def runs_table(docs, clock="auto"):
+    """Runs that have the same rows: medians of their medians, and the ratio to
+    the best peer (that of most runs) in each."""
+    runs = [[digest(row, clock) for row in doc["rows"]] for doc in docs]
+    m = docs[0]["machine"]
+    out = [", ".join(doc["date"] for doc in docs),
+           f"{m['cpus']} CPUs {m['cpu']}, Linux {m['kernel']}; "
+           f"{docs[0]['rounds']} rounds of {docs[0]['ms']} ms",
+           ", ".join(f"{c['name']} {c['version']}"
+                     for c in docs[0]["contestants"] if c.get("version")), ""]
+    out += runs_section(
+        runs, "ns", lambda d: d["kind"] not in ("program", "memory"),
+        "median", "best", short)
+    out += runs_section(
+        runs, "CPU ms", lambda d: d["kind"] == "program", "median", "best",
+        lambda x: short(1e3 * x))
+    out += runs_section(
+        runs, "peak MiB", lambda d: d["kind"] in (*MEMORY_KINDS, "program"),
+        "rss", "best_rss", lambda x: f"{x / 1024:.1f}")
+    sums = [summary(r) for r in runs]
+    if all(s["rows"] for s in sums):
+        for key, what in (("geometric_mean", "geometric mean"),
+                          ("geometric_mean_library", "  by npool.h")):
+            if all(key in s for s in sums):
+                out.append(runs_line(what, "", (), [s[key] for s in sums]))
+        out.append(runs_line("rows not behind, of "
+                             f"{sums[0]['rows']}", "", (), (), "".join(
+                                 f" {s['rows_ahead']:5}" for s in sums)))
+    return "\n".join(out) + "\n"
+
+
 # ---- The chart ----
 
 COLOURS = {"glibc": "#888888", "jemalloc": "#c44e52", "tcmalloc": "#dd8452",

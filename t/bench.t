@@ -177,6 +177,28 @@ test_driver() {
 	says "$tmp/table" 'pair 64 18.0 189 90.0 45.0' 'the other clock'
 }
 
+test_runs() {
+	known_samples | sed 's/"npool": \[5, 1, 6\]/"npool": [9, 9, 9]/' \
+		>"$tmp/known2.json"
+	run "$tmp/out" "$bench" --from "$tmp/known.json" \
+		--from "$tmp/known2.json"
+	is "$status" 0 'two runs can be read'
+	tr -s ' ' <"$tmp/out" >"$tmp/table"
+	says "$tmp/table" 'pair 64 mimalloc 10.0 7.0 4.0 0.50 0.90' \
+		'of each row there are medians of both, and the ratio of each'
+	says "$tmp/table" 'larson glibc 10.0 30.0 10.0 3.00 3.00' \
+		'and peaks of memory'
+	says "$tmp/table" 'geometric mean 1.00 1.22' 'and the geometric means'
+	says "$tmp/table" 'rows not behind, of 3 2 2' 'and how many are ahead'
+	sed 's/batch 1M/batch 2M/' "$tmp/known2.json" >"$tmp/known3.json"
+	run "$tmp/out" "$bench" --from "$tmp/known.json" \
+		--from "$tmp/known3.json"
+	is "$status" 1 'runs of different rows cannot be compared'
+	run "$tmp/out" "$bench" --from "$tmp/known.json" \
+		--from "$tmp/known2.json" --svg "$tmp/x.svg"
+	is "$status" 2 'there is no chart of two'
+}
+
 test_files() {
 	run "$tmp/out" python3 - "$tmp/again.json" "$tmp/chart.svg" <<'END'
 import json, sys
@@ -296,11 +318,12 @@ test_driver_usage() {
 	is "$status" 1 'a file that is not there is an error'
 }
 
-plan 76
+plan 83
 test_rows
 test_harness_usage
 test_arithmetic
 test_driver
+test_runs
 test_files
 test_measuring
 test_driver_usage
