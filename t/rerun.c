@@ -236,6 +236,11 @@ static void test_options(void)
 	waste_and_wait();
 	replay(&json);
 	is_uint(replayed("decayed"), decayed, "as with the preset");
+	begin(1);
+	now_ns = (uint64_t)100 * 24 * 3600 * 1000000000; /* in ms over 2^32 */
+	waste_and_wait();
+	replay(&json);
+	is_uint(replayed("decayed"), decayed, "also after a hundred days");
 	is_int(replay(&(struct rerun_options){ .conf = "decay_ms" }),
 	       READ_DAMAGED, "an option that cannot be");
 	ok(strstr(complaints, "npool_options(7)"), "is refused");
@@ -622,7 +627,7 @@ static void test_same(void)
 
 int main(void)
 {
-	plan(20 + 10 + 19 + 9 + 7 + 4 + 8 + 3 + 3 + 1 + 7 + 1);
+	plan(20 + 11 + 19 + 9 + 7 + 4 + 8 + 3 + 3 + 1 + 7 + 1);
 	snprintf(path, sizeof path, "/dev/shm/npool-rerun.%d", (int)getpid());
 	snprintf(out_path, sizeof out_path, "%s.out", path);
 	test_calls();

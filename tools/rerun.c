@@ -28,9 +28,9 @@ enum op_kind { OP_ALLOC, OP_FREE, OP_REALLOC, OP_CPU };
 /* What a thread does. */
 struct op {
 	uint64_t size;	/* asked for; or the CPU */
+	uint64_t ms;	/* since the recording began */
 	uint32_t slot;	/* of the piece */
 	uint32_t from;	/* of the one that is resized; may be the same */
-	uint32_t ms;	/* since the recording began */
 	uint16_t ring;	/* the thread's */
 	uint8_t kind;	/* enum op_kind */
 	uint8_t pool;	/* recorded slot */
@@ -483,9 +483,8 @@ static struct op *add_op(struct rerun *r, const struct event *e,
 	if (r->nops == OPS)
 		run(r);
 	op = &r->ops[r->nops++];
-	*op = (struct op){ .ms = (uint32_t)(e->time_ns / NS_A_MS),
-			   .ring = e->ring, .kind = (uint8_t)kind,
-			   .pool = e->pool };
+	*op = (struct op){ .ms = e->time_ns / NS_A_MS, .ring = e->ring,
+			   .kind = (uint8_t)kind, .pool = e->pool };
 	return op;
 }
 
