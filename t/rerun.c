@@ -533,6 +533,19 @@ static void test_lost(void)
 	is_uint(replayed("frees"), 1, "and the second pool has its own");
 }
 
+/* The only piece is left out, and then resized: it has no slot, there are
+ * none. */
+static void test_no_slot(void)
+{
+	begin(1);
+	thread(1, 7, 0);
+	call(1, NP_TRACE_ALLOC, 1, RERUN_MOST + 1);
+	call(1, NP_TRACE_MOVE, 1, 10);
+	call(1, NP_TRACE_RESIZE, 1, 10);
+	is_int(replay(&json), READ_OK, "a piece without a slot can be resized");
+	is_uint(replayed("reallocs"), 0, "which is left out too");
+}
+
 /* Any events of any rings, pools, sizes. */
 static void test_anything(void)
 {
@@ -627,7 +640,7 @@ static void test_same(void)
 
 int main(void)
 {
-	plan(20 + 11 + 19 + 9 + 7 + 4 + 8 + 3 + 3 + 1 + 7 + 1);
+	plan(20 + 11 + 19 + 9 + 7 + 4 + 8 + 3 + 3 + 2 + 1 + 7 + 1);
 	snprintf(path, sizeof path, "/dev/shm/npool-rerun.%d", (int)getpid());
 	snprintf(out_path, sizeof out_path, "%s.out", path);
 	test_calls();
@@ -639,6 +652,7 @@ int main(void)
 	test_chosen_geometry();
 	test_aligned();
 	test_lost();
+	test_no_slot();
 	test_anything();
 	test_suggest();
 	test_same();

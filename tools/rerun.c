@@ -793,13 +793,14 @@ static void replay_born(struct rerun *r, const struct event *e,
 static void replay_resized(struct rerun *r, const struct event *e,
 			   const struct change *c)
 {
-	struct slot *s = &r->slots[*c->mark];
+	struct slot *s;
 	struct op *op;
 
 	r->out.recorded.reallocs++;
 	free_lost(r, e, c->lost);
 	if (!*c->mark || !is_played_size(r, e->size))
 		return;
+	s = &r->slots[*c->mark];
 	r->held += e->size - (s->size & SLOT_SIZE);
 	s->size = (s->size & ~SLOT_SIZE) | e->size;
 	op = add_op(r, e, OP_REALLOC);
