@@ -223,6 +223,8 @@ reader_of_stat = \
 	tools/rerun-tell.c \
 	tools/symbols.c \
 	tools/tool.c
+# The test says how long replays take.
+%C%_rerun_t_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=outcome_get
 %C%_rerun_t_CPPFLAGS = $(%C%_record_t_CPPFLAGS) $(DW_CFLAGS)
 %C%_rerun_t_LDADD = $(%C%_record_t_LDADD) $(DW_LIBS)
 
