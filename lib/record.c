@@ -307,7 +307,8 @@ static void count_call(const struct np_region *r)
 		tell_taken(np_pool_of(r));
 }
 
-void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
+static inline void record_piece(enum np_trace_kind kind, const void *p,
+				size_t size, bool hit)
 {
 	const struct np_region *r = np_map_find(p);
 	uint32_t entry, cpu;
@@ -323,13 +324,23 @@ void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 	    !np_trace_is_picked(bytes_of(r, entry & NP_PAGE_CLASS)))
 		return;
 	cpu = np_thread_cpu_now();
-	np_trace_call(&(struct np_trace_fields){
+	(hit ? np_trace_hit : np_trace_call)(&(struct np_trace_fields){
 			      .kind = kind,
 			      .pool = np_tag_slot(np_region_tag(r)),
 			      .class = entry & NP_PAGE_CLASS,
 			      .first = (entry >> NP_PAGE_OFFSET_SHIFT) % 32,
 			      .addr = (uintptr_t)p, .size = size },
 		      cpu, np_topology_home(&np_topology, cpu));
+}
+
+void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
+{
+	record_piece(kind, p, size, false);
+}
+
+void np_record_hit(const void *p, size_t size)
+{
+	record_piece(NP_TRACE_ALLOC, p, size, true);
 }
 
 void np_record_refused(unsigned slot, size_t size)

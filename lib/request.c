@@ -284,22 +284,26 @@ static void *serve_checked(const struct np_request *r)
 	return p && r->zero ? memset(p, 0, r->size) : p;
 }
 
-static void *serve_hidden(const struct np_request *r)
+static void *serve_missed(const struct np_request *r)
 {
-	void *p = r->fast ? from_hidden(r) : NULL;
-
-	return p ? p : serve(r);
-}
-
-/* It may be over by then: where all calls hit, nobody else would look. */
-static void *serve_recorded(const struct np_request *r)
-{
-	void *p = np_memcheck_on ? serve_checked(r) : serve_hidden(r);
+	void *p = np_memcheck_on ? serve_checked(r) : serve(r);
 
 	if (p)
 		np_record_piece(NP_TRACE_ALLOC, p, r->size);
 	else
 		np_record_refused(r->pool->slot, r->size);
+	return p;
+}
+
+/* It may be over by then: where all calls hit, nobody else would look. */
+static void *serve_recorded(const struct np_request *r)
+{
+	void *p = r->fast && !np_memcheck_on ? from_hidden(r) : NULL;
+
+	if (p)
+		np_record_hit(p, r->size);
+	else
+		p = serve_missed(r);
 	np_record_look();
 	return p;
 }

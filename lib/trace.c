@@ -284,6 +284,7 @@ static __attribute__((noinline)) struct tracer *find_tracer(unsigned attachment)
 		i = 0;
 	}
 	mine = &tracers[i];
+	np_trace_fence(); /* what it did before was not recorded here */
 	if (i) {
 		set_tracer(i, attachment);
 		show_ring(i);
@@ -380,17 +381,25 @@ static __attribute__((noinline)) void put_news(struct tracer *t, uint64_t now)
 	}
 }
 
-/* The time, in its place in word b. */
-static inline uint64_t stamp(struct tracer *t)
+/* The time, in its place in word b. Not before that of the ring's last event, but
+ * perhaps before what precedes is done. */
+static inline uint64_t stamp_early(struct tracer *t)
 {
 	uint64_t now = np_trace_ticks(file.copy.by_clock);
 
-	if (np_unlikely(now < t->last)) /* CPUs may differ by a little */
+	if (np_unlikely(now < t->last)) /* read ahead, or CPUs differ */
 		now = t->last;
 	if (np_unlikely(now - t->last >= GAP || t->lost || t->tid != my_tid))
 		put_news(t, now);
 	t->last = now;
 	return now & TIME_MASK;
+}
+
+/* The same, when what precedes is done. */
+static inline uint64_t stamp(struct tracer *t)
+{
+	np_trace_fence();
+	return stamp_early(t);
 }
 
 static inline void put_fields(struct tracer *t, const struct np_trace_fields *f,
@@ -444,15 +453,9 @@ bool np_trace_is_picked(size_t piece_size)
 	       piece_size <= file.copy.size_max;
 }
 
-void np_trace_call(const struct np_trace_fields *f, uint32_t cpu,
-		   np_home_t home)
+static inline void put_call(struct tracer *t, const struct np_trace_fields *f,
+			    uint32_t cpu, np_home_t home, uint64_t time)
 {
-	struct tracer *t = begin();
-	uint64_t time;
-
-	if (!t)
-		return;
-	time = stamp(t);
 	if (np_unlikely(cpu != t->cpu)) {
 		put_size(t, NP_TRACE_CPU, home, cpu, time);
 		t->cpu = cpu;
@@ -461,6 +464,28 @@ void np_trace_call(const struct np_trace_fields *f, uint32_t cpu,
 		put_stack(t, time);
 	put_fields(t, f, time);
 	end(t);
+}
+
+void np_trace_call(const struct np_trace_fields *f, uint32_t cpu,
+		   np_home_t home)
+{
+	struct tracer *t = begin();
+
+	if (t)
+		put_call(t, f, cpu, home, stamp(t));
+}
+
+/* In ring 0 the last event may be another thread's, and one that is lost was not
+ * waited for. */
+void np_trace_hit(const struct np_trace_fields *f, uint32_t cpu,
+		  np_home_t home)
+{
+	struct tracer *t = begin();
+
+	if (t)
+		put_call(t, f, cpu, home,
+			 np_unlikely(t == tracers || t->lost)
+			 ? stamp(t) : stamp_early(t));
 }
 
 /* --- the thread's life ------------------------------------------------ */

@@ -161,22 +161,29 @@ enum np_trace_state {
 #define NP_TRACE_STACK_MAX 30 /* frames: with all that may come along an event
 				 takes less than 1 KiB */
 
+/* A CPU reads its ticks ahead of what precedes: not beyond this. */
+static inline void np_trace_fence(void)
+{
+#if defined __x86_64__
+	__builtin_ia32_lfence();
+#elif defined __aarch64__
+	__asm__ volatile("isb" : : : "memory");
+#endif
+}
+
 /* Ticks of the machine, the same on each of its CPUs, where it has them; the
- * tool finds out how long one is. by_clock: it was seen that it has not. They
- * are read when what precedes is done: a CPU that reads them ahead would tell
- * that a piece was freed before another thread had it. */
+ * tool finds out how long one is. by_clock: it was seen that it has not. */
 static inline uint64_t np_trace_ticks(bool by_clock)
 {
 	struct timespec ts;
 
 	if (!by_clock) {
 #if defined __x86_64__
-		__builtin_ia32_lfence();
 		return __builtin_ia32_rdtsc() >> 2;
 #elif defined __aarch64__
 		uint64_t t;
 
-		__asm__ volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(t));
+		__asm__ volatile("mrs %0, cntvct_el0" : "=r"(t) : : "memory");
 		return t;
 #endif
 	}
@@ -229,6 +236,12 @@ void np_trace_write(const struct np_trace_fields *fields);
  * an ALLOC's turn. */
 void np_trace_call(const struct np_trace_fields *fields, uint32_t cpu,
 		   np_home_t home);
+
+/* The same for an ALLOC of what the thread's own cache had: that came there
+ * before the thread's last event, or with it, so the time of no other thread's
+ * is to be waited for. */
+void np_trace_hit(const struct np_trace_fields *fields, uint32_t cpu,
+		  np_home_t home);
 
 /* Are calls about pieces of some sizes left out? Those of so many bytes, as
  * rounded, not? The first is written by np_trace_attach. */

@@ -384,8 +384,10 @@ static uint64_t ticks_behind(const struct rings *r, struct ring ring,
 static uint64_t time_of_round(const struct rings *r)
 {
 	uint64_t now = np_trace_ticks(r->by_clock), all = 0;
-	unsigned n = rings_used(r);
+	unsigned n;
 
+	np_trace_fence(); /* not later than the rings are looked at */
+	n = rings_used(r);
 	for (unsigned i = 0; i < n; i++)
 		all += pending(r, &r->ring[i]);
 	for (unsigned i = 0; all > ROUND_MOST && i < n; i++) {
