@@ -92,7 +92,7 @@ static void free_one(struct np_pool *pool, struct np_region *r, void *p,
 /* To whoever looks on. */
 static void tell(const struct np_region *r, const void *p)
 {
-	np_record_piece(NP_TRACE_FREE, p, 0);
+	np_record_free(r, p);
 	if (np_memcheck_on)
 		np_memcheck_give(np_pool_anchor(np_pool_of(r)), p);
 }

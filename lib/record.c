@@ -307,15 +307,14 @@ static void count_call(const struct np_region *r)
 		tell_taken(np_pool_of(r));
 }
 
-static inline void record_piece(enum np_trace_kind kind, const void *p,
+static inline void record_piece(enum np_trace_kind kind,
+				const struct np_region *r, const void *p,
 				size_t size, bool hit)
 {
-	const struct np_region *r = np_map_find(p);
+	unsigned slot = np_tag_slot(np_region_tag(r));
 	uint32_t entry, cpu;
 
-	if (!r) /* boot.h */
-		return;
-	probe(kind, np_tag_slot(np_region_tag(r)), p, size);
+	probe(kind, slot, p, size);
 	if (!np_trace_on())
 		return;
 	count_call(r);
@@ -325,8 +324,7 @@ static inline void record_piece(enum np_trace_kind kind, const void *p,
 		return;
 	cpu = np_thread_cpu_now();
 	(hit ? np_trace_hit : np_trace_call)(&(struct np_trace_fields){
-			      .kind = kind,
-			      .pool = np_tag_slot(np_region_tag(r)),
+			      .kind = kind, .pool = slot,
 			      .class = entry & NP_PAGE_CLASS,
 			      .first = (entry >> NP_PAGE_OFFSET_SHIFT) % 32,
 			      .addr = (uintptr_t)p, .size = size },
@@ -335,12 +333,20 @@ static inline void record_piece(enum np_trace_kind kind, const void *p,
 
 void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 {
-	record_piece(kind, p, size, false);
+	const struct np_region *r = np_map_find(p);
+
+	if (r) /* else boot.h */
+		record_piece(kind, r, p, size, false);
 }
 
 void np_record_hit(const void *p, size_t size)
 {
-	record_piece(NP_TRACE_ALLOC, p, size, true);
+	record_piece(NP_TRACE_ALLOC, np_map_find(p), p, size, true);
+}
+
+void np_record_free(const struct np_region *r, const void *p)
+{
+	record_piece(NP_TRACE_FREE, r, p, 0, false);
 }
 
 void np_record_refused(unsigned slot, size_t size)
