@@ -8,7 +8,7 @@
 . "${0%/*}/recording.sh"
 
 cd "$tmp" || exit 99
-plan 65
+plan 72
 
 # has FILE TEXT NAME: a line of FILE matches TEXT.
 has() {
@@ -158,6 +158,90 @@ wait $tool
 ok $? 'the recording of a process ends with it' err
 wait $server 2>log
 run 125 'one that is not there is not recorded' record -p $server
+
+# ---- One that is not to be trusted ----
+cat >odd.c <<'END'
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* short: maps a file that is named as a segment is, and empty. A folder: goes
+ * on with that as its root. */
+int main(int argc, char **argv)
+{
+	char name[32];
+	int fd = -1;
+
+	(void)argc;
+	alarm(120);
+	if (*argv[1] == '/' && (chroot(argv[1]) || chdir("/")))
+		return 1;
+	if (*argv[1] != '/') {
+		snprintf(name, sizeof name, "%d.0", (int)getpid());
+		fd = open(name, O_RDWR | O_CREAT, 0600);
+		if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			 0) == MAP_FAILED)
+			return 1;
+	}
+	free(malloc(100)); /* the pool begins */
+	if (creat("ready", 0600) < 0)
+		return 1;
+	for (size_t i = 0;; i++) { /* misses, now and then */
+		free(malloc(200000 + i % 64 * 100000));
+		usleep(100);
+	}
+}
+END
+$CC -O0 -o odd odd.c 2>log || bail_out "$(cat log)"
+# odd WHAT FACE [BEFORE ...]: starts it, behind BEFORE, waits until it is ready,
+# and has its id in $odd.
+odd() {
+	what=$1 ready=ready preload=$2
+	shift 2
+	[ "${what#/}" = "$what" ] || ready=$what/ready
+	rm -f "$ready"
+	LD_PRELOAD=$preload "$@" ./odd "$what" &
+	odd=$!
+	for i in $(seq 200); do
+		[ ! -e "$ready" ] || break
+		sleep 0.1
+	done
+}
+odd short ''
+run 125 'a segment that is cut off is not written to' record -p $odd
+has err 'does not use libnpool' 'and that is said'
+kill $odd
+wait $odd 2>log
+if [ "$(id -u)" -ne 0 ]; then
+	skip 4 'chroot needs root'
+else
+	mkdir -p cell/dev cell/mem outside
+	ln -s "$tmp/outside" cell/dev/shm
+	odd "$tmp/cell" "$face"
+	touch "outside/npool-trace.$odd"
+	run 125 'a link that leads out of the root of a process' record -p $odd
+	[ -e "outside/npool-trace.$odd" ]
+	ok $? 'is not followed there'
+	rm cell/dev/shm
+	ln -s /mem cell/dev/shm
+	run 0 'one that stays in it' record -p $odd --seconds 1 -o odd.npt
+	is "$(ls cell/mem)" '' 'is, and nothing is left there'
+	kill $odd
+	wait $odd 2>log
+fi
+if [ "$(id -u)" -ne 0 ] || ! unshare --ipc true 2>log; then
+	skip 1 'needs root, unshare(1) and the right to use it'
+else
+	mkdir -p dev/shm
+	odd "$tmp" "$face" unshare --ipc
+	run 0 'one in a container, with shared memory of its own' \
+		record -p $odd --seconds 1 -o odd.npt
+	kill $odd
+	wait $odd 2>log
+fi
 
 # ---- Other forms ----
 cat >pprof.py <<'END'

@@ -16,8 +16,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/shm.h>
 #include <sys/syscall.h> /* SYS_pidfd_open */
 #include <time.h>
 #include <unistd.h>
@@ -34,45 +32,23 @@ static void interrupt(int sig)
 
 /* --- its segment ------------------------------------------------------ */
 
-/* Shared memory, or the file, so that it can be written to; NULL: cannot. */
-static struct np_segment_header *map_place(const struct target *t,
-					   const struct place *place)
+/* The default pool's, to be closed. */
+static struct view *find_segment(const struct target *t)
 {
-	char *path;
-	void *p;
-	int fd;
+	char why[200] = "";
 
-	if (!place->path) {
-		p = shmat((int)place->number, NULL, 0);
-		return p == (void *)-1 ? NULL : p;
-	}
-	path = format_text("/proc/%d/root%s", (int)t->pid, place->path);
-	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	free(path);
-	if (fd < 0)
-		return NULL;
-	p = mmap(NULL, sizeof(struct np_segment_header),
-		 PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return p == MAP_FAILED ? NULL : p;
-}
-
-/* The default pool's; it stays mapped. */
-static struct np_segment_header *find_segment(const struct target *t)
-{
 	for (size_t i = 0; i < t->nplaces; i++) {
-		struct np_segment_header *h = map_place(t, &t->places[i]);
+		struct view *v = view_take(t, &t->places[i], why, sizeof why);
 
-		if (h && h->magic == NP_SEGMENT_MAGIC &&
-		    h->version == NP_SEGMENT_VERSION &&
-		    h->header_size >= sizeof *h && !h->pool_slot &&
-		    h->pid == (uint32_t)t->pid_inside)
-			return h;
+		if (v && !v->head.pool_slot)
+			return v;
+		view_close(v);
 	}
-	give_up(EXIT_SELF, "process %d: %s", (int)t->pid,
+	give_up(EXIT_SELF, "process %d: %s%s%s", (int)t->pid,
 		!t->uses_npool ? "it does not use libnpool"
 		: t->nplaces ? "its segment may not be written to"
-		: "it shows no segment (stats:off, or another version?)");
+		: "it shows no segment (stats:off, or another version?)",
+		t->uses_npool && *why ? ": " : "", t->uses_npool ? why : "");
 }
 
 /* The next word that is odd, or even. */
@@ -84,6 +60,34 @@ static void set_word(struct np_segment_header *h, bool odd)
 	atomic_store_explicit(&h->recording,
 			      word + 1 + (((word + 1) & 1) != odd),
 			      memory_order_relaxed);
+}
+
+/* --- the file of the rings -------------------------------------------- */
+
+/* The folder in which the process looks for it; -1 with errno. */
+static int open_folder(const struct target *t)
+{
+	char *path = format_text("%s", NP_TRACE_FILE_OF);
+	int fd;
+
+	*strrchr(path, '/') = '\0';
+	fd = target_open(t->pid, path, O_PATH | O_DIRECTORY);
+	free(path);
+	return fd;
+}
+
+/* A path to it that leads nowhere else, whatever the process does to its own
+ * files meanwhile. */
+static char *path_of_rings(const struct target *t)
+{
+	int folder = open_folder(t);
+
+	if (folder < 0)
+		give_up(EXIT_SELF, "process %d: the folder of " NP_TRACE_FILE_OF
+			"%d: %s", (int)t->pid, (int)t->pid_inside,
+			strerror(errno));
+	return format_text("/proc/self/fd/%d%s%d", folder,
+			   strrchr(NP_TRACE_FILE_OF, '/'), (int)t->pid_inside);
 }
 
 /* --- the recording ---------------------------------------------------- */
@@ -166,18 +170,18 @@ int record_process(const struct record_options *o)
 {
 	struct recorder r = { .options = o, .pid = o->pid };
 	struct np_segment_header *h;
+	struct view *segment;
 	struct target t;
 	char why[200];
 	bool began;
 
 	if (!target_find(&t, o->pid, why, sizeof why))
 		give_up(EXIT_SELF, "process %d: %s", (int)o->pid, why);
-	h = find_segment(&t);
+	segment = find_segment(&t);
+	h = (struct np_segment_header *)(uintptr_t)segment->base;
 	r.process = open_process(o->pid);
 	catch_signals();
-	recorder_open(&r, format_text("/proc/%d/root" NP_TRACE_FILE_OF "%d",
-				      (int)t.pid, (int)t.pid_inside),
-		      (uint32_t)t.pid_inside, t.owner);
+	recorder_open(&r, path_of_rings(&t), (uint32_t)t.pid_inside, t.owner);
 	set_word(h, true);
 	began = wait_for_start(&r);
 	if (began)
@@ -186,6 +190,7 @@ int record_process(const struct record_options *o)
 	recorder_finish(&r);
 	if (r.process >= 0)
 		close(r.process);
+	view_close(segment);
 	target_free(&t);
 	if (!began)
 		complain("process %d has not begun to record: it looks for that"

@@ -13,19 +13,22 @@
  * what ptrace(2) calls PTRACE_MODE_READ. A process that is in the list of maps
  * lives: its segment needs no other sign of that.
  *
- * Source: proc_pid_maps(5), proc_pid_status(5), proc_sysvipc(5).
+ * Source: proc_pid_maps(5), proc_pid_status(5), proc_sysvipc(5), openat2(2).
  */
 #include "stat.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h> /* openat */
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h> /* SYS_openat2 */
 #include <time.h>
 #include <unistd.h>
 
@@ -193,6 +196,34 @@ void target_free(struct target *t)
 	free(t->places);
 	t->places = NULL;
 	t->nplaces = 0;
+}
+
+/* --- its files --------------------------------------------------------- */
+
+/* Before Linux 5.6 links are followed into our own root. */
+static int open_below(int root, const char *path, int flags)
+{
+	struct open_how how = { .flags = (unsigned)flags,
+				.resolve = RESOLVE_IN_ROOT };
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+
+	return fd < 0 && errno == ENOSYS ? openat(root, path, flags) : fd;
+}
+
+int target_open(pid_t pid, const char *path, int flags)
+{
+	char root_path[40];
+	int root, fd, saved;
+
+	snprintf(root_path, sizeof root_path, "/proc/%d/root", (int)pid);
+	root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -1;
+	fd = open_below(root, path + strspn(path, "/"), flags | O_CLOEXEC);
+	saved = errno;
+	close(root);
+	errno = saved;
+	return fd;
 }
 
 /* --- its age ---------------------------------------------------------- */

@@ -106,7 +106,9 @@ static bool map_file(const struct reader *r, int fd)
 	view->size = (uint64_t)st.st_size;
 	if (!check_size(r))
 		return false;
-	p = mmap(NULL, view->size, PROT_READ, MAP_SHARED, fd, 0);
+	p = mmap(NULL, view->size, view->is_writable ? PROT_READ | PROT_WRITE
+						     : PROT_READ,
+		 MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		return refuse(r, "%s", strerror(errno));
 	view->base = p;
@@ -155,7 +157,7 @@ static bool attach(const struct reader *r, int id)
 	r->view->size = about.shm_segsz;
 	if (!check_size(r))
 		return false;
-	p = shmat(id, NULL, SHM_RDONLY);
+	p = shmat(id, NULL, r->view->is_writable ? 0 : SHM_RDONLY);
 	if (p == (void *)-1)
 		return refuse(r, "%s", strerror(errno));
 	r->view->base = p;
@@ -179,8 +181,8 @@ static bool check_words(const struct reader *r)
 	if (h->magic != NP_SEGMENT_MAGIC)
 		return refuse(r, "not a segment: no magic number");
 	if (h->version != NP_SEGMENT_VERSION)
-		return refuse(r, "of version %u; this npool-stat reads %d",
-			      h->version, NP_SEGMENT_VERSION);
+		return refuse(r, "of version %u; this %s reads %d",
+			      h->version, tool_name, NP_SEGMENT_VERSION);
 	if (h->header_size < sizeof *h || h->header_size > h->size)
 		return refuse(r, "a header of %u bytes", h->header_size);
 	if (h->size > r->view->size)
@@ -490,19 +492,18 @@ struct view *view_open(int dir, const struct segment_name *name, char *why,
  * segment: it is read as such, with no belief in it. */
 static bool open_mapped(const struct reader *r, const struct place *place)
 {
-	char *path = format_text("/proc/%d/root%s", (int)r->view->name.pid,
-				 place->path);
-	int handle = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+	int handle = target_open(r->view->name.pid, place->path,
+				 O_PATH | O_NOFOLLOW), fd = -1;
+	char *path = format_text("/proc/self/fd/%d", handle);
 	struct stat st;
 	bool mapped = false;
 
-	free(path);
-	path = format_text("/proc/self/fd/%d", handle);
 	if (handle < 0 || fstat(handle, &st) != 0)
 		refuse(r, "%s", strerror(errno));
 	else if (!S_ISREG(st.st_mode) || st.st_ino != place->number)
 		refuse(r, "%s is another file by now", place->path);
-	else if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0)
+	else if ((fd = open(path, (r->view->is_writable ? O_RDWR : O_RDONLY) |
+				  O_CLOEXEC | O_NONBLOCK)) < 0)
 		refuse(r, "%s", strerror(errno));
 	else
 		mapped = map_file(r, fd);
@@ -567,8 +568,8 @@ static bool attach_mapped(const struct reader *r, const struct place *place)
 	return attached;
 }
 
-struct view *view_look(const struct target *target, const struct place *place,
-		       char *why, size_t size)
+static struct view *look(const struct target *target, const struct place *place,
+			 bool is_writable, char *why, size_t size)
 {
 	struct view *view = get_memory(1, sizeof *view);
 	struct reader r = { view, why, size };
@@ -578,6 +579,7 @@ struct view *view_look(const struct target *target, const struct place *place,
 	snprintf(view->name.text, sizeof view->name.text, "of process %d",
 		 (int)target->pid);
 	view->is_live = true;
+	view->is_writable = is_writable;
 	view->pid_inside = target->pid_inside;
 	view->owner = target->owner;
 	view = finish(&r, place->path ? open_mapped(&r, place)
@@ -587,6 +589,18 @@ struct view *view_look(const struct target *target, const struct place *place,
 		memcpy(view->head.program, target->program,
 		       sizeof view->head.program);
 	return view;
+}
+
+struct view *view_look(const struct target *target, const struct place *place,
+		       char *why, size_t size)
+{
+	return look(target, place, false, why, size);
+}
+
+struct view *view_take(const struct target *target, const struct place *place,
+		       char *why, size_t size)
+{
+	return look(target, place, true, why, size);
 }
 
 struct view *view_of(const void *base, size_t size, char *why, size_t room)

@@ -278,6 +278,12 @@ struct target {
 bool target_find(struct target *target, pid_t pid, char *why, size_t size);
 void target_free(struct target *target);
 
+/* Opens what the process of this number, as it is here, has at an absolute
+ * path; flags: of open(2). Symbolic links lead to where they lead in the
+ * process's root: it may be a container, which nobody believes. Returns a
+ * descriptor, closed on exec, or -1 with errno. */
+int target_open(pid_t pid, const char *path, int flags);
+
 /* Milliseconds since the process started. */
 uint64_t target_age_ms(pid_t pid);
 
@@ -310,6 +316,7 @@ struct view {
 	bool is_live;	  /* of a process that has it mapped */
 	bool is_attached; /* shared memory, not a file */
 	bool is_borrowed; /* the memory is somebody else's */
+	bool is_writable; /* base, for who has more to do than to read */
 	uint64_t size;	  /* as the kernel has it, bytes */
 	struct np_segment_header head; /* strings end and are printable */
 	unsigned nclasses, nnodes, narenas, nblocks, nchunks;
@@ -332,6 +339,10 @@ struct view *view_open(int dir, const struct segment_name *name, char *why,
 /* The same of a segment that a process has mapped. *why is empty where there is
  * nothing to complain of: it is not the process's own, or not yet. */
 struct view *view_look(const struct target *target, const struct place *place,
+		       char *why, size_t size);
+
+/* The same, and its base can be written to. */
+struct view *view_take(const struct target *target, const struct place *place,
 		       char *why, size_t size);
 
 /* The same of any memory, which stays its owner's; as of this process. */
