@@ -152,6 +152,7 @@ check_PROGRAMS += %D%/steps-uncounted
 
 # The reader of npool-stat, in a process that can be asked what is true.
 unit_tests_of_tools = \
+	%D%/lives.t \
 	%D%/record.t \
 	%D%/recording.t \
 	%D%/rerun.t \
@@ -189,6 +190,11 @@ reader_of_stat = \
 %C%_stat_print_t_LDADD = $(%C%_stat_read_t_LDADD)
 
 # The tool's side of recordings.
+%C%_lives_t_SOURCES = \
+	%D%/lives.c \
+	tools/lives.c \
+	tools/tool.c
+%C%_lives_t_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/tools
 %C%_record_t_SOURCES = \
 	%D%/record.c \
 	tools/lives.c \

@@ -48,7 +48,7 @@ static void collect(struct leaks *l, const struct lives *lives,
 	for (size_t i = 0; i < lives->room; i++) {
 		const struct piece *p = &lives->table[i];
 
-		if (p->addr && l->end_ns - p->born_ns >= older_ns)
+		if (lives_has(lives, p) && l->end_ns - p->born_ns >= older_ns)
 			add(l, p);
 	}
 }

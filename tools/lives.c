@@ -45,30 +45,49 @@ static size_t place_of(const struct lives *l, uint64_t addr)
 	return i;
 }
 
-static void double_room(struct lives *l)
+/* Moves those that live to a table of twice the room, if they need it. */
+static void make_room(struct lives *l)
 {
 	struct piece *old = l->table;
 	size_t n = l->room;
 
-	l->room *= 2;
+	if (2 * l->n > l->room)
+		l->room *= 2;
 	l->table = get_memory(l->room, sizeof *l->table);
+	l->filled = l->n;
 	for (size_t i = 0; i < n; i++)
-		if (old[i].addr)
+		if (lives_has(l, &old[i]))
 			l->table[place_of(l, old[i].addr)] = old[i];
 	free(old);
 }
 
+/* One more, or with -1 one less. */
+static void count(struct lives *l, const struct piece *p, int64_t by)
+{
+	struct sum *s = &l->of_pool[p->pool];
+	uint64_t bytes = p->size * (uint64_t)by;
+	uint64_t usable = p->usable * (uint64_t)by;
+
+	l->n += (size_t)by;
+	l->bytes += bytes;
+	l->usable += usable;
+	s->n += (size_t)by;
+	s->bytes += bytes;
+	s->usable += usable;
+}
+
+/* None that lives is there. */
 static struct piece *insert(struct lives *l, const struct piece *p)
 {
 	struct piece *place;
 
-	if (4 * (l->n + 1) > 3 * l->room)
-		double_room(l);
+	if (4 * (l->filled + 1) > 3 * l->room)
+		make_room(l);
 	place = &l->table[place_of(l, p->addr)];
+	l->filled += !place->addr;
 	*place = *p;
-	l->n++;
-	l->bytes += p->size;
-	l->usable += p->usable;
+	place->epoch = l->epoch[p->pool];
+	count(l, p, 1);
 	return place;
 }
 
@@ -95,30 +114,32 @@ static bool take_out(struct lives *l, uint64_t addr, struct piece *p)
 	size_t i = place_of(l, addr);
 
 	*p = l->table[i];
-	if (!p->addr)
+	if (!lives_has(l, p))
 		return false;
 	close_gap(l, i);
-	l->n--;
-	l->bytes -= p->size;
-	l->usable -= p->usable;
+	l->filled--;
+	count(l, p, -1);
 	return true;
 }
 
-/* All of a pool, or with pool below 0 of all. */
-static void forget(struct lives *l, int pool)
+/* All of a pool. A program may reset one for each of its requests, beside
+ * millions of pieces of others: the table is not gone through. */
+static void forget(struct lives *l, unsigned pool)
 {
-	struct piece *old = l->table;
-	size_t room = l->room;
+	struct sum *s = &l->of_pool[pool];
 
-	l->table = get_memory(l->room, sizeof *l->table);
-	l->gone += l->n;
-	l->n = 0;
-	l->bytes = l->usable = 0;
-	for (size_t i = 0; i < room; i++)
-		if (old[i].addr && pool >= 0 && old[i].pool != pool)
-			insert(l, &old[i]);
-	l->gone -= l->n;
-	free(old);
+	l->n -= s->n;
+	l->bytes -= s->bytes;
+	l->usable -= s->usable;
+	l->gone += s->n;
+	*s = (struct sum){ 0 };
+	l->epoch[pool]++;
+}
+
+static void forget_all(struct lives *l)
+{
+	for (unsigned pool = 0; pool < NP_MAX_POOLS; pool++)
+		forget(l, pool);
 }
 
 /* --- regions --------------------------------------------------------- */
@@ -286,7 +307,7 @@ static const struct piece *moving(const struct lives *l, const struct event *e)
 	uint64_t from = l->moving[e->ring];
 	const struct piece *p = from ? &l->table[place_of(l, from)] : NULL;
 
-	return p && p->addr && p->pool == e->pool ? p : NULL;
+	return p && lives_has(l, p) && p->pool == e->pool ? p : NULL;
 }
 
 static struct change born(struct lives *l, const struct event *e)
@@ -371,7 +392,7 @@ struct change lives_apply(struct lives *l, const struct event *e)
 		l->moving[e->ring] = 0;
 		break;
 	case NP_TRACE_START:
-		forget(l, -1);
+		forget_all(l);
 		forget_regions(l);
 		forget_taken(l);
 		break;

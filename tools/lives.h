@@ -27,6 +27,7 @@ struct piece {
 	uint32_t mark;	/* the reader's own; 0 at first */
 	uint16_t home;	/* the node that he was on */
 	uint8_t class, pool;
+	uint32_t epoch;	/* of the pool when it was born */
 };
 
 enum change_kind { CHANGE_NONE, CHANGE_BORN, CHANGE_DIED, CHANGE_RESIZED };
@@ -49,10 +50,21 @@ struct region {
 	uint32_t lane;	     /* the caller's; 0 at first */
 };
 
+/* Pieces that live. */
+struct sum {
+	size_t n;
+	uint64_t bytes, usable; /* asked for, rounded */
+};
+
 struct lives {
-	struct piece *table;	 /* open addressing, by address */
-	size_t room, n;		 /* of it; pieces that live */
+	struct piece *table;	 /* open addressing, by address; those of an
+				    older epoch of their pool live no more */
+	size_t room, filled;	 /* of it */
+	size_t n;		 /* pieces that live */
 	uint64_t bytes, usable;	 /* of them: asked for, rounded */
+	struct sum of_pool[NP_MAX_POOLS]; /* of them */
+	uint32_t epoch[NP_MAX_POOLS]; /* counts how often all of a pool's
+				    were gone at once */
 	uint64_t reserved;	 /* bytes of chunks and huge blocks */
 	uint64_t in_slots;	 /* the same, blocks in whole slots, as the
 				    pool counts them */
@@ -73,6 +85,12 @@ void lives_free(struct lives *l);
 
 /* What the event changes. */
 struct change lives_apply(struct lives *l, const struct event *e);
+
+/* Is it one that lives? For who goes through the table. */
+static inline bool lives_has(const struct lives *l, const struct piece *p)
+{
+	return p->addr && p->epoch == l->epoch[p->pool];
+}
 
 /* Whose memory is at this address of a pool: its home, or -1 if that is not
  * known. */

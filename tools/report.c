@@ -557,7 +557,7 @@ static bool read_to_peak(struct report *r, int fd, const char *name,
 	for (size_t i = 0; i < r->lives.room; i++) {
 		const struct piece *p = &r->lives.table[i];
 
-		if (!p->addr)
+		if (!lives_has(&r->lives, p))
 			continue;
 		add_piece(row_of(classes, class_key(p)), p);
 		if (p->stack != RECORDING_NO_STACK)
