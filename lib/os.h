@@ -148,7 +148,8 @@ int np_os_replace_hugetlb(void *addr, size_t size, int where);
 int np_os_purge(void *addr, size_t size);
 
 /* The same for a mapping that others share, of memory or a file: they see
- * zeroes, too. Returns 0 or a positive errno; EOPNOTSUPP if the file system cannot. */
+ * zeroes, too. Returns 0 or a positive errno; EOPNOTSUPP if the file system
+ * cannot. */
 int np_os_punch(void *addr, size_t size);
 
 /* Unmaps. Returns 0 or a positive errno: the range is then still mapped. */

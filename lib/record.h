@@ -18,8 +18,8 @@
  * that takes the place of this one (exec) is.
  *
  * It begins with the process, by the option `trace`, or when npool-trace sets a
- * word in the default pool's segment, at which visits to the slow path look, and
- * recorded calls.
+ * word in the default pool's segment, at which visits to the slow path look,
+ * and recorded calls.
  *
  * Owner: start, stop and fork are one at a time: the default pool's start, the
  * fork handlers, and whoever has seen the word change first.

@@ -84,8 +84,8 @@ static void add_cell(struct cell *to, const struct cell *from)
 	to->size += from->size;
 }
 
-/* Each row is for twice as many lanes: of one column, whose cells are so far from
- * each other. */
+/* Each row is for twice as many lanes: of one column, whose cells are so far
+ * from each other. */
 static void pair_up(struct cell *first, size_t stride)
 {
 	for (unsigned row = 0; row < PICTURE_ROWS; row++) {

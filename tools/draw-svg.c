@@ -97,7 +97,7 @@ static void put_line(struct page *g, const char *class, double size,
 	fputs(is_cut ? "&#8230;</text>\n" : "</text>\n", g->out);
 }
 
-/* A paragraph, in as many lines as it takes, but not in more than LINES_MOST. */
+/* A paragraph, in as many lines as it takes, but LINES_MOST at most. */
 static void put_text(struct page *g, const char *class, double size,
 		     const char *text)
 {
@@ -640,8 +640,8 @@ static void put_notes(struct page *g)
 		put_format(g, "Only pieces of %" PRIu64 " to %" PRIu64
 			   " bytes were recorded.", p->size_min, p->size_max);
 	if (p->strangers)
-		put_format(g, "%" PRIu64 " pieces were freed that the recording "
-			   "did not see born.", p->strangers);
+		put_format(g, "%" PRIu64 " pieces were freed that the "
+			   "recording did not see born.", p->strangers);
 	if (!p->knows_cached)
 		put_format(g, "What is cached is not shown: the recording does "
 			   "not say it.");

@@ -6,9 +6,9 @@
  *	events --picture_read--> struct picture --picture_print--> SVG
  *
  * A picture is of one size, whatever was recorded: when there are more columns
- * (intervals of time), every two become one; when there are more rows of chunks,
- * each row is for twice as many. So one pass over the events makes it, in the
- * memory that the pieces alive need.
+ * (intervals of time), every two become one; when there are more rows of
+ * chunks, each row is for twice as many. So one pass over the events makes it,
+ * in the memory that the pieces alive need.
  *
  * A chunk has a lane from its MAP to its UNMAP, the lowest that is free; a row
  * is a lane, or 2, 4, 8 ... neighbours.
@@ -58,8 +58,8 @@ void picture_free(struct picture *p);
 /* Half as many columns. */
 void picture_halve(struct picture *p);
 
-/* The element svg, of this class and width (px): as high as it needs to be. style:
- * stands in it first; "" for none. */
+/* The element svg, of this class and width (px): as high as it needs to be.
+ * style: stands in it first; "" for none. */
 void picture_print(FILE *out, const struct picture *p, const char *class,
 		   int width, const char *style);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * no-start: takes the place of lib/start.c in npool-trace, which makes pools but
- * has no default pool: it would start with the tool, whatever that is to do, and
- * show its counters to npool-stat.
+ * no-start: takes the place of lib/start.c in npool-trace, which makes pools
+ * but has no default pool: it would start with the tool, whatever that is to
+ * do, and show its counters to npool-stat.
  */
 #include "start.h"
 

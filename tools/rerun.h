@@ -105,7 +105,8 @@ struct side {
 	uint64_t asked, used, reserved; /* bytes, at the peak of what was
 					   asked for */
 	uint64_t refills, flushes;	/* of caches */
-	uint64_t sent, rehomes;		/* pieces sent home; threads that moved */
+	uint64_t sent, rehomes;		/* pieces sent home; threads that
+					   moved */
 	uint64_t decayed;		/* bytes given back */
 };
 
