@@ -286,29 +286,40 @@ static inline void np_loaded_push(struct np_loaded *l, void *p)
 	*l->top++ = p;
 }
 
-/* A piece of the second magazine, or NULL: it is empty or claimed, or the class
- * has a loaded one, which serves it. class 0 is empty. */
-static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
+/* A piece of the second magazine, or NULL: it is empty or claimed. The class,
+ * which has no loaded one, may be 0, which is empty. */
+static inline void *np_cache_pop_second(struct np_cache *cache,
+					unsigned class)
 {
 	struct np_mag *mag;
+	size_t n;
 	void *p;
 
-	if (np_loaded_has_place(&cache->loaded[class]) ||
-	    !np_cache_enter(cache))
+	np_assert(!np_loaded_has_place(&cache->loaded[class]));
+	if (!np_cache_enter(cache))
 		return NULL;
 	mag = cache->second[class];
 	NP_YIELD(cache);
-	if (np_unlikely(!mag->n)) {
+	n = mag->n;
+	if (np_unlikely(!n)) {
 		np_cache_leave(cache);
 		return NULL;
 	}
-	np_count_one(&mag->count->allocs);
+	p = mag->slot[n - 1];
+	mag->n = n - 1;
 	cache->shared_room += (ptrdiff_t)mag->size;
-	p = mag->slot[--mag->n];
+	np_count_one(&mag->count->allocs);
 	np_cache_leave(cache);
 	if (!p) /* nor does a caller need to look */
 		__builtin_unreachable();
 	return p;
+}
+
+/* The same of any class; NULL too if it has a loaded one, which serves it. */
+static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
+{
+	return np_loaded_has_place(&cache->loaded[class])
+		? NULL : np_cache_pop_second(cache, class);
 }
 
 /* Keeps a piece of the cache's home in the second magazine, or returns false:
@@ -319,6 +330,7 @@ static inline bool np_cache_push(struct np_cache *cache, void *p,
 {
 	struct np_mag *mag;
 	ptrdiff_t room;
+	size_t n;
 	bool fits;
 
 	if (np_loaded_has_place(&cache->loaded[class]) ||
@@ -326,12 +338,14 @@ static inline bool np_cache_push(struct np_cache *cache, void *p,
 		return false;
 	mag = cache->second[class];
 	NP_YIELD(cache);
+	n = mag->n;
 	room = cache->shared_room - (ptrdiff_t)mag->size;
-	fits = mag->n < mag->cap && room >= 0;
+	fits = room >= 0 && n < mag->cap;
 	if (np_likely(fits)) {
+		mag->slot[n] = p;
+		mag->n = n + 1;
 		cache->shared_room = room;
 		np_count_one(&mag->count->frees);
-		mag->slot[mag->n++] = p;
 	}
 	np_cache_leave(cache);
 	return fits;

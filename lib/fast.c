@@ -20,27 +20,27 @@ void *np_fast_miss(size_t size)
 		.fast = true });
 }
 
-static inline void *take(struct np_cache *c, unsigned class, size_t size)
+/* The loaded magazine is empty, or the class has none. */
+void *np_fast_empty(size_t size, struct np_cache *c, const struct np_loaded *l)
 {
-	void *p = np_cache_pop(c, class);
+	void *p = NULL;
+
+	if (!np_loaded_has_place(l))
+		p = np_cache_pop_second(c, (unsigned)(l - c->loaded));
+	return p ? p : np_fast_miss(size);
+}
+
+/* No loaded magazine serves sizes above NP_LOOKUP_MAX. */
+void *np_fast_large(size_t size, struct np_cache *c)
+{
+	unsigned class = np_class_of_large(&np_pool.classes, size);
+	void *p = np_cache_pop_second(c, class);
 
 	return p ? p : np_fast_miss(size);
 }
 
-/* The loaded magazine is empty, or the class has none. */
-void *np_fast_empty(struct np_cache *c, size_t size)
-{
-	return take(c, np_pool.classes.lookup[(size + 15) / 16], size);
-}
-
-/* No loaded magazine serves sizes above NP_LOOKUP_MAX. */
-void *np_fast_large(struct np_cache *c, size_t size)
-{
-	return take(c, np_class_of_large(&np_pool.classes, size), size);
-}
-
 /* The loaded magazine is full, or the class has none. */
-void np_fast_full(struct np_cache *c, void *p, unsigned class)
+void np_fast_full(void *p, struct np_cache *c, unsigned class)
 {
 	if (!np_cache_push(c, p, class))
 		np_piece_free(p);

@@ -20,11 +20,13 @@
 #include "cache.h"
 #include "thread.h"
 
-/* Where they go on. c: the caller's cache. */
+/* Where they go on. c: the caller's cache; what they were called with comes
+ * first, since it is in the first register. */
 NP_FOR_FACE void *np_fast_miss(size_t size);
-NP_FOR_FACE void *np_fast_large(struct np_cache *c, size_t size);
-NP_FOR_FACE void *np_fast_empty(struct np_cache *c, size_t size);
-NP_FOR_FACE void np_fast_full(struct np_cache *c, void *p, unsigned class);
+NP_FOR_FACE void *np_fast_large(size_t size, struct np_cache *c);
+NP_FOR_FACE void *np_fast_empty(size_t size, struct np_cache *c,
+				const struct np_loaded *l);
+NP_FOR_FACE void np_fast_full(void *p, struct np_cache *c, unsigned class);
 NP_FOR_FACE void np_fast_elsewhere(void *p);	/* or moved, or no piece */
 
 static inline void *np_fast_malloc(size_t size)
@@ -35,10 +37,10 @@ static inline void *np_fast_malloc(size_t size)
 	if (np_unlikely(np_cache_barred(c)))
 		return np_fast_miss(size);
 	if (np_unlikely(size > NP_LOOKUP_MAX))
-		return np_fast_large(c, size);
+		return np_fast_large(size, c);
 	l = c->by_size[(size + 15) / 16];
 	if (np_unlikely(l->top == l->base))
-		return np_fast_empty(c, size);
+		return np_fast_empty(size, c, l);
 	return np_loaded_pop(l);
 }
 
@@ -54,7 +56,7 @@ static inline void np_fast_free(void *p)
 	}
 	l = &c->loaded[class];
 	if (np_unlikely(l->top == l->end)) {
-		np_fast_full(c, p, class);
+		np_fast_full(p, c, class);
 		return;
 	}
 	np_loaded_push(l, p);

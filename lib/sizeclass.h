@@ -84,7 +84,7 @@ static inline unsigned np_class_of_large(const struct np_classes *classes,
 {
 	unsigned lg, steps = classes->steps_shift;
 
-	if (size <= NP_LOOKUP_LARGE_MAX)
+	if (np_likely(size <= NP_LOOKUP_LARGE_MAX))
 		return classes->lookup_large[(size - 1) /
 					     NP_LOOKUP_LARGE_STEP];
 	if (np_unlikely(size > classes->chunk_size))

@@ -204,6 +204,8 @@ static void take(unsigned class)
 
 	if (l->top != l->base)
 		p = np_loaded_pop(l);
+	else if (size_of(class) > NP_PRIVATE_MAX)
+		p = np_cache_pop_second(c, class);
 	else
 		p = np_cache_pop(c, class);
 	hold(p ? p : np_cache_take(c, class));
