@@ -7,7 +7,6 @@
 #include "piece.h"
 #include "pool.h"
 #include "request.h"
-#include "trace.h"
 
 #include <errno.h>
 
@@ -57,14 +56,8 @@ static inline bool push_elsewhere(const struct np_region *r, void *p)
 
 void np_fast_elsewhere(void *p)
 {
-	const struct np_region *r;
+	const struct np_region *r = np_map_find(p);
 
-	if (np_unlikely(np_watched())) { /* all caches are hidden */
-		if (p)
-			np_piece_free(p);
-		return;
-	}
-	r = np_map_find(p);
 	if (p && (!r || !push_elsewhere(r, p)))
 		np_piece_free(p);
 }
