@@ -179,8 +179,9 @@ void np_record_start(const char *path)
 		/* A child of the process that is recorded, say. */
 		if (error != EPERM)
 			np_warn("nothing is recorded into %s: %s", path,
-				error == EINVAL ? "it is no file that "
-				"npool-trace has made" : strerrordesc_np(error));
+				error == EINVAL
+				? "it is no file that npool-trace has made"
+				: strerrordesc_np(error));
 		return;
 	}
 	np_trace_write(&(struct np_trace_fields){
@@ -323,12 +324,12 @@ static inline void record_piece(enum np_trace_kind kind,
 	    !np_trace_is_picked(bytes_of(r, entry & NP_PAGE_CLASS)))
 		return;
 	cpu = np_thread_cpu_now();
-	(hit ? np_trace_hit : np_trace_call)(&(struct np_trace_fields){
+	np_trace_call(&(struct np_trace_fields){
 			      .kind = kind, .pool = slot,
 			      .class = entry & NP_PAGE_CLASS,
 			      .first = (entry >> NP_PAGE_OFFSET_SHIFT) % 32,
 			      .addr = (uintptr_t)p, .size = size },
-		      cpu, np_topology_home(&np_topology, cpu));
+		      cpu, np_topology_home(&np_topology, cpu), hit);
 }
 
 void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
@@ -339,9 +340,12 @@ void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
 		record_piece(kind, r, p, size, false);
 }
 
-void np_record_hit(const void *p, size_t size)
+void np_record_alloc(const void *p, size_t size, bool hit)
 {
-	record_piece(NP_TRACE_ALLOC, np_map_find(p), p, size, true);
+	const struct np_region *r = np_map_find(p);
+
+	if (r)
+		record_piece(NP_TRACE_ALLOC, r, p, size, hit);
 }
 
 void np_record_free(const struct np_region *r, const void *p)

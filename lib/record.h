@@ -69,10 +69,10 @@ void np_record_forked(void);
  * are left out. size: what was asked for. Only if np_watched. */
 void np_record_piece(enum np_trace_kind kind, const void *p, size_t size);
 
-/* The same: an ALLOC that the caller's own cache has served; a FREE of what lies
- * in this region. */
+/* The same: an ALLOC, which the caller's own cache has served (hit) or not; a
+ * FREE of what lies in this region. */
 struct np_region;
-void np_record_hit(const void *p, size_t size);
+void np_record_alloc(const void *p, size_t size, bool hit);
 void np_record_free(const struct np_region *region, const void *p);
 
 /* A request that the pool of this slot refused. */

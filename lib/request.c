@@ -284,26 +284,19 @@ static void *serve_checked(const struct np_request *r)
 	return p && r->zero ? memset(p, 0, r->size) : p;
 }
 
-static void *serve_missed(const struct np_request *r)
-{
-	void *p = np_memcheck_on ? serve_checked(r) : serve(r);
-
-	if (p)
-		np_record_piece(NP_TRACE_ALLOC, p, r->size);
-	else
-		np_record_refused(r->pool->slot, r->size);
-	return p;
-}
-
-/* It may be over by then: where all calls hit, nobody else would look. */
+/* It may be over by then: where all calls hit, nobody else would look. Told at
+ * one place, so that what differs between stacks is the caller's. */
 static void *serve_recorded(const struct np_request *r)
 {
 	void *p = r->fast && !np_memcheck_on ? from_hidden(r) : NULL;
+	bool hit = p != NULL;
 
+	if (!hit)
+		p = np_memcheck_on ? serve_checked(r) : serve(r);
 	if (p)
-		np_record_hit(p, r->size);
+		np_record_alloc(p, r->size, hit);
 	else
-		p = serve_missed(r);
+		np_record_refused(r->pool->slot, r->size);
 	np_record_look();
 	return p;
 }
@@ -329,7 +322,7 @@ static size_t take_many(const struct np_request *r, unsigned class,
 	for (unsigned i = 0; r->zero && i < got; i++)
 		memset(pieces[i], 0, r->size);
 	for (unsigned i = 0; np_unlikely(np_watched()) && i < got; i++)
-		np_record_piece(NP_TRACE_ALLOC, pieces[i], r->size);
+		np_record_alloc(pieces[i], r->size, false);
 	return got;
 }
 

@@ -30,6 +30,8 @@ bool np_trace_picks;
 static struct tracer {
 	struct np_trace_event *events;
 	struct np_trace_ring *ring;
+	uint64_t size;		/* of the ring: not that of the file, which
+				   may be another one by then */
 	uint64_t head;
 	uint64_t room;		/* head may grow up to here, as far as known */
 	uint64_t last;		/* time of the last event; 0: none yet */
@@ -155,6 +157,7 @@ static void set_tracer(unsigned i, unsigned attachment)
 	t->ring = (struct np_trace_ring *)(void *)ring;
 	t->events = (struct np_trace_event *)(void *)
 		    (ring + NP_TRACE_EVENTS_AT);
+	t->size = file.copy.ring_size;
 	/* The program that became this one may have begun. */
 	t->head = atomic_load_explicit(&t->ring->head, memory_order_relaxed) &
 		  ~(uint64_t)(sizeof *t->events - 1);
@@ -296,7 +299,7 @@ static __attribute__((noinline)) struct tracer *find_tracer(unsigned attachment)
 
 static inline void put(struct tracer *t, uint64_t a, uint64_t b)
 {
-	uint64_t at = t->head & (file.copy.ring_size - 1);
+	uint64_t at = t->head & (t->size - 1);
 
 	t->events[at / sizeof *t->events] = (struct np_trace_event){ a, b };
 	t->head += sizeof *t->events;
@@ -322,9 +325,9 @@ static bool find_room(struct tracer *t)
 	uint64_t tail = atomic_load_explicit(&t->ring->tail,
 					     memory_order_acquire);
 
-	if (t->head - tail > file.copy.ring_size)
+	if (t->head - tail > t->size)
 		return false;
-	t->room = tail + file.copy.ring_size;
+	t->room = tail + t->size;
 	return t->room - t->head >= ROOM;
 }
 
@@ -381,8 +384,8 @@ static __attribute__((noinline)) void put_news(struct tracer *t, uint64_t now)
 	}
 }
 
-/* The time, in its place in word b. Not before that of the ring's last event, but
- * perhaps before what precedes is done. */
+/* The time, in its place in word b. Not before that of the ring's last event,
+ * but perhaps before what precedes is done. */
 static inline uint64_t stamp_early(struct tracer *t)
 {
 	uint64_t now = np_trace_ticks(file.copy.by_clock);
@@ -453,9 +456,17 @@ bool np_trace_is_picked(size_t piece_size)
 	       piece_size <= file.copy.size_max;
 }
 
-static inline void put_call(struct tracer *t, const struct np_trace_fields *f,
-			    uint32_t cpu, np_home_t home, uint64_t time)
+void np_trace_call(const struct np_trace_fields *f, uint32_t cpu,
+		   np_home_t home, bool hit)
 {
+	struct tracer *t = begin();
+	uint64_t time;
+
+	if (!t)
+		return;
+	/* In ring 0 the last event may be another thread's, and one that is
+	 * lost was not waited for. */
+	time = hit && t != tracers && !t->lost ? stamp_early(t) : stamp(t);
 	if (np_unlikely(cpu != t->cpu)) {
 		put_size(t, NP_TRACE_CPU, home, cpu, time);
 		t->cpu = cpu;
@@ -464,28 +475,6 @@ static inline void put_call(struct tracer *t, const struct np_trace_fields *f,
 		put_stack(t, time);
 	put_fields(t, f, time);
 	end(t);
-}
-
-void np_trace_call(const struct np_trace_fields *f, uint32_t cpu,
-		   np_home_t home)
-{
-	struct tracer *t = begin();
-
-	if (t)
-		put_call(t, f, cpu, home, stamp(t));
-}
-
-/* In ring 0 the last event may be another thread's, and one that is lost was not
- * waited for. */
-void np_trace_hit(const struct np_trace_fields *f, uint32_t cpu,
-		  np_home_t home)
-{
-	struct tracer *t = begin();
-
-	if (t)
-		put_call(t, f, cpu, home,
-			 np_unlikely(t == tracers || t->lost)
-			 ? stamp(t) : stamp_early(t));
 }
 
 /* --- the thread's life ------------------------------------------------ */

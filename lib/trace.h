@@ -233,15 +233,11 @@ void np_trace_detach(void);
 void np_trace_write(const struct np_trace_fields *fields);
 
 /* The same for a call, with the CPU that it was made on, and a stack if it is
- * an ALLOC's turn. */
-void np_trace_call(const struct np_trace_fields *fields, uint32_t cpu,
-		   np_home_t home);
-
-/* The same for an ALLOC of what the thread's own cache had: that came there
+ * an ALLOC's turn. hit: of what the thread's own cache had. That came there
  * before the thread's last event, or with it, so the time of no other thread's
  * is to be waited for. */
-void np_trace_hit(const struct np_trace_fields *fields, uint32_t cpu,
-		  np_home_t home);
+void np_trace_call(const struct np_trace_fields *fields, uint32_t cpu,
+		   np_home_t home, bool hit);
 
 /* Are calls about pieces of some sizes left out? Those of so many bytes, as
  * rounded, not? The first is written by np_trace_attach. */
