@@ -6,8 +6,9 @@
 The echo server of examples/ on npool, the same source on malloc (glibc's, and
 jemalloc, tcmalloc and mimalloc by preload), and Netty's. One client loads them
 in turn, a row for each size of message and number of connections: all servers
-of a row run at once, and in each round the client takes one after another, who
-begins changes. Server and client have CPUs of their own.
+of a row run at once, and in each round the client takes one after another, in
+an order that is drawn anew (but the same in each run): who goes before leaves
+connections to be closed. Server and client have CPUs of their own.
 
 A figure is messages in a second of the server's CPU time, by the scheduler's
 count; beside it stands what part of that time the kernel took, by its ticks in
@@ -20,6 +21,7 @@ wanted (WANTED).
 import argparse
 import json
 import os
+import random
 import re
 import select
 import shutil
@@ -211,8 +213,7 @@ def measure(row, who, load, args):
         for s in servers:
             sample(load, s, conns, size, s.warm_ms, min(args.ms, 50), theirs)
         for number in range(args.rounds):
-            k = number % len(servers)
-            for s in servers[k:] + servers[:k]:
+            for s in random.Random(number).sample(servers, len(servers)):
                 taken.setdefault(s.name, []).append(
                     sample(load, s, conns, size, WARM_MS, args.ms, theirs))
         kernel = {s.name: s.kernel_share() for s in servers}
