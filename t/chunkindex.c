@@ -273,14 +273,6 @@ static void test_size(void)
 
 /* --- without memory --------------------------------------------------- */
 
-/* Memory that is kept for an index of so many bytes would serve. */
-static void use_up_kept(size_t size)
-{
-	faultos_fail(1, ENOMEM);
-	while (np_meta_alloc(0, size))
-		;
-}
-
 static void test_no_memory(void)
 {
 	struct np_chunkindex *ix = &lists[INDEXED][NP_Q050].index;
@@ -290,7 +282,7 @@ static void test_no_memory(void)
 	fill(512);
 	is_uint(ix->size, 512, "the index has no place left");
 	faultos_begin();
-	use_up_kept(2048 * (sizeof(struct np_chunk *) + 1));
+	faultos_use_up_kept(1);
 	faultos_fail(1, ENOMEM);
 	errno = 0;
 	fill(1);

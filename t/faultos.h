@@ -21,6 +21,7 @@
 #ifndef FAULTOS_H
 #define FAULTOS_H
 
+#include "meta.h"
 #include "os.h"
 
 #include <errno.h>
@@ -288,6 +289,23 @@ static inline size_t faultos_mapped(void)
 static inline unsigned long faultos_count(enum faultos_call call)
 {
 	return atomic_load(&faultos.count[call]);
+}
+
+/* Metadata that is kept serves without a call (meta.h): takes all of it that so
+ * many homes have, for good. Returns its bytes. Leaves no call to fail. */
+static inline size_t faultos_use_up_kept(unsigned nhomes)
+{
+	size_t bytes = 0;
+
+	for (unsigned home = 0; home < nhomes; home++)
+		for (size_t size = 16 * NP_KIB; size <= 64 * NP_KIB;
+		     size += np_os_page_size()) {
+			faultos_fail(1, ENOMEM);
+			while (np_meta_alloc((np_home_t)home, size))
+				bytes += size;
+		}
+	faultos_fail(0, 0);
+	return bytes;
 }
 
 #endif
