@@ -77,10 +77,10 @@ void *npool_realloc(void *p, size_t size)
 		return errno = ENOMEM, NULL;
 	usable = np_piece_usable(p, "realloc"); /* checks p */
 	if (np_unlikely(np_watched()))
-		np_record_piece(NP_TRACE_MOVE, p, size);
+		np_record_piece(NP_TRACE_MOVE, p, size, false);
 	if (np_piece_resize(p, usable, size, &q)) {
 		if (np_unlikely(np_watched()))
-			np_record_piece(NP_TRACE_RESIZE, q, size);
+			np_record_piece(NP_TRACE_RESIZE, q, size, false);
 		return q;
 	}
 	q = alloc_beside(p, size);

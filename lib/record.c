@@ -332,20 +332,13 @@ static inline void record_piece(enum np_trace_kind kind,
 		      cpu, np_topology_home(&np_topology, cpu), hit);
 }
 
-void np_record_piece(enum np_trace_kind kind, const void *p, size_t size)
+void np_record_piece(enum np_trace_kind kind, const void *p, size_t size,
+		     bool hit)
 {
 	const struct np_region *r = np_map_find(p);
 
 	if (r) /* else boot.h */
-		record_piece(kind, r, p, size, false);
-}
-
-void np_record_alloc(const void *p, size_t size, bool hit)
-{
-	const struct np_region *r = np_map_find(p);
-
-	if (r)
-		record_piece(NP_TRACE_ALLOC, r, p, size, hit);
+		record_piece(kind, r, p, size, hit);
 }
 
 void np_record_free(const struct np_region *r, const void *p)

@@ -66,13 +66,13 @@ void np_record_prepare(void);
 void np_record_forked(void);
 
 /* Tells what is done to a piece of a pool, to the file and to tracers; others
- * are left out. size: what was asked for. Only if np_watched. */
-void np_record_piece(enum np_trace_kind kind, const void *p, size_t size);
+ * are left out. size: what was asked for; hit: the caller's own cache has
+ * served it. Only if np_watched. */
+void np_record_piece(enum np_trace_kind kind, const void *p, size_t size,
+		     bool hit);
 
-/* The same: an ALLOC, which the caller's own cache has served (hit) or not; a
- * FREE of what lies in this region. */
+/* The same: a FREE of what lies in this region. */
 struct np_region;
-void np_record_alloc(const void *p, size_t size, bool hit);
 void np_record_free(const struct np_region *region, const void *p);
 
 /* A request that the pool of this slot refused. */

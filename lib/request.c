@@ -294,7 +294,7 @@ static void *serve_recorded(const struct np_request *r)
 	if (!hit)
 		p = np_memcheck_on ? serve_checked(r) : serve(r);
 	if (p)
-		np_record_alloc(p, r->size, hit);
+		np_record_piece(NP_TRACE_ALLOC, p, r->size, hit);
 	else
 		np_record_refused(r->pool->slot, r->size);
 	np_record_look();
@@ -322,7 +322,7 @@ static size_t take_many(const struct np_request *r, unsigned class,
 	for (unsigned i = 0; r->zero && i < got; i++)
 		memset(pieces[i], 0, r->size);
 	for (unsigned i = 0; np_unlikely(np_watched()) && i < got; i++)
-		np_record_alloc(pieces[i], r->size, false);
+		np_record_piece(NP_TRACE_ALLOC, pieces[i], r->size, false);
 	return got;
 }
 
