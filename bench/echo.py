@@ -206,7 +206,7 @@ def measure(row, who, load, args):
     name, size, conns = row
     ours, theirs = halves()
     servers = []
-    taken, kernel = {}, {}
+    taken = {}
     try:
         for w in who:
             servers.append(Server(w, ours))
