@@ -575,6 +575,12 @@ static bool of_process(const struct np_option *o)
 	return o->scope == NP_OPT_PROCESS || o->scope == NP_OPT_PROCESS_LIVE;
 }
 
+void np_pool_apply_to_process(void)
+{
+	np_background_set(np_pool.config.background);
+	np_leak_set_level((enum np_leak_level)np_pool.config.leaks);
+}
+
 int np_pool_set_option(struct np_pool *pool, const char *name,
 		       const char *value)
 {
@@ -591,14 +597,11 @@ int np_pool_set_option(struct np_pool *pool, const char *name,
 	good = np_config_set(&pool->config, o, value);
 	if (good) {
 		apply_config(pool);
+		if (of_process(o))
+			np_pool_apply_to_process();
 		np_record_option(pool, o);
 	}
 	np_unlock(&pool->lock);
-	if (good && of_process(o)) {
-		np_background_set(pool->config.background);
-		np_leak_set_level(
-			(enum np_leak_level)pool->config.leaks);
-	}
 	return good ? 0 : EINVAL;
 }
 

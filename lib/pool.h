@@ -153,6 +153,10 @@ void np_pool_empty_inbox(struct np_pool *pool, struct np_depot *depot);
 int np_pool_reserve(struct np_pool *pool, np_home_t home, size_t bytes,
 		    unsigned flags);
 
+/* Makes the live options of the process true. Its pool's lock is held: what an
+ * option says and what is in force are the same. */
+void np_pool_apply_to_process(void);
+
 /* As npool_option_set and _get. */
 int np_pool_set_option(struct np_pool *pool, const char *name,
 		       const char *value);

@@ -130,9 +130,8 @@ static bool wake(void)
 	/* The fork handlers hold this lock, and go by the stage. */
 	np_lock(&np_pool.lock);
 	np_pool_set_stage(&np_pool, NP_AWAKE);
+	np_pool_apply_to_process();
 	np_unlock(&np_pool.lock);
-	np_background_set(np_pool.config.background);
-	np_leak_set_level((enum np_leak_level)np_pool.config.leaks);
 	if (*np_pool.config.trace)
 		np_record_start(np_pool.config.trace);
 	return true;

@@ -393,6 +393,45 @@ static void test_threads(void)
 	is_size(npool_buf_leaks(0), 0, "then nothing is");
 }
 
+static void *switch_often(void *last)
+{
+	for (unsigned i = 0; i < 200; i++)
+		level(i % 2 ? "paranoid" : "disabled");
+	level(last);
+	return NULL;
+}
+
+/* Does what the option says hold for a buffer that is made now? */
+static bool level_is_in_force(void)
+{
+	npool_buf_t *b = make_here();
+	size_t watched = npool_buf_leaks(0);
+	char said[20];
+
+	npool_buf_release(b);
+	if (npool_option_get(npool_default(), "leaks", said, sizeof said) != 0)
+		bail_out("no option leaks");
+	return watched == !strcmp(said, "paranoid");
+}
+
+static void test_switches(void)
+{
+	static char last[2][9] = { "disabled", "paranoid" };
+	pthread_t thread[NTHREADS];
+	bool good = true;
+
+	for (unsigned round = 0; round < 50; round++) {
+		for (unsigned i = 0; i < NTHREADS; i++)
+			pthread_create(&thread[i], NULL, switch_often,
+				       last[i % 2]);
+		for (unsigned i = 0; i < NTHREADS; i++)
+			pthread_join(thread[i], NULL);
+		good = good && level_is_in_force();
+	}
+	ok(good, "switched by threads at once: what the option says holds");
+	level("paranoid");
+}
+
 static npool_buf_t *inherited;
 
 static void in_child(void *arg)
@@ -470,6 +509,7 @@ int main(int argc, char **argv)
 	test_errors();
 	test_dead();
 	test_threads();
+	test_switches();
 	test_fork();
 	test_exit();
 	return done();
