@@ -101,10 +101,9 @@ NPOOL_API int npool_node_of(const void *p);
 NPOOL_API const char *npool_version(void);
 
 /* Gives back to the kernel what nobody uses, in every pool: empties the
- * caller's thread caches, the shared part of everyone's, all depots, the huge
- * blocks that are kept and the arenas' free pages. Another thread keeps at
- * most 64 KiB in each of its caches, and all of them where membarrier(2) is
- * not to be had.
+ * thread caches of everyone, all depots, the huge blocks that are kept and the
+ * arenas' free pages. Another thread keeps what is in a cache that it is in
+ * the midst of using, and in all of them where membarrier(2) is not to be had.
  * Returns: the bytes given back.
  * Threads: any; takes every arena's lock in turn. */
 NPOOL_API size_t npool_trim(void);
@@ -227,8 +226,8 @@ struct npool_attr {
 				   16 */
 	unsigned cache_pieces;	/* of a class in one magazine at most, 1 ..
 				   512; 0: no thread caches */
-	size_t cache_bytes;	/* in the shared parts of the caches of an
-				   arena's threads, at most 1 GiB */
+	size_t cache_bytes;	/* in the caches of an arena's threads, at most
+				   1 GiB */
 	size_t huge_bytes;	/* of freed huge blocks that are kept for the
 				   next, of each node */
 	int64_t decay_ms;	/* free pages return to the kernel after this

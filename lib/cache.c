@@ -14,7 +14,9 @@
 #define REFILLS_TO_GROW 2     /* refilled so often lately, it doubles */
 #define SLOW_TO_SEND 64	      /* visits until outgoing pieces are sent */
 #define SLOW_TO_FORGET 1024   /* visits that are "lately" */
-#define MAGS_IN_SHARED 8      /* that the shared part has room for, at least */
+#define SMALL_MAGS 64	      /* that there is room for at least; of pieces */
+#define LARGE_MAGS 8	      /* up to NP_LOOKUP_MAX, and above */
+#define AT_ONCE (64 * NP_KIB) /* bytes, the most that an arena is asked for */
 
 static void *no_pieces[1];
 
@@ -69,7 +71,7 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	}
 	for (unsigned i = 0; i < nodes->n; i++)
 		c->outgoing[i].mag = &np_mag_none;
-	atomic_init(&c->cpu_now, &c->cpu);
+	np_cache_watch(c, &c->cpu, false);
 	c->nodes = nodes;
 	c->home = node->home;
 	c->tag = nodes->no_fast_path ? NP_NO_TAG : node->owner.tag;
@@ -84,8 +86,8 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	c->node = node;
 	c->arena = arena;
 	c->seat = seat;
-	c->shared_most = np_cache_most(c);
-	c->shared_room = (ptrdiff_t)c->shared_most;
+	c->most = np_cache_most(c);
+	c->second_room = (ptrdiff_t)c->most;
 	return 0;
 }
 
@@ -99,15 +101,15 @@ void np_cache_wait(void)
 	np_unlock(&np_claim_lock);
 }
 
-/* On the way the bound of the shared part is looked at. */
+/* On the way the bound is looked at. */
 static void enter(struct np_cache *c)
 {
 	size_t most = np_cache_most(c);
 
 	while (!np_cache_enter(c))
 		np_cache_wait();
-	c->shared_room += (ptrdiff_t)(most - c->shared_most);
-	c->shared_most = most;
+	c->second_room += (ptrdiff_t)(most - c->most);
+	c->most = most;
 }
 
 /* --- counting --------------------------------------------------------- */
@@ -188,14 +190,20 @@ static uint32_t clamp(size_t n, uint32_t least, uint32_t most)
 	return n < least ? least : n > most ? most : (uint32_t)n;
 }
 
+/* The most bytes that loaded magazines may have room for. */
+static size_t loaded_most(const struct np_cache *c)
+{
+	return c->most < NP_LOADED_LEAST ? NP_LOADED_LEAST : c->most;
+}
+
 /* The most pieces of the class that one magazine may hold. */
 static uint32_t most_pieces(const struct np_cache *c,
 			    const struct np_class *row)
 {
 	/* Netty's tiny, small and normal cache sizes. */
 	static const uint32_t entries[NP_KINDS] = { NP_MAG_MOST, 256, 64, 1 };
-	size_t bytes = row->size <= NP_PRIVATE_MAX ? NP_LOADED_BYTES
-			: np_cache_most(c) / MAGS_IN_SHARED;
+	size_t bytes = loaded_most(c) /
+		       (row->size <= NP_LOOKUP_MAX ? SMALL_MAGS : LARGE_MAGS);
 	uint32_t most = c->nodes->cache_pieces;
 
 	if (most > entries[row->kind])
@@ -208,7 +216,7 @@ static uint32_t first_pieces(const struct np_cache *c,
 {
 	uint32_t most = most_pieces(c, row);
 
-	return clamp(NP_LOADED_BYTES / row->size, 1,
+	return clamp(AT_ONCE / row->size, 1,
 		     most < NP_MAG_FIRST ? most : NP_MAG_FIRST);
 }
 
@@ -272,31 +280,32 @@ static void adopt(const struct np_cache *c, unsigned class,
 	mag->size = row_of(c, class)->size;
 }
 
+/* The cache holds so many bytes more, or less: what is in second magazines, and
+ * what loaded ones have room for. */
+static void hold_more(struct np_cache *c, size_t bytes)
+{
+	c->second_room -= (ptrdiff_t)bytes;
+}
+
+static void hold_less(struct np_cache *c, size_t bytes)
+{
+	c->second_room += (ptrdiff_t)bytes;
+}
+
 static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
 {
 	size_t size = row_of(c, class)->size;
+	size_t bytes = mag->cap * size, old_bytes = c->mag[class]->cap * size;
 
-	c->loaded_bytes += mag->cap * size;
-	c->loaded_bytes -= c->mag[class]->cap * size;
+	c->loaded_bytes += bytes - old_bytes;
 	c->mag[class] = mag;
 	adopt(c, class, mag);
 	show_loaded(c, class);
 }
 
-/* The second magazines have so many bytes more, or less. */
-static void hold_more(struct np_cache *c, size_t bytes)
-{
-	c->shared_room -= (ptrdiff_t)bytes;
-}
-
-static void hold_less(struct np_cache *c, size_t bytes)
-{
-	c->shared_room += (ptrdiff_t)bytes;
-}
-
 static bool has_room(const struct np_cache *c, size_t bytes)
 {
-	return c->shared_room >= 0 && bytes <= (size_t)c->shared_room;
+	return c->second_room >= 0 && bytes <= (size_t)c->second_room;
 }
 
 static void set_second(struct np_cache *c, unsigned class, struct np_mag *mag)
@@ -332,7 +341,7 @@ static bool is_full(const struct np_mag *mag)
 	return mag->n == mag->cap;
 }
 
-/* --- room in the shared part ------------------------------------------ */
+/* --- room in second magazines ------------------------------------------ */
 
 /* A magazine that is in neither part any more gives its pieces to the depot,
  * whole, or to the arenas. Returns an empty one, which may be np_mag_none. */
@@ -372,12 +381,12 @@ static void drop_second(struct np_cache *c, unsigned class)
 }
 
 /* Pushes other classes out until there is room for so many bytes. */
-static bool make_shared_room(struct np_cache *c, unsigned class, size_t bytes)
+static bool make_second_room(struct np_cache *c, unsigned class, size_t bytes)
 {
 	unsigned n = c->nodes->classes->n;
 
 	for (unsigned tries = 0; tries < n && !has_room(c, bytes); tries++) {
-		unsigned k = c->shared_hand = c->shared_hand % n + 1;
+		unsigned k = c->second_hand = c->second_hand % n + 1;
 
 		if (k != class && k != c->in_use && c->second[k]->n)
 			drop_second(c, k);
@@ -405,9 +414,9 @@ static bool have_second(struct np_cache *c, unsigned class)
 	return true;
 }
 
-/* --- room in the private part ----------------------------------------- */
+/* --- room in loaded magazines ------------------------------------------ */
 
-/* The class makes room: its magazine goes to the shared part, or from the
+/* The class makes room: its magazine becomes the second one, or goes from the
  * cache. */
 static void unload(struct np_cache *c, unsigned class)
 {
@@ -415,7 +424,7 @@ static void unload(struct np_cache *c, unsigned class)
 
 	load(c, class, &np_mag_none);
 	if (!empty->n && mag->n &&
-	    make_shared_room(c, class, mag->n * np_cache_size_of(c, class))) {
+	    make_second_room(c, class, mag->n * np_cache_size_of(c, class))) {
 		set_second(c, class, mag);
 		np_mag_destroy(empty);
 	} else {
@@ -424,28 +433,30 @@ static void unload(struct np_cache *c, unsigned class)
 }
 
 /* Unloads classes that were not refilled lately, until there is room for so
- * many bytes. */
-static bool make_private_room(struct np_cache *c, unsigned class,
+ * many bytes. What a class has more than a first magazine leaves a quarter of
+ * the room to those that have none yet. */
+static bool make_loaded_room(struct np_cache *c, unsigned class,
 			      size_t bytes)
 {
-	unsigned n = np_class_of(c->nodes->classes, NP_PRIVATE_MAX);
+	unsigned n = np_class_of(c->nodes->classes, NP_LOADED_MAX);
+	size_t most = loaded_most(c);
 
+	if (has_loaded(c, class))
+		most = most / 4 * 3;
 	for (unsigned tries = 0; tries < n &&
-	     c->loaded_bytes + bytes > NP_LOADED_BYTES; tries++) {
-		unsigned k = c->private_hand = c->private_hand % n + 1;
+	     c->loaded_bytes + bytes > most; tries++) {
+		unsigned k = c->loaded_hand = c->loaded_hand % n + 1;
 
 		if (k != class && has_loaded(c, k) && !c->refills[k])
 			unload(c, k);
 	}
-	return c->loaded_bytes + bytes <= NP_LOADED_BYTES;
+	return c->loaded_bytes + bytes <= most;
 }
 
-/* More classes are in use than the private part can hold. */
-static void crowd(struct np_cache *c)
+static void unload_all(struct np_cache *c)
 {
-	unsigned n = np_class_of(c->nodes->classes, NP_PRIVATE_MAX);
+	unsigned n = np_class_of(c->nodes->classes, NP_LOADED_MAX);
 
-	c->crowded = true;
 	for (unsigned k = 1; k <= n; k++)
 		if (has_loaded(c, k))
 			unload(c, k);
@@ -458,9 +469,12 @@ static void load_new(struct np_cache *c, unsigned class, size_t cap)
 	struct np_mag *old = loaded(c, class), *mag;
 
 	np_assert(!old->n);
-	if (!make_private_room(c, class, (cap - old->cap) *
+	if (!make_loaded_room(c, class, (cap - old->cap) *
 			       np_cache_size_of(c, class))) {
-		crowd(c);
+		if (!old->cap) { /* more classes than there is room for */
+			c->crowded = true;
+			unload_all(c);
+		}
 		return;
 	}
 	mag = np_mag_create(c->node->home, cap);
@@ -477,7 +491,8 @@ static bool have_loaded(struct np_cache *c, unsigned class)
 	const struct np_class *row = row_of(c, class);
 
 	if (!has_loaded(c, class) && !c->crowded &&
-	    row->size <= NP_PRIVATE_MAX)
+	    row->size <= NP_LOADED_MAX &&
+	    row->size <= loaded_most(c) / LARGE_MAGS)
 		load_new(c, class, first_pieces(c, row));
 	return has_loaded(c, class);
 }
@@ -502,16 +517,16 @@ static uint32_t move_pieces(struct np_mag *to, struct np_mag *from)
 }
 
 /* One of the two magazines is empty, the other one not: they change places. If
- * the second is the larger one, which the private part may have no room for,
- * only pieces do, as many as fit. Returns false if the shared part has no room
- * for what the loaded one holds. */
+ * the second is the larger one, for which there may be no room here, only
+ * pieces do, as many as fit. Returns false if there is no room there for what
+ * the loaded one holds. */
 static bool exchange(struct np_cache *c, unsigned class)
 {
 	struct np_mag *mag = loaded(c, class), *other = c->second[class];
 	size_t size = row_of(c, class)->size;
 
 	NP_YIELD(c);
-	if (!make_shared_room(c, class, mag->n * size))
+	if (!make_second_room(c, class, mag->n * size))
 		return false;
 	if (other->cap <= mag->cap) {
 		set_second(c, class, mag);
@@ -544,7 +559,7 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 	count_in(c, mag->n * size);
 	/* The depot has the empty one now: it may be gone already. */
 	c->second[class] = &np_mag_none;
-	if (make_shared_room(c, class, mag->n * size)) {
+	if (make_second_room(c, class, mag->n * size)) {
 		set_second(c, class, mag);
 		if (has_loaded(c, class))
 			exchange(c, class);
@@ -557,6 +572,17 @@ static bool refill_from_depot(struct np_cache *c, unsigned class)
 	return c->mag[class]->n;
 }
 
+/* Both places of the class are empty then, and hold no magazine. */
+static void flush_class(struct np_cache *c, unsigned class, bool to_depot)
+{
+	struct np_mag *mag = loaded(c, class), *other = c->second[class];
+
+	load(c, class, &np_mag_none);
+	set_second(c, class, &np_mag_none);
+	np_mag_destroy(part_with(c, class, mag, to_depot));
+	np_mag_destroy(part_with(c, class, other, to_depot));
+}
+
 /* The node is about to grow: classes that nobody has asked for since it last
  * did, keep nothing. */
 static void give_up_idle(struct np_cache *c)
@@ -565,7 +591,7 @@ static void give_up_idle(struct np_cache *c)
 		uint64_t allocs = np_count_get(&c->count->class[k].allocs);
 
 		if (k != c->in_use && allocs == c->allocs_then[k])
-			empty_second(c, k, false);
+			flush_class(c, k, false);
 		c->allocs_then[k] = allocs;
 	}
 }
@@ -589,7 +615,9 @@ static bool refill_loaded(struct np_cache *c, unsigned class)
 {
 	struct np_mag *mag = c->mag[class];
 
-	mag->n = take_from_arena(c, class, mag->cap, mag->slot);
+	mag->n = take_from_arena(c, class, clamp(AT_ONCE / mag->size, 1,
+						 (uint32_t)mag->cap),
+				 mag->slot);
 	show_loaded(c, class);
 	return mag->n;
 }
@@ -604,8 +632,8 @@ static bool refill_second(struct np_cache *c, unsigned class)
 	if (size > NP_SMALL_MAX || !have_second(c, class))
 		return false;
 	mag = c->second[class];
-	n = clamp(NP_LOADED_BYTES / size, 1, (uint32_t)mag->cap);
-	if (!make_shared_room(c, class, n * size))
+	n = clamp(AT_ONCE / size, 1, (uint32_t)mag->cap);
+	if (!make_second_room(c, class, n * size))
 		return false;
 	mag->n = take_from_arena(c, class, n, mag->slot);
 	hold_more(c, mag->n * size);
@@ -620,7 +648,7 @@ static void *take_bare(struct np_cache *c, unsigned class)
 	return take_from_arena(c, class, 1, &p) ? p : NULL;
 }
 
-static void *take_shared(struct np_cache *c, unsigned class)
+static void *take_second(struct np_cache *c, unsigned class)
 {
 	if (!c->second[class]->n && !refill_from_depot(c, class) &&
 	    !refill_second(c, class))
@@ -628,7 +656,7 @@ static void *take_shared(struct np_cache *c, unsigned class)
 	return pop_second(c, class);
 }
 
-static void *take_private(struct np_cache *c, unsigned class)
+static void *take_loaded(struct np_cache *c, unsigned class)
 {
 	struct np_loaded *l = &c->loaded[class];
 
@@ -638,7 +666,7 @@ static void *take_private(struct np_cache *c, unsigned class)
 	if (l->top == l->base && !refill_from_depot(c, class)) {
 		grow(c, class);
 		if (c->crowded)
-			return take_shared(c, class);
+			return take_second(c, class);
 		if (!refill_loaded(c, class))
 			return take_bare(c, class);
 	}
@@ -656,14 +684,14 @@ static void *take_piece(struct np_cache *c, unsigned class)
 		receive(c);
 	}
 	c->in_use = class;
-	return have_loaded(c, class) ? take_private(c, class)
-				     : take_shared(c, class);
+	return have_loaded(c, class) ? take_loaded(c, class)
+				     : take_second(c, class);
 }
 
 static void send_all(struct np_cache *c);
 
 /* Pieces of other homes do not wait for ever, what was refilled once is not in
- * use for ever, and a crowd goes. */
+ * use for ever, a crowd goes, and the bound may have been lowered. */
 static void count_visit(struct np_cache *c)
 {
 	if (++c->nslow % SLOW_TO_SEND == 0)
@@ -672,6 +700,8 @@ static void count_visit(struct np_cache *c)
 		memset(c->refills, 0, sizeof c->refills);
 		c->crowded = false;
 	}
+	if (c->loaded_bytes > loaded_most(c))
+		unload_all(c);
 }
 
 void *np_cache_take(struct np_cache *c, unsigned class)
@@ -711,7 +741,7 @@ static bool have_room_in_second(struct np_cache *c, unsigned class)
 		if (!have_second(c, class))
 			return false;
 	}
-	return make_shared_room(c, class, np_cache_size_of(c, class));
+	return make_second_room(c, class, np_cache_size_of(c, class));
 }
 
 /* Into the cache, however it came here; not counted yet. */
@@ -855,23 +885,11 @@ void np_cache_give(struct np_cache *c, void *p, unsigned class,
 
 /* --- the end ---------------------------------------------------------- */
 
-/* Both places of the class are empty then, and hold no magazine. */
-static void flush_class(struct np_cache *c, unsigned class, bool to_depot)
-{
-	struct np_mag *mag = loaded(c, class), *other = c->second[class];
-
-	load(c, class, &np_mag_none);
-	c->second[class] = &np_mag_none;
-	np_mag_destroy(part_with(c, class, mag, to_depot));
-	np_mag_destroy(part_with(c, class, other, to_depot));
-}
-
 void np_cache_flush(struct np_cache *c, bool to_depot)
 {
 	enter(c);
 	for (unsigned class = 1; class <= c->nodes->classes->n; class++)
 		flush_class(c, class, to_depot);
-	c->shared_room = (ptrdiff_t)c->shared_most;
 	send_all(c);
 	np_cache_leave(c);
 }
@@ -902,6 +920,26 @@ void np_cache_forget(struct np_cache *c)
 
 /* --- reclaiming ------------------------------------------------------- */
 
+/* Release: pairs with the acquire of np_cache_enter_fast. */
+static void show(struct np_cache *c)
+{
+	bool hidden = c->watched || atomic_load_explicit(
+		&c->claimed, memory_order_relaxed);
+
+	atomic_store_explicit(&c->cpu_now,
+			      hidden ? &np_cpu_none : c->cpu_word,
+			      memory_order_release);
+	atomic_store_explicit(&c->hidden, hidden, memory_order_release);
+}
+
+void np_cache_watch(struct np_cache *c, const volatile uint32_t *cpu_word,
+		    bool watched)
+{
+	c->cpu_word = cpu_word;
+	c->watched = watched;
+	show(c);
+}
+
 bool np_cache_claim(struct np_cache *c, bool only_idle)
 {
 	uint32_t busy = NP_CACHE_LEFT;
@@ -915,6 +953,7 @@ bool np_cache_claim(struct np_cache *c, bool only_idle)
 	if (only_idle && busy != NP_CACHE_SEEN)
 		return false;
 	atomic_store_explicit(&c->claimed, true, memory_order_relaxed);
+	show(c);
 	return true;
 }
 
@@ -926,16 +965,20 @@ static void loot_mag(struct np_cache *c, struct np_mag *mag, size_t bytes,
 	*loot = mag;
 }
 
-static void loot_second(struct np_cache *c, unsigned class,
-			struct np_mag **loot)
+static void loot_class(struct np_cache *c, unsigned class,
+		       struct np_mag **loot)
 {
-	struct np_mag *mag = c->second[class];
+	struct np_mag *mag = loaded(c, class), *other = c->second[class];
 	size_t size = row_of(c, class)->size;
 
-	if (!mag->n)
-		return;
-	set_second(c, class, &np_mag_none);
-	loot_mag(c, mag, mag->n * size, loot);
+	if (mag->n) {
+		load(c, class, &np_mag_none);
+		loot_mag(c, mag, mag->n * size, loot);
+	}
+	if (other->n) {
+		set_second(c, class, &np_mag_none);
+		loot_mag(c, other, other->n * size, loot);
+	}
 }
 
 static void loot_outgoing(struct np_cache *c, unsigned home,
@@ -959,12 +1002,13 @@ bool np_cache_steal(struct np_cache *c, struct np_mag **loot)
 	    NP_CACHE_BUSY) {
 		NP_YIELD(c);
 		for (unsigned k = 1; k <= c->nodes->classes->n; k++)
-			loot_second(c, k, loot);
+			loot_class(c, k, loot);
 		for (unsigned i = 0; i < c->nodes->n; i++)
 			loot_outgoing(c, i, loot);
 	}
 	NP_YIELD(c);
 	/* Release: pairs with the acquire of np_cache_enter. */
 	atomic_store_explicit(&c->claimed, false, memory_order_release);
+	show(c);
 	return *loot != before;
 }

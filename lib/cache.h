@@ -13,35 +13,33 @@
  *	                   or back to the arenas
  *	         not mine: push to outgoing[home], sent to that home's inbox
  *
- * It has two parts.
- *
- *	private   loaded[]: of some classes up to NP_PRIVATE_MAX. The owner's
- *	          alone, without any fence; nobody can take it from an idle
- *	          thread, so all loaded magazines together have room for
- *	          NP_LOADED_BYTES at most
- *	shared    second[] and outgoing[]: pieces of a share of the pool's
- *	          cache_bytes at most. A visit costs some instructions more
+ * Loaded magazines, of classes up to NP_LOADED_MAX, may have room for as much
+ * as the thread's share of the pool's cache_bytes, or for NP_LOADED_LEAST.
+ * Second ones may hold as much as that share, whatever they have room for: a
+ * class of which there is but a piece now and then takes nothing from others.
+ * So there is more to do for a piece that goes to a second one.
  *
  * Who has a loaded magazine: those that were refilled lately, if there is room
  * for them all. In a crowd nobody has one for a while, and all are served from
- * the shared part: if some were and others not, each call would be a branch
- * that the CPU cannot foresee, which costs more than the visit.
+ * the second ones: if some were and others not, each call would be a branch
+ * that the CPU cannot foresee, which costs more.
  *
  * Magazines start small and double when they are refilled often, while the
  * bounds allow; what a class has no room for any more goes to the depot.
  *
- * The owner says that it is busy while it uses the shared part, by a plain
- * store, and looks at `claimed` then. Who wants to empty the caches of others
- * (a reclaimer: trim, tick, pressure) sets `claimed`, issues a membarrier(2),
- * and looks at `busy`:
+ * The owner says that it is busy while it uses the cache, by a plain store, and
+ * looks whether it is claimed then: the slow path at `claimed`, the fast path,
+ * which has to look there anyway, at cpu_now, which leads to no CPU then. Who
+ * wants to empty the caches of others (a reclaimer: trim, tick, pressure) sets
+ * both, issues a membarrier(2), and looks at `busy`:
  *
  *	owner                     reclaimer, with the claim lock held
- *	  busy = BUSY               claimed = true
+ *	  busy = BUSY               claimed = true, cpu_now = &np_cpu_none
  *	  (compiler barrier)        membarrier: the owner's CPU has passed a
  *	  claimed? then wait        full fence since
  *	  ... use ...               BUSY? then leave it alone
  *	  busy = LEFT, release      acquire: ... empty it ...
- *	                            claimed = false, release
+ *	                            claimed = false, cpu_now = ..., release
  *
  * Either the owner sees the claim, or the reclaimer sees it busy; the fence
  * that this takes is paid by the reclaimer. Who looks makes SEEN of LEFT, and
@@ -54,19 +52,18 @@
  * malloc finds it are three loads that wait for each other (slot of the map,
  * class of the page, top of the magazine), and each more is felt.
  *
- * A piece that goes to the shared part has often not been touched for long: its
- * first line is asked for then, and is there when the piece is handed out
- * again. The private part is left without: what comes and goes fast is near.
+ * A piece that comes back has often not been touched for long: its first line
+ * is asked for then, and is there when the piece is handed out again.
  *
  * Every call looks at the CPU number (cpu_now); when it is another one
  * np_seat_follow decides whether the thread has changed its node.
  *
- * Owner: the thread; of the shared part also a reclaimer, as above. A forked
- * child abandons the caches of threads that it does not have.
+ * Owner: the thread while it is busy, or a reclaimer who has claimed it, as
+ * above. A forked child abandons the caches of threads that it does not have.
  *
  * Source: J. Bonwick & J. Adams, "Magazines and Vmem", USENIX 2001; the
- * bounds are Netty's (PoolThreadCache); membarrier(2) for the asymmetric
- * fence.
+ * bounds of pieces are Netty's (PoolThreadCache); membarrier(2) for the
+ * asymmetric fence.
  */
 #ifndef NP_CACHE_H
 #define NP_CACHE_H
@@ -81,9 +78,9 @@
 #define NP_FAST_LOOKS
 #endif
 
-#define NP_PRIVATE_MAX NP_LOOKUP_MAX
+#define NP_LOADED_MAX (256 * NP_KIB) /* larger pieces have second ones alone */
 #define NP_SMALL_MAX (32 * NP_KIB) /* these an arena hands out by the dozen */
-#define NP_LOADED_BYTES (64 * NP_KIB)
+#define NP_LOADED_LEAST (64 * NP_KIB) /* room that there always is for them */
 #define NP_SHARE_LEAST (4 * NP_MIB)
 #define NP_LARGE_PIECE_MAX (4 * NP_MIB) /* larger ones are not cached */
 #define NP_OUTGOING_PIECES 64
@@ -108,21 +105,25 @@ struct np_outgoing {
 
 enum np_cache_busy {
 	NP_CACHE_LEFT,
-	NP_CACHE_BUSY, /* the owner uses the shared part */
+	NP_CACHE_BUSY, /* the owner uses it */
 	NP_CACHE_SEEN, /* left, and not used since a reclaimer looked */
 };
 
 struct np_cache {
-	/* The fast path reads these. What a free needs of the map is here too:
-	 * a cache that serves none at once, as where pages and chunks are not
-	 * the preset ones, knows no slots. */
-	const volatile uint32_t *_Atomic cpu_now; /* where the CPU's number
-					     stands. Relaxed: written by the
-					     thread, and by who hides the
-					     cache (seat.h), with the lock of
-					     the thread list held */
-	_Atomic bool hidden;		  /* likewise */
+	/* The fast path's. What a free needs of the map is here too: a cache
+	 * that serves none at once, as where pages and chunks are not the
+	 * preset ones, knows no slots. */
+	_Atomic uint32_t busy;		  /* enum np_cache_busy. Written by the
+					     owner, or, from LEFT to SEEN, by
+					     who holds the claim lock */
 	uint32_t cpu;			  /* what it was */
+	const volatile uint32_t *_Atomic cpu_now; /* where the CPU's number
+					     stands. Written with the lock of
+					     the thread list held, by the
+					     thread, or by who hides the cache:
+					     a recording, or who claims it */
+	_Atomic bool hidden;		  /* likewise */
+	_Atomic bool claimed;		  /* the claim lock */
 	const _Atomic np_slot_t *slots;
 	size_t first_slot, nslots;
 	np_slot_t slot_tag;		  /* of pieces that may be pushed */
@@ -137,28 +138,26 @@ struct np_cache {
 	struct np_arena *arena;
 	struct np_seat *seat;
 	np_home_t home;
-	/* Of the slow path. Owner thread only. */
+	/* What cpu_now is while nobody hides the cache, and whether a recording
+	 * does. Written as that is. */
+	const volatile uint32_t *cpu_word;
+	bool watched;
+	/* The slow path's. */
 	struct np_mag *mag[NP_MAX_CLASSES]; /* loaded[] has its pieces; its n
 				     is right where cache.c has looked */
 	size_t loaded_bytes;	  /* that loaded magazines could hold */
 	bool crowded;		  /* no class is to have a loaded magazine */
-	unsigned private_hand;	  /* class that is unloaded next */
+	unsigned loaded_hand;	  /* class that is unloaded next */
 	unsigned nslow;		  /* visits to the slow path */
 	unsigned in_use;	  /* class that this visit is about: none takes
 				     its room */
 	uint8_t refills[NP_MAX_CLASSES]; /* lately; 0: not in use */
 	uint64_t allocs_then[NP_MAX_CLASSES]; /* as counted when the node last
 				     grew: who has more is in use */
-	/* Owner: atomic; busy is written by the owner, or, from LEFT to SEEN,
-	 * by who holds the claim lock, as claimed is. */
-	_Alignas(NP_LINE) _Atomic uint32_t busy; /* enum np_cache_busy */
-	_Atomic bool claimed;
-	/* The shared part: whoever is busy, or has claimed it. */
-	unsigned shared_hand;	  /* class that is pushed out next */
-	ptrdiff_t shared_room;	  /* bytes: shared_most less what second
-				     magazines hold; below 0 if the bound was
-				     lowered since */
-	size_t shared_most;	  /* np_cache_most, as the last visit to the
+	unsigned second_hand;	  /* class that is pushed out next */
+	ptrdiff_t second_room;	  /* bytes: most less what second magazines
+				     hold; below 0 if that was lowered since */
+	size_t most;		  /* np_cache_most, as the last visit to the
 				     slow path found it */
 	struct np_mag *second[NP_MAX_CLASSES];
 	struct np_outgoing *outgoing; /* [nodes->n], by home */
@@ -168,8 +167,8 @@ struct np_cache {
  * think that it has moved. */
 extern const volatile uint32_t np_cpu_none;
 
-/* The cache of a thread that has none: it is barred, and not looked at
- * further. */
+/* The cache of a thread that has none: it is barred. All write that they are
+ * busy with it, and nobody looks. */
 extern struct np_cache np_cache_none;
 
 /* Fills in a cache for this node. Returns 0 or ENOMEM. */
@@ -177,10 +176,11 @@ int np_cache_init(struct np_cache *cache, const struct np_nodes *nodes,
 		  struct np_node *node, struct np_arena *arena,
 		  struct np_seat *seat);
 
-/* Has the CPU changed since the cache looked, or is it hidden? */
+/* Has the CPU changed since the cache looked, or is it hidden? Acquire, here
+ * and below: pairs with the release of who ends a claim. */
 static inline bool np_cache_moved(const struct np_cache *cache)
 {
-	return *atomic_load_explicit(&cache->cpu_now, memory_order_relaxed) !=
+	return *atomic_load_explicit(&cache->cpu_now, memory_order_acquire) !=
 	       cache->cpu;
 }
 
@@ -191,13 +191,11 @@ static inline bool np_cache_barred(const struct np_cache *cache)
 #ifdef NP_FAST_LOOKS
 	return np_cache_moved(cache);
 #else
-	return atomic_load_explicit(&cache->hidden, memory_order_relaxed);
+	return atomic_load_explicit(&cache->hidden, memory_order_acquire);
 #endif
 }
 
-/* Begins to use the shared part. Returns false if it is claimed: try again
- * behind np_cache_wait. Owner thread only. */
-static inline bool np_cache_enter(struct np_cache *cache)
+static inline void np_cache_say_busy(struct np_cache *cache)
 {
 	NP_YIELD(cache);
 	atomic_store_explicit(&cache->busy, NP_CACHE_BUSY,
@@ -205,22 +203,37 @@ static inline bool np_cache_enter(struct np_cache *cache)
 	/* The reclaimer's membarrier makes a fence of this. */
 	atomic_signal_fence(memory_order_seq_cst);
 	NP_YIELD(cache);
-	/* Acquire: pairs with the release of np_cache_unclaim. */
-	if (np_likely(!atomic_load_explicit(&cache->claimed,
-					    memory_order_acquire)))
-		return true;
-	NP_YIELD(cache);
-	atomic_store_explicit(&cache->busy, NP_CACHE_LEFT,
-			      memory_order_release);
-	return false;
 }
 
-/* Release: pairs with the acquire of np_cache_steal. */
+/* Ends what the next two begin. Release: pairs with the acquire of
+ * np_cache_steal. */
 static inline void np_cache_leave(struct np_cache *cache)
 {
 	NP_YIELD(cache);
 	atomic_store_explicit(&cache->busy, NP_CACHE_LEFT,
 			      memory_order_release);
+}
+
+/* Begins to use what reclaimers may take. Returns false if it is claimed: try
+ * again behind np_cache_wait. Owner thread only, likewise below. */
+static inline bool np_cache_enter(struct np_cache *cache)
+{
+	np_cache_say_busy(cache);
+	if (np_likely(!atomic_load_explicit(&cache->claimed,
+					    memory_order_acquire)))
+		return true;
+	np_cache_leave(cache);
+	return false;
+}
+
+/* The same for a fast path. Returns false if that has to leave it alone. */
+static inline bool np_cache_enter_fast(struct np_cache *cache)
+{
+	np_cache_say_busy(cache);
+	if (np_likely(!np_cache_barred(cache)))
+		return true;
+	np_cache_leave(cache);
+	return false;
 }
 
 static inline size_t np_cache_size_of(const struct np_cache *cache,
@@ -230,13 +243,13 @@ static inline size_t np_cache_size_of(const struct np_cache *cache,
 }
 
 /* Bytes that second magazines hold. */
-static inline size_t np_cache_shared_bytes(const struct np_cache *cache)
+static inline size_t np_cache_second_bytes(const struct np_cache *cache)
 {
-	return cache->shared_most - (size_t)cache->shared_room;
+	return cache->most - (size_t)cache->second_room;
 }
 
-/* The most that the shared part may hold: of cache_bytes an equal share for all
- * threads of the arena, but NP_SHARE_LEAST at least. */
+/* What second magazines may hold, and loaded ones have room for: of cache_bytes
+ * an equal share for all threads of the arena, but NP_SHARE_LEAST at least. */
 static inline size_t np_cache_most(const struct np_cache *cache)
 {
 	size_t all = atomic_load_explicit(&cache->nodes->cache_bytes,
@@ -286,79 +299,87 @@ static inline void *np_loaded_pop(struct np_loaded *l)
 /* It is not full. */
 static inline void np_loaded_push(struct np_loaded *l, void *p)
 {
+	__builtin_prefetch(p, 1); /* see the head of this file */
 	np_count_one(&l->count->frees);
 	*l->top++ = p;
 }
 
-/* A piece of the second magazine, or NULL: it is empty or claimed. The class,
- * which has no loaded one, may be 0, which is empty. */
-static inline void *np_cache_pop_second(struct np_cache *cache,
-					unsigned class)
+/* The next five: the cache is entered. */
+
+/* A piece of the second magazine, or NULL: it is empty, or the class has a
+ * loaded one, which serves it. The class may be 0, which is empty. */
+static inline void *np_second_pop(struct np_cache *cache, unsigned class)
 {
-	struct np_mag *mag;
+	struct np_mag *mag = cache->second[class];
 	size_t n;
 	void *p;
 
-	np_assert(!np_loaded_has_place(&cache->loaded[class]));
-	if (!np_cache_enter(cache))
-		return NULL;
-	mag = cache->second[class];
 	NP_YIELD(cache);
 	n = mag->n;
-	if (np_unlikely(!n)) {
-		np_cache_leave(cache);
+	if (np_unlikely(!n) || np_loaded_has_place(&cache->loaded[class]))
 		return NULL;
-	}
 	p = mag->slot[n - 1];
 	mag->n = n - 1;
-	cache->shared_room += (ptrdiff_t)mag->size;
+	cache->second_room += (ptrdiff_t)mag->size;
 	np_count_one(&mag->count->allocs);
-	np_cache_leave(cache);
 	if (!p) /* nor does a caller need to look */
 		__builtin_unreachable();
 	return p;
 }
 
-/* The same of any class; NULL too if it has a loaded one, which serves it. */
-static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
+/* Keeps a piece of the cache's home in the second magazine, or returns false:
+ * there is no room, or the class has a loaded one. class 0 has no room. */
+static inline bool np_second_push(struct np_cache *cache, void *p,
+				  unsigned class)
 {
-	return np_loaded_has_place(&cache->loaded[class])
-		? NULL : np_cache_pop_second(cache, class);
+	struct np_mag *mag = cache->second[class];
+	ptrdiff_t room;
+	size_t n;
+
+	NP_YIELD(cache);
+	n = mag->n;
+	room = cache->second_room - (ptrdiff_t)mag->size;
+	if (room < 0 || n >= mag->cap ||
+	    np_loaded_has_place(&cache->loaded[class]))
+		return false;
+	__builtin_prefetch(p, 1); /* see the head of this file */
+	mag->slot[n] = p;
+	mag->n = n + 1;
+	cache->second_room = room;
+	np_count_one(&mag->count->frees);
+	return true;
 }
 
-/* Keeps a piece of the cache's home in the second magazine, or returns false:
- * there is no room, or it is claimed, or the class has a loaded one. class 0
- * has no room. */
+/* A piece of the class from either magazine, or NULL. */
+static inline void *np_cache_pop(struct np_cache *cache, unsigned class)
+{
+	struct np_loaded *l = &cache->loaded[class];
+	void *p;
+
+	if (l->top == l->base)
+		return np_second_pop(cache, class);
+	NP_YIELD(cache);
+	p = np_loaded_pop(l);
+	if (!p) /* likewise */
+		__builtin_unreachable();
+	return p;
+}
+
+/* Keeps a piece of the cache's home in either, or returns false. */
 static inline bool np_cache_push(struct np_cache *cache, void *p,
 				 unsigned class)
 {
-	struct np_mag *mag;
-	ptrdiff_t room;
-	size_t n;
-	bool fits;
+	struct np_loaded *l = &cache->loaded[class];
 
-	if (np_loaded_has_place(&cache->loaded[class]) ||
-	    !np_cache_enter(cache))
-		return false;
-	mag = cache->second[class];
+	if (l->top == l->end)
+		return np_second_push(cache, p, class);
 	NP_YIELD(cache);
-	n = mag->n;
-	room = cache->shared_room - (ptrdiff_t)mag->size;
-	fits = room >= 0 && n < mag->cap;
-	if (np_likely(fits)) {
-		__builtin_prefetch(p, 1); /* see the head of this file */
-		mag->slot[n] = p;
-		mag->n = n + 1;
-		cache->shared_room = room;
-		np_count_one(&mag->count->frees);
-	}
-	np_cache_leave(cache);
-	return fits;
+	np_loaded_push(l, p);
+	return true;
 }
 
 /* Keeps a piece of another home until it is sent there, or returns false: it
- * has to be sent now, or there is no magazine yet, or it is claimed. class: 0
- * is refused. */
+ * has to be sent now, or there is no magazine yet. class: 0 is refused. */
 static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
 					  unsigned class, np_home_t home)
 {
@@ -367,7 +388,7 @@ static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
 	size_t bytes;
 	bool room;
 
-	if (!class || !np_cache_enter(cache))
+	if (!class)
 		return false;
 	mag = out->mag;
 	NP_YIELD(cache);
@@ -378,44 +399,41 @@ static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
 		np_count_one(&cache->count->class[class].frees);
 		mag->slot[mag->n++] = p;
 	}
-	np_cache_leave(cache);
 	return room;
 }
 
-/* What the fast path does: a piece of the loaded magazine or, if that has none,
- * as np_cache_pop. */
-static inline void *np_cache_hit(struct np_cache *cache, unsigned class)
+/* What the fast path does: a piece of the class, or NULL. hidden: in its stead,
+ * where it leaves the cache alone. */
+static inline void *np_cache_hit(struct np_cache *cache, unsigned class,
+				 bool hidden)
 {
-	struct np_loaded *l = &cache->loaded[class];
 	void *p;
 
-	if (l->top == l->base)
-		return np_cache_pop(cache, class);
-	p = np_loaded_pop(l);
-	if (!p) /* nor does a caller need to look */
-		__builtin_unreachable();
+	if (hidden ? !np_cache_enter(cache) : !np_cache_enter_fast(cache))
+		return NULL;
+	p = np_cache_pop(cache, class);
+	np_cache_leave(cache);
 	return p;
 }
 
 /* The same with a piece that comes back, of whichever home of the pool: keeps
  * it, or returns false. cache: may be NULL. */
 static inline bool np_cache_keep(struct np_cache *cache, void *p,
-				 const struct np_region *region, np_tag_t tag)
+				 const struct np_region *region, np_tag_t tag,
+				 bool hidden)
 {
-	struct np_loaded *l;
 	unsigned class;
+	bool kept;
 
-	if (!cache || cache->tag == NP_NO_TAG)
+	if (!cache || cache->tag == NP_NO_TAG ||
+	    (hidden ? !np_cache_enter(cache) : !np_cache_enter_fast(cache)))
 		return false;
 	class = np_region_entry(region, p) & NP_PAGE_CLASS;
-	if (cache->tag != tag)
-		return np_cache_push_outgoing(cache, p, class,
-					      np_tag_home(tag));
-	l = &cache->loaded[class];
-	if (l->top == l->end)
-		return np_cache_push(cache, p, class);
-	np_loaded_push(l, p);
-	return true;
+	kept = cache->tag == tag
+		? np_cache_push(cache, p, class)
+		: np_cache_push_outgoing(cache, p, class, np_tag_home(tag));
+	np_cache_leave(cache);
+	return kept;
 }
 
 /* A piece of the class, or NULL with ENOMEM. The loaded magazine need not be
@@ -459,8 +477,14 @@ extern struct np_lock np_claim_lock;
  * was asked. Returns whether it did. */
 bool np_cache_claim(struct np_cache *cache, bool only_idle);
 
-/* After np_os_barrier(): empties the shared part of a claimed cache, unless
- * its owner is using it. Its magazines are pushed to *loot, linked by next.
+/* Where the fast path shall look whether the thread has moved, and whether it
+ * shall see the cache as one that has: a recording is on. The lock of the
+ * thread list is held, or nobody else knows the cache. */
+void np_cache_watch(struct np_cache *cache,
+		    const volatile uint32_t *cpu_word, bool watched);
+
+/* After np_os_barrier(): empties a claimed cache, unless its owner is using it.
+ Its magazines are pushed to *loot, linked by next.
  * Ends the claim. Returns whether anything was in it. */
 bool np_cache_steal(struct np_cache *cache, struct np_mag **loot);
 

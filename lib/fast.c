@@ -22,26 +22,27 @@ void *np_fast_miss(size_t size)
 /* The loaded magazine is empty, or the class has none. */
 void *np_fast_empty(size_t size, struct np_cache *c, const struct np_loaded *l)
 {
-	void *p = NULL;
+	void *p = np_second_pop(c, (unsigned)(l - c->loaded));
 
-	if (!np_loaded_has_place(l))
-		p = np_cache_pop_second(c, (unsigned)(l - c->loaded));
+	np_cache_leave(c);
 	return p ? p : np_fast_miss(size);
 }
 
-/* No loaded magazine serves sizes above NP_LOOKUP_MAX. */
 void *np_fast_large(size_t size, struct np_cache *c)
 {
-	unsigned class = np_class_of_large(&np_pool.classes, size);
-	void *p = np_cache_pop_second(c, class);
+	void *p = np_cache_pop(c, np_class_of_large(&np_pool.classes, size));
 
+	np_cache_leave(c);
 	return p ? p : np_fast_miss(size);
 }
 
 /* The loaded magazine is full, or the class has none. */
 void np_fast_full(void *p, struct np_cache *c, unsigned class)
 {
-	if (!np_cache_push(c, p, class))
+	bool kept = np_second_push(c, p, class);
+
+	np_cache_leave(c);
+	if (!kept)
 		np_piece_free(p);
 }
 
@@ -51,7 +52,8 @@ static inline bool push_elsewhere(const struct np_region *r, void *p)
 {
 	np_tag_t tag = np_region_tag(r);
 
-	return np_cache_keep(np_thread_cache_now(np_tag_slot(tag)), p, r, tag);
+	return np_cache_keep(np_thread_cache_last(np_tag_slot(tag)), p, r, tag,
+			     false);
 }
 
 void np_fast_elsewhere(void *p)

@@ -33,15 +33,18 @@ static inline void *np_fast_malloc(size_t size)
 {
 	struct np_cache *c = np_self;
 	struct np_loaded *l;
+	void *p;
 
-	if (np_unlikely(np_cache_barred(c)))
+	if (np_unlikely(!np_cache_enter_fast(c)))
 		return np_fast_miss(size);
 	if (np_unlikely(size > NP_LOOKUP_MAX))
 		return np_fast_large(size, c);
 	l = c->by_size[(size + 15) / 16];
 	if (np_unlikely(l->top == l->base))
 		return np_fast_empty(size, c, l);
-	return np_loaded_pop(l);
+	p = np_loaded_pop(l);
+	np_cache_leave(c);
+	return p;
 }
 
 static inline void np_fast_free(void *p)
@@ -50,7 +53,8 @@ static inline void np_fast_free(void *p)
 	struct np_loaded *l;
 	unsigned class;
 
-	if (np_unlikely(!np_cache_finds(c, p, &class) || np_cache_barred(c))) {
+	if (np_unlikely(!np_cache_finds(c, p, &class) ||
+			!np_cache_enter_fast(c))) {
 		np_fast_elsewhere(p);
 		return;
 	}
@@ -60,6 +64,7 @@ static inline void np_fast_free(void *p)
 		return;
 	}
 	np_loaded_push(l, p);
+	np_cache_leave(c);
 }
 
 #endif

@@ -271,12 +271,12 @@ static __attribute__((noinline)) void *alloc_slow(npool_t *pool, size_t size,
 
 void *npool_alloc(npool_t *pool, size_t size, unsigned flags)
 {
-	struct np_cache *c = np_thread_cache_now(pool->slot);
+	struct np_cache *c = np_thread_cache_last(pool->slot);
 	void *p;
 
 	if (!c || !is_fast(size, flags))
 		return alloc_slow(pool, size, flags);
-	p = np_cache_hit(c, np_class_of(&pool->classes, size ? size : 1));
+	p = np_cache_hit(c, np_class_of(&pool->classes, size ? size : 1), false);
 	if (!p)
 		return alloc_slow(pool, size, flags);
 	return flags ? memset(p, 0, size) : p;

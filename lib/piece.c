@@ -108,7 +108,7 @@ static bool free_recorded(void *p)
 		return false;
 	tell(r, p);
 	c = np_thread_cache_hidden(np_tag_slot(np_region_tag(r)));
-	return np_cache_keep(c, p, r, np_region_tag(r));
+	return np_cache_keep(c, p, r, np_region_tag(r), true);
 }
 
 void np_piece_free(void *p)

@@ -133,8 +133,8 @@ int np_pool_create(struct np_pool **pool, const struct np_config *config,
 void np_pool_destroy(struct np_pool *pool);
 void np_pool_reset(struct np_pool *pool);
 
-/* Empties the caller's caches, the shared parts of everyone's, the depots and
- * inboxes, unmaps kept huge blocks and trims the arenas.
+/* Empties the caches of all threads, the depots and inboxes, unmaps kept huge
+ * blocks and trims the arenas.
  * Returns the bytes given back to the kernel. */
 size_t np_pool_trim(struct np_pool *pool);
 

@@ -152,7 +152,7 @@ static void *from_source(const struct np_request *r, struct need *n,
 	else if (s->uses_cache && !n->align)
 		return np_cache_take(s->cache, n->class);
 	else if (s->uses_cache && n->align == 1 &&
-		 (p = np_cache_pop(s->cache, n->class)))
+		 (p = np_cache_hit(s->cache, n->class, true)))
 		return p;
 	else
 		p = from_arena(s, n);
@@ -258,7 +258,7 @@ static void *from_hidden(const struct np_request *r)
 {
 	struct np_cache *c = np_thread_cache_hidden(r->pool->slot);
 	void *p = c ? np_cache_hit(c, np_class_of(&r->pool->classes,
-						  r->size ? r->size : 1))
+						  r->size ? r->size : 1), true)
 		    : NULL;
 
 	return p && r->zero ? memset(p, 0, r->size) : p;

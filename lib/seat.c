@@ -103,10 +103,7 @@ static const volatile uint32_t *word_to_watch(const struct np_seat *s,
 
 static void set_word(const struct np_seat *s, struct np_cache *c, bool hidden)
 {
-	atomic_store_explicit(&c->cpu_now, hidden ? &np_cpu_none
-						  : word_to_watch(s, c),
-			      memory_order_relaxed);
-	atomic_store_explicit(&c->hidden, hidden, memory_order_relaxed);
+	np_cache_watch(c, word_to_watch(s, c), hidden);
 }
 
 void np_seat_hide(struct np_seat *s, bool hidden)

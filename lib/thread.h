@@ -10,8 +10,8 @@
  *	ended     the destructor ran: np_self is np_cache_none again, and calls
  *	          go uncached
  *
- * Reclaimers go through the list and empty the shared parts of other
- * threads' caches (cache.h says how).
+ * Reclaimers go through the list and empty other threads' caches (cache.h says
+ * how).
  *
  * Owner: the list, and which seats its threads have, is guarded by a lock; a
  * thread's other fields are touched by it alone.
@@ -54,18 +54,22 @@ int np_threads_init(void);
  * need be; NULL: it has to go on without one. */
 struct np_cache *np_thread_cache(const struct np_nodes *nodes);
 
-/* The caller's cache in the pool of this slot if it has one, and has not
- * moved; else NULL. */
-static inline struct np_cache *np_thread_cache_now(unsigned slot)
+/* The cache in the pool of this slot that the caller has used last, for a fast
+ * path that enters it; NULL: none. */
+static inline struct np_cache *np_thread_cache_last(unsigned slot)
 {
 	struct np_thread *t = np_me;
 	struct np_seat *s = t ? t->seat[slot] : NULL;
-	struct np_cache *c;
 
-	if (!s)
-		return NULL;
-	c = s->now;
-	return np_cache_barred(c) ? NULL : c;
+	return s ? s->now : NULL;
+}
+
+/* The same, if it has not moved and nobody hides it; else NULL. */
+static inline struct np_cache *np_thread_cache_now(unsigned slot)
+{
+	struct np_cache *c = np_thread_cache_last(slot);
+
+	return c && !np_cache_barred(c) ? c : NULL;
 }
 
 /* The same while a recording is on and hides all caches. */
@@ -117,9 +121,9 @@ void np_thread_become(struct np_thread *thread);
 /* It ends. The caller is nobody then. */
 void np_thread_destroy(struct np_thread *thread);
 
-/* Empties the shared parts of all caches of the pool, or of those that were
- * not used since the last time, into the arenas. Returns how many it found
- * something in. Nothing without np_threads_can_reclaim. */
+/* Empties all caches of the pool, or those that were not used since the last
+ * time, into the arenas. Returns how many it found something in. Nothing
+ * without np_threads_can_reclaim. */
 unsigned np_threads_reclaim(const struct np_nodes *nodes, bool only_idle);
 
 /* Is membarrier(2) to be had? */

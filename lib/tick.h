@@ -3,7 +3,7 @@
  *
  * tick: what a pool gives back in the course of time. Every half of decay_ms
  *
- *	idle caches   their shared parts go to the arenas (thread.c)
+ *	idle caches   what is in them goes to the arenas (thread.c)
  *	inboxes       what other homes sent and nobody fetched, likewise
  *	depots        what was not needed since the last tick, likewise
  *	huge blocks   kept since the last tick: unmapped

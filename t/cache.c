@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) 2026 the libnpool authors
  *
- * cache: hits count as hits; magazines grow with use, and both parts keep
- * within their bounds; what is freed on another node goes home, in bounded
+ * cache: hits count as hits; magazines grow with use, and keep within their
+ * bounds; what is freed on another node goes home, in bounded
  * time and space; a cache never holds a piece of another home or class; who
- * claims it gets its shared part, unless the owner is using it.
+ * claims it gets what it has, unless the owner is using it.
  *
  * Two nodes are invented; a thread is put on them by hand.
  */
@@ -23,6 +23,7 @@
 
 #define CONF "nodes:2,arenas:2,decay_ms:-1"
 #define MOST 20000
+#define LARGE 300000 /* of this size none is loaded */
 
 static void *piece[MOST];
 
@@ -105,10 +106,18 @@ static bool sizes_lead(const struct np_cache *c)
 	return true;
 }
 
+/* The bound of what loaded magazines have room for. */
+static size_t loaded_bound(const struct np_cache *c)
+{
+	size_t most = np_cache_most(c);
+
+	return most < NP_LOADED_LEAST ? NP_LOADED_LEAST : most;
+}
+
 /* Its own pieces only, and the sums are right and within their bounds. */
 static bool cache_valid(const struct np_cache *c)
 {
-	size_t loaded = 0, shared = 0;
+	size_t loaded = 0, second = 0;
 
 	for (unsigned k = 1; k <= np_pool.classes.n; k++) {
 		size_t size = row(k)->size;
@@ -117,12 +126,12 @@ static bool cache_valid(const struct np_cache *c)
 		    !mag_valid(c->second[k], k, c->home))
 			return false;
 		loaded += c->mag[k]->cap * size;
-		shared += c->second[k]->n * size;
+		second += c->second[k]->n * size;
 	}
 	return sizes_lead(c) && loaded == c->loaded_bytes &&
-	       loaded <= NP_LOADED_BYTES &&
-	       shared == np_cache_shared_bytes(c) &&
-	       shared <= np_cache_most(c) && c->busy != NP_CACHE_BUSY &&
+	       loaded <= loaded_bound(c) &&
+	       second == np_cache_second_bytes(c) &&
+	       second <= np_cache_most(c) && c->busy != NP_CACHE_BUSY &&
 	       !c->claimed;
 }
 
@@ -155,14 +164,24 @@ static void test_hits(void)
 		"the depot sees none of them");
 }
 
-/* The largest magazine that a class may have: Netty's numbers, 64 KiB. */
+/* The largest magazine that a class may have: Netty's numbers, and a part of
+ * the bound. */
 static uint32_t most_of(unsigned class)
 {
 	static const uint32_t entries[] = { 512, 256, 64 };
-	uint32_t fit = (uint32_t)(64 * NP_KIB / row(class)->size);
+	size_t size = row(class)->size;
+	size_t part = loaded_bound(np_self) / (size <= 4096 ? 64 : 8);
+	uint32_t fit = (uint32_t)(part / size);
 
 	return fit < entries[row(class)->kind] ? fit
 					       : entries[row(class)->kind];
+}
+
+static size_t first_of(size_t size)
+{
+	size_t n = 64 * NP_KIB / size;
+
+	return n < 1 ? 1 : n < NP_MAG_FIRST ? n : NP_MAG_FIRST;
 }
 
 static void test_growth(size_t size)
@@ -173,8 +192,8 @@ static void test_growth(size_t size)
 	clean_up();
 	npool_free(npool_malloc(size));
 	first = np_self->mag[class]->cap;
-	is_uint(first, NP_MAG_FIRST, "%zu bytes: a first magazine is for %u",
-		size, NP_MAG_FIRST);
+	is_uint(first, first_of(size), "%zu bytes: a first magazine is small",
+		size);
 	for (int i = 0; i < 50; i++) {
 		take(3000, size);
 		give(3000);
@@ -192,17 +211,32 @@ static void test_growth_of_second(size_t size)
 
 	clean_up();
 	npool_free(npool_malloc(size));
-	is_uint(np_self->mag[class]->cap, 0, "%zu bytes: not private", size);
-	is_uint(np_self->second[class]->cap,
-		NP_LOADED_BYTES / size < 8 ? NP_LOADED_BYTES / size : 8,
+	is_uint(np_self->mag[class]->cap, 0, "%zu bytes: none is loaded", size);
+	is_uint(np_self->second[class]->cap, first_of(size),
 		"a first magazine is small");
 	for (int i = 0; i < 50; i++) {
-		take(500, size);
-		give(500);
+		take(100, size);
+		give(100);
 	}
 	is_uint(np_self->second[class]->cap, most < 64 ? most : 64,
 		"with use it grows to its bound");
 	ok(my_caches_valid(), "and the cache is valid");
+}
+
+static void set_bound(const char *bytes)
+{
+	if (npool_option_set(&np_pool, "cache_bytes", bytes))
+		bail_out("no option cache_bytes");
+}
+
+/* One piece of each of many sizes. */
+static void take_sizes_to(size_t most)
+{
+	for (size_t size = 16; size <= most;
+	     size += size < 4096 ? 96 : size / 8) {
+		take(1, size);
+		give(1);
+	}
 }
 
 /* Of so many sizes none has a loaded magazine; of few, each. */
@@ -211,79 +245,93 @@ static void test_crowd(void)
 	struct npool_figures before;
 
 	clean_up();
+	set_bound("1M");
 	for (int round = 0; round < 10; round++)
-		for (size_t size = 16; size <= NP_PRIVATE_MAX; size += 96) {
-			take(8, size);
-			give(8);
-		}
+		take_sizes_to(64 * NP_KIB);
 	ok(np_self->crowded && !np_self->loaded_bytes && my_caches_valid(),
-	   "more classes than the private part can hold: none is loaded");
+	   "more classes than there is room for: none is loaded");
+	take_sizes_to(4096);
 	before = figures();
-	for (size_t size = 16; size <= NP_PRIVATE_MAX; size += 96) {
-		take(8, size);
-		give(8);
-	}
+	take_sizes_to(4096);
 	is_uint(figures().allocs - figures().hits, before.allocs - before.hits,
-		"all are served from the shared part");
+		"all are served by second magazines");
 	for (int i = 0; i < 1100; i++) {
 		take(2000, 64);
 		give(2000);
 	}
 	ok(!np_self->crowded && np_self->mag[class_of(64)]->cap &&
 	   my_caches_valid(), "when one is left, it is loaded again");
+	set_bound("16M");
 }
 
 /* Each class's magazines grow while it is alone. */
 static void test_loaded_from_depot(void)
 {
 	clean_up();
-	for (size_t size = 16; size < NP_PRIVATE_MAX; size *= 2) {
+	for (size_t size = 16; size < NP_LOADED_MAX; size *= 2) {
 		for (int i = 0; i < 20; i++) {
-			take(4000, size);
-			give(4000);
+			take(2000, size);
+			give(2000);
 		}
 		npool_flush_thread();
 	}
-	for (size_t size = 16; size < NP_PRIVATE_MAX; size *= 2)
+	for (size_t size = 16; size < NP_LOADED_MAX; size *= 2)
 		npool_free(npool_malloc(size));
 	ok(np_self->loaded_bytes && my_caches_valid(),
-	   "the private part keeps to its bound if they come full (%zu)",
+	   "they keep to their bound if they come full (%zu)",
 	   np_self->loaded_bytes);
 }
 
-/* One class was in use for long, then another is: it makes room. */
-static void test_room_is_handed_on(void)
-{
-	unsigned old = class_of(64), new = class_of(512);
+#define NGROUP 6
 
-	clean_up();
-	for (int i = 0; i < 50; i++) {
-		take(3000, 64);
-		give(3000);
-	}
-	is_uint(np_self->mag[old]->cap, most_of(old),
-		"a class has all the room that it can use");
-	/* The visits go on until what was refilled once is forgotten. */
-	for (int i = 0; i < 300; i++) {
-		take(1000, 512);
-		give(1000);
-	}
-	is_uint(np_self->mag[new]->cap, most_of(new),
-		"another that is used much gets it");
-	ok(np_self->mag[old]->cap < most_of(old) && my_caches_valid(),
-	   "from the one that is not");
+static void use_group(const size_t *sizes, unsigned rounds)
+{
+	for (unsigned i = 0; i < rounds; i++)
+		for (unsigned k = 0; k < NGROUP; k++) {
+			take(100, sizes[k]);
+			give(100);
+		}
 }
 
-/* Both parts of a cache that may hold next to nothing. */
-static void test_small_shared_part(void)
+/* How many of them have the largest magazine that they may have? */
+static unsigned ngrown(const size_t *sizes)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < NGROUP; k++)
+		n += np_self->mag[class_of(sizes[k])]->cap ==
+		     most_of(class_of(sizes[k]));
+	return n;
+}
+
+/* Some classes were in use for long, then others are: they make room. */
+static void test_room_is_handed_on(void)
+{
+	static const size_t old[] = { 8192, 12288, 16384, 24576, 32768, 49152 },
+			    new[] = { 10240, 14336, 20480, 28672, 40960, 57344 };
+
+	clean_up();
+	set_bound("1M");
+	use_group(old, 50);
+	is_uint(ngrown(old), NGROUP,
+		"classes have all the room that they can use");
+	/* The visits go on until what was refilled once is forgotten. */
+	use_group(new, 200);
+	is_uint(ngrown(new), NGROUP, "others that are used much get it");
+	ok(ngrown(old) < NGROUP && my_caches_valid(),
+	   "from those that are not");
+	set_bound("16M");
+}
+
+/* A cache that may hold next to nothing. */
+static void test_small_bound(void)
 {
 	struct npool_figures before;
 	struct rng rng = rng_seed(4);
 	bool valid = true;
 
 	clean_up();
-	if (npool_option_set(&np_pool, "cache_bytes", "4K"))
-		bail_out("no option cache_bytes");
+	set_bound("4K");
 	before = figures();
 	for (int i = 0; i < 20000; i++) {
 		unsigned k = (unsigned)rng_below(&rng, 100);
@@ -294,17 +342,17 @@ static void test_small_shared_part(void)
 			npool_malloc(rng_log(&rng, 100000));
 		valid = valid && (i % 100 || my_caches_valid());
 	}
-	ok(valid, "with cache_bytes of 4 KiB the shared part keeps to it");
+	ok(valid, "with cache_bytes of 4 KiB second magazines keep to it");
 	give(100);
 	is_uint(figures().used, before.used, "and nothing is lost");
-	npool_option_set(&np_pool, "cache_bytes", "0");
+	set_bound("0");
 	clean_up();
 	take(3000, 100);
 	give(3000);
 	npool_free(npool_malloc(100000));
-	ok(!np_cache_shared_bytes(np_self) && np_self->loaded_bytes &&
-	   my_caches_valid(), "with 0 there is only the private part");
-	npool_option_set(&np_pool, "cache_bytes", "4M");
+	ok(!np_cache_second_bytes(np_self) && np_self->loaded_bytes &&
+	   my_caches_valid(), "with 0 there are only loaded ones");
+	set_bound("4M");
 	clean_up();
 }
 
@@ -318,11 +366,11 @@ static void test_bound_lowered(void)
 		take(3000, 64);
 		give(3000);
 	}
-	ok(np_cache_shared_bytes(np_self) > 0, "the shared part holds some");
-	npool_option_set(&np_pool, "cache_bytes", "0");
+	ok(np_cache_second_bytes(np_self) > 0, "second magazines hold some");
+	set_bound("0");
 	take(3000, 64);
 	ok(my_caches_valid(), "with no room for it any more it is used up");
-	npool_option_set(&np_pool, "cache_bytes", "4M");
+	set_bound("4M");
 	for (int i = 0; i < 6; i++) {
 		give(3000);
 		valid = valid && my_caches_valid();
@@ -380,9 +428,9 @@ static void test_large(void)
 		take(100, size);
 		give(100);
 	}
-	ok(np_cache_shared_bytes(np_self) > np_cache_most(np_self) / 2 &&
-	   my_caches_valid(), "of many sizes 4 MiB are kept at most (%zu)",
-	   np_cache_shared_bytes(np_self));
+	ok(np_cache_second_bytes(np_self) > np_cache_most(np_self) / 2 &&
+	   my_caches_valid(), "of many sizes 4 MiB are kept there at most (%zu)",
+	   np_cache_second_bytes(np_self));
 	before = figures();
 	ok(before.cached > 100 * NP_MIB, "the depot has the rest");
 	for (int round = 0; round < 2; round++)
@@ -417,7 +465,7 @@ static void test_cached_before_growth(void)
 	clean_up();
 	take(384, 64 * NP_KIB);
 	give(384);
-	some = np_cache_shared_bytes(np_self);
+	some = np_cache_second_bytes(np_self);
 	ok(some > 0, "a cache has some runs (%zu bytes)", some);
 	before = figures();
 	is_uint(before.cached / NP_MIB, 24, "and a depot has the rest");
@@ -426,39 +474,59 @@ static void test_cached_before_growth(void)
 		"7 MiB of another size have room in the chunks");
 	ok(figures().cached < before.cached / 4,
 	   "but pages of those runs are used first");
-	ok(np_cache_shared_bytes(np_self) < some && my_caches_valid(),
-	   "the cache's too (%zu)", np_cache_shared_bytes(np_self));
+	ok(np_cache_second_bytes(np_self) < some && my_caches_valid(),
+	   "the cache's too (%zu)", np_cache_second_bytes(np_self));
 	give(1792);
 	clean_up();
 }
 
-/* The inline ways of large pieces. */
-static void test_large_inline(void)
+static bool push(struct np_cache *c, void *p, unsigned class)
 {
-	unsigned class = class_of(40000), small = class_of(100);
+	bool kept;
+
+	np_cache_enter(c);
+	kept = np_second_push(c, p, class);
+	np_cache_leave(c);
+	return kept;
+}
+
+static void *pop(struct np_cache *c, unsigned class)
+{
+	void *p;
+
+	np_cache_enter(c);
+	p = np_second_pop(c, class);
+	np_cache_leave(c);
+	return p;
+}
+
+/* The inline ways of pieces of which none is loaded. */
+static void test_second_inline(void)
+{
+	unsigned class = class_of(LARGE), small = class_of(100);
 	struct np_cache *c;
 	uint64_t frees;
 	void *p, *q;
 
 	clean_up();
-	p = npool_malloc(40000);
-	q = npool_malloc(40000);
+	p = npool_malloc(LARGE);
+	q = npool_malloc(LARGE);
 	c = np_self;
-	ok(!np_cache_push(c, p, class),
+	ok(!push(c, p, class),
 	   "a class that has no magazine yet takes no piece that way");
 	npool_free(p);
-	ok(!np_cache_push(c, q, class), "nor one that has a full one");
-	is_ptr(np_cache_pop(c, class), p, "what is in it comes out");
+	ok(!push(c, q, class), "nor one that has a full one");
+	is_ptr(pop(c, class), p, "what is in it comes out");
 	frees = np_count_get(&c->count->class[class].frees);
-	ok(np_cache_push(c, q, class), "then there is room");
+	ok(push(c, q, class), "then there is room");
 	is_uint(np_count_get(&c->count->class[class].frees), frees + 1,
 		"which counts");
 	ok(my_caches_valid(), "the cache is valid");
-	is_ptr(np_cache_pop(c, class), q, "it comes out again");
-	ok(!np_cache_pop(c, class), "then nothing");
+	is_ptr(pop(c, class), q, "it comes out again");
+	ok(!pop(c, class), "then nothing");
 	npool_free(npool_malloc(100));
-	ok(look_loaded(c, small)->n && !np_cache_pop(c, small) &&
-	   !np_cache_push(c, p, small),
+	ok(look_loaded(c, small)->n && !pop(c, small) &&
+	   !push(c, p, small),
 	   "a class with a loaded magazine does not go that way");
 	npool_free(p);
 	npool_free(q);
@@ -469,7 +537,7 @@ static void test_large_inline(void)
 
 /* --- claims ----------------------------------------------------------- */
 
-/* Small and large pieces in both parts, and one of home 0 that waits. */
+/* Pieces in loaded and second magazines, and one of home 0 that waits. */
 static struct np_cache *fill_cache(void)
 {
 	clean_up();
@@ -479,7 +547,7 @@ static struct np_cache *fill_cache(void)
 	npool_free(piece[0]);
 	take(200, 1000);
 	give(200);
-	npool_free(npool_malloc(100000));
+	npool_free(npool_malloc(LARGE));
 	return np_self;
 }
 
@@ -495,7 +563,7 @@ static size_t pieces_in(const struct np_mag *mag)
 static void test_claim(void)
 {
 	struct np_cache *c = fill_cache();
-	unsigned small = class_of(1000), large = class_of(100000);
+	unsigned small = class_of(1000), large = class_of(LARGE);
 	size_t loaded = look_loaded(c, small)->n, second = c->second[small]->n;
 	struct np_mag *loot = NULL;
 	uint64_t bytes = np_count_get(&c->count->reclaimed_bytes);
@@ -506,19 +574,19 @@ static void test_claim(void)
 	ok(np_cache_claim(c, false), "it is claimed");
 	ok(!np_cache_enter(c) && c->busy != NP_CACHE_BUSY,
 	   "its owner is not let in, and not busy");
-	ok(!np_cache_pop(c, large), "nor gets a large piece from it");
+	ok(!np_cache_enter_fast(c) && c->busy != NP_CACHE_BUSY,
+	   "nor is its fast path");
 	np_os_barrier();
 	ok(np_cache_steal(c, &loot), "there was something in it");
 	np_unlock(&np_claim_lock);
-	is_uint(pieces_in(loot), second + 1 + 1,
-		"its second magazine, the large piece and the foreign one");
+	is_uint(pieces_in(loot), loaded + second + 1 + 1,
+		"its magazines, the large piece and the foreign one");
 	is_uint(np_count_get(&c->count->reclaimed_bytes) - bytes,
-		second * row(small)->size + row(large)->size +
+		(loaded + second) * row(small)->size + row(large)->size +
 		row(class_of(100))->size, "their bytes are counted");
-	is_uint(look_loaded(c, small)->n, loaded, "what is loaded is still there");
-	ok(!np_cache_shared_bytes(c) && !c->second[large]->n && !c->outgoing[0].mag->n &&
-	   !c->outgoing[0].bytes && my_caches_valid(),
-	   "the shared part is empty");
+	ok(!look_loaded(c, small)->n && !np_cache_second_bytes(c) &&
+	   !c->second[large]->n && !c->outgoing[0].mag->n &&
+	   !c->outgoing[0].bytes && my_caches_valid(), "it is empty");
 	np_mags_to_arenas(loot);
 	ok(np_cache_enter(c), "the owner is let in again");
 	np_cache_leave(c);
@@ -556,16 +624,17 @@ static void test_claim_of_idle(void)
 	np_unlock(&np_claim_lock);
 	npool_free(npool_malloc(1000));
 	np_lock(&np_claim_lock);
-	ok(np_cache_claim(c, true), "the private part alone is no use of the "
-	   "shared one");
+	ok(!np_cache_claim(c, true) && !c->claimed,
+	   "a hit in between: it is in use again");
+	ok(np_cache_claim(c, true), "until nobody came for a while");
 	np_os_barrier();
 	ok(np_cache_steal(c, &loot), "it is emptied");
 	np_unlock(&np_claim_lock);
 	np_mags_to_arenas(loot);
-	npool_free(npool_malloc(100000));
+	npool_free(npool_malloc(LARGE));
 	np_lock(&np_claim_lock);
 	ok(!np_cache_claim(c, true) && !c->claimed,
-	   "a large piece in between: it is in use again");
+	   "a large piece in between is use of it too");
 	ok(np_cache_claim(c, true), "until nobody came for a while");
 	loot = NULL;
 	np_os_barrier();
@@ -886,7 +955,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(139);
+	plan(145);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_producer();
@@ -896,18 +965,20 @@ int main(int argc, char **argv)
 	test_growth(64);
 	test_growth(1000);
 	test_growth(2048);
-	test_growth(NP_PRIVATE_MAX);
-	test_growth_of_second(8192);
-	test_growth_of_second(64 * NP_KIB);
+	test_growth(4096);
+	test_growth(8192);
+	test_growth(NP_LOADED_MAX);
+	test_growth_of_second(2 * NP_LOADED_MAX);
+	test_growth_of_second(NP_MIB);
 	test_crowd();
 	test_loaded_from_depot();
 	test_room_is_handed_on();
-	test_small_shared_part();
+	test_small_bound();
 	test_bound_lowered();
 	test_depot();
 	test_large();
 	test_cached_before_growth();
-	test_large_inline();
+	test_second_inline();
 	test_claim();
 	test_claim_of_busy();
 	test_claim_of_idle();

@@ -165,14 +165,14 @@ static void make_world(void)
 	np_config_preset(&config);
 	np_topology_init(&topology, NHOMES);
 	np_meta_init(&topology);
-	if (np_map_init() || np_classes_init(&classes, NP_NETTY, 13, 4) ||
+	if (np_map_init() || np_classes_init(&classes, NP_NETTY, 13, 7) ||
 	    np_segment_create(&segment, NULL, &shown) ||
 	    np_nodes_create(&nodes, &plan))
 		bail_out("nothing to start with");
 	nodes.cache_pieces = MAG_PIECES;
-	nodes.cache_bytes = NP_MIB;
+	nodes.cache_bytes = 32 * NP_MIB;
 	small = np_class_of(&classes, 64);
-	large = np_class_of(&classes, 64 * NP_KIB);
+	large = np_class_of(&classes, 2 * NP_LOADED_MAX);
 	can_reclaim = true;
 	fibers.lock[0] = &np_threads_list_lock;
 	fibers.lock[1] = &np_claim_lock;
@@ -195,23 +195,21 @@ static void hold(void *p)
 	b->held[b->nheld++] = p;
 }
 
-/* As npool_malloc. */
+/* As npool_malloc; where the fast path would find nothing it is left out, since
+ * each step of it multiplies the schedules. */
 static void take(unsigned class)
 {
 	struct np_cache *c = my_cache();
-	struct np_loaded *l = &c->loaded[class];
+	const struct np_loaded *l = &c->loaded[class];
 	void *p = NULL;
 
-	if (l->top != l->base)
-		p = np_loaded_pop(l);
-	else if (size_of(class) > NP_PRIVATE_MAX)
-		p = np_cache_pop_second(c, class);
-	else
-		p = np_cache_pop(c, class);
+	if (l->top != l->base || (!np_loaded_has_place(l) &&
+				  c->second[class]->n))
+		p = np_cache_hit(c, class, false);
 	hold(p ? p : np_cache_take(c, class));
 }
 
-/* As npool_free. */
+/* As npool_free; likewise. */
 static void give(void)
 {
 	struct being *b = self();
@@ -219,16 +217,11 @@ static void give(void)
 	const struct np_region *r = np_map_find(p);
 	unsigned class = np_region_entry(r, p) & NP_PAGE_CLASS;
 	struct np_cache *c = my_cache();
-	struct np_loaded *l = &c->loaded[class];
+	const struct np_loaded *l = &c->loaded[class];
+	bool is_full = np_loaded_has_place(l) && l->top == l->end;
 
-	if (np_region_tag(r) != c->tag) {
-		if (!np_cache_push_outgoing(c, p, class, np_region_home(r)))
-			np_cache_give(c, p, class, r);
-	} else if (l->top != l->end) {
-		np_loaded_push(l, p);
-	} else if (!np_cache_push(c, p, class)) {
+	if (is_full || !np_cache_keep(c, p, r, np_region_tag(r), false))
 		np_cache_give(c, p, class, r);
-	}
 }
 
 static void take_n(unsigned class, unsigned n)
@@ -305,7 +298,7 @@ static void check(size_t seen, size_t wanted, const char *what)
 
 static void check_cache(struct np_cache *c, void *unused)
 {
-	size_t bytes = 0, room = 0, shared = 0, outgoing = 0;
+	size_t bytes = 0, room = 0, seconds = 0, outgoing = 0;
 
 	(void)unused;
 	for (unsigned k = 1; k <= classes.n; k++) {
@@ -313,7 +306,7 @@ static void check_cache(struct np_cache *c, void *unused)
 
 		bytes += find_in_mag(loaded(c, k)) + find_in_mag(second);
 		room += c->mag[k]->cap * size_of(k);
-		shared += second->n * size_of(k);
+		seconds += second->n * size_of(k);
 	}
 	for (unsigned i = 0; i < nodes.n; i++) {
 		size_t n = find_in_mag(c->outgoing[i].mag);
@@ -324,7 +317,7 @@ static void check_cache(struct np_cache *c, void *unused)
 	check(c->claimed, false, "claimed");
 	check(c->busy == NP_CACHE_BUSY, 0, "busy");
 	check(c->loaded_bytes, room, "loaded_bytes");
-	check(np_cache_shared_bytes(c), shared, "shared_bytes");
+	check(np_cache_second_bytes(c), seconds, "second_bytes");
 	check((size_t)np_block_cached(&segment, &classes, c->count),
 	      bytes + outgoing, "np_block_cached");
 }
@@ -456,12 +449,19 @@ static void fill_and_hold(void)
 	give_n(2 * MAG_PIECES);
 }
 
-/* The loaded one is empty, the second one full, and the depot has one. */
+/* The loaded one is empty, the second one full. */
+static void fill_second(void)
+{
+	fill_both();
+	take_n(small, MAG_PIECES);
+}
+
+/* Both are empty, and the depot has one. */
 static void fill_depot(void)
 {
 	take_n(small, 3 * MAG_PIECES);
 	give_n(3 * MAG_PIECES);
-	take_n(small, MAG_PIECES);
+	take_n(small, 2 * MAG_PIECES);
 }
 
 /* Two large pieces of room, one of them taken. */
@@ -486,10 +486,16 @@ static void hold_foreign(void)
 	be_given(1, small, 1);
 }
 
+/* The slow path alone. */
 static void exchange_small(void)
 {
-	take_n(small, MAG_PIECES + 1);
-	give_n(1);
+	hold(np_cache_take(my_cache(), small));
+}
+
+static void take_and_give(void)
+{
+	take(small);
+	give();
 }
 
 static void give_one(void)
@@ -497,19 +503,17 @@ static void give_one(void)
 	give();
 }
 
-static void give_both(void)
-{
-	give_n(2);
-}
 
 static void take_one(void)
 {
 	take(small);
 }
 
+/* The slow path alone, here and below. */
 static void take_past_second(void)
 {
-	take_n(small, MAG_PIECES + 1);
+	for (unsigned i = 0; i < MAG_PIECES + 1; i++)
+		hold(np_cache_take(my_cache(), small));
 }
 
 static void large_out_and_in(void)
@@ -518,12 +522,38 @@ static void large_out_and_in(void)
 	give();
 }
 
-/* The fast path alone: if there is no way in the piece stays. */
+static void give_slowly(void)
+{
+	struct being *b = self();
+	void *p = b->held[--b->nheld];
+	struct np_region *r = np_map_find(p);
+
+	np_cache_give(my_cache(), p, np_region_entry(r, p) & NP_PAGE_CLASS, r);
+}
+
+static void give_both(void)
+{
+	give_slowly();
+	give_slowly();
+}
+
+/* The fast path alone. */
+static void try_take_small(void)
+{
+	void *p = np_cache_hit(my_cache(), small, false);
+
+	if (p)
+		hold(p);
+}
+
+/* The same: if there is no way in the piece stays. */
 static void try_give_large(void)
 {
 	struct being *b = self();
+	void *p = b->held[b->nheld - 1];
+	const struct np_region *r = np_map_find(p);
 
-	if (np_cache_push(my_cache(), b->held[b->nheld - 1], large))
+	if (np_cache_keep(my_cache(), p, r, np_region_tag(r), false))
 		b->nheld--;
 }
 
@@ -640,13 +670,16 @@ struct scene {
 
 static const struct scene scenes[] = {
 	{ .claim = "an owner exchanges magazines, a reclaimer comes",
-	  .actor = { { "owner", 0, fill_both, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, exchange_small, false },
+		     RECLAIMER } },
+	{ .claim = "a small piece goes out and in, a reclaimer comes",
+	  .actor = { { "owner", 0, fill_both, take_and_give, false },
 		     RECLAIMER } },
 	{ .claim = "an owner hands a magazine to the depot, a reclaimer comes",
 	  .actor = { { "owner", 0, fill_and_hold, give_one, false },
 		     RECLAIMER } },
 	{ .claim = "an owner refills from the depot, a reclaimer comes",
-	  .actor = { { "owner", 0, fill_depot, take_past_second, false },
+	  .actor = { { "owner", 0, fill_depot, take_one, false },
 		     RECLAIMER },
 	  .reduced = true },
 	{ .claim = "a large piece goes in, a reclaimer comes",
@@ -725,16 +758,22 @@ static const struct scene scenes[] = {
 	  .after = reset_pool,
 	  .reduced = true },
 	{ .claim = "two reclaimers come, an owner exchanges",
-	  .actor = { { "owner", 0, fill_both, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, exchange_small, false },
 		     RECLAIMER,
 		     RECLAIMER },
 	  .reduced = true },
 	{ .claim = "two ticks look for idle caches, an owner exchanges",
-	  .actor = { { "owner", 0, fill_both, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, exchange_small, false },
 		     { "ticks", -1, nothing, reclaim_idle_twice, false } },
 	  .reduced = true },
 	{ .claim = "stores are delayed: an owner exchanges, a reclaimer comes",
-	  .actor = { { "owner", 0, fill_both, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, exchange_small, false },
+		     RECLAIMER },
+	  .delayed = true,
+	  .reduced = true },
+	{ .claim = "stores are delayed: a small piece goes out, a reclaimer "
+		   "comes",
+	  .actor = { { "owner", 0, fill_both, try_take_small, false },
 		     RECLAIMER },
 	  .delayed = true,
 	  .reduced = true },
@@ -746,7 +785,7 @@ static const struct scene scenes[] = {
 	  .reduced = true },
 	{ .claim = "stores are delayed: a large piece goes in whatever it "
 		   "takes, a reclaimer comes",
-	  .actor = { { "owner", 0, fill_large, give_one, false },
+	  .actor = { { "owner", 0, fill_large, give_slowly, false },
 		     RECLAIMER },
 	  .delayed = true,
 	  .reduced = true,
