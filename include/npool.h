@@ -226,7 +226,8 @@ struct npool_attr {
 				   16 */
 	unsigned cache_pieces;	/* of a class in one magazine at most, 1 ..
 				   512; 0: no thread caches */
-	size_t cache_bytes;	/* in the caches of an arena's threads, at most
+	size_t cache_bytes;	/* in the caches of an arena's threads, in
+				   loaded and in second magazines each, at most
 				   1 GiB */
 	size_t huge_bytes;	/* of freed huge blocks that are kept for the
 				   next, of each node */

@@ -23,12 +23,14 @@ static void *no_pieces[1];
 /* No magazine. */
 #define LOADED_NONE { no_pieces, no_pieces, no_pieces, NULL }
 
-const volatile uint32_t np_cpu_none = UINT32_MAX;
+/* Not what the kernel writes where a thread has none: -1 and -2. */
+const volatile uint32_t np_cpu_none = INT32_MAX;
 
-/* All fast paths leave it alone. It has no tables: of 1300 pointers each
+/* All fast paths leave it alone. In a line of its own: who has no cache writes
+ * there with each call that he is busy. It has no tables: of 1300 pointers each
  * process would pay for relocating them, and for the four pages that they are
  * in. */
-struct np_cache np_cache_none = {
+_Alignas(NP_LINE) struct np_cache np_cache_none = {
 	.cpu_now = &np_cpu_none,
 	.hidden = true,
 	.tag = NP_NO_TAG,
@@ -280,8 +282,7 @@ static void adopt(const struct np_cache *c, unsigned class,
 	mag->size = row_of(c, class)->size;
 }
 
-/* The cache holds so many bytes more, or less: what is in second magazines, and
- * what loaded ones have room for. */
+/* Second magazines hold so many bytes more, or less. */
 static void hold_more(struct np_cache *c, size_t bytes)
 {
 	c->second_room -= (ptrdiff_t)bytes;
@@ -343,8 +344,8 @@ static bool is_full(const struct np_mag *mag)
 
 /* --- room in second magazines ------------------------------------------ */
 
-/* A magazine that is in neither part any more gives its pieces to the depot,
- * whole, or to the arenas. Returns an empty one, which may be np_mag_none. */
+/* A magazine that has no place in the cache any more gives its pieces to the
+ * depot, whole, or to the arenas. Returns an empty one, which may be np_mag_none. */
 static struct np_mag *part_with(struct np_cache *c, unsigned class,
 				struct np_mag *mag, bool to_depot)
 {
@@ -438,7 +439,7 @@ static void unload(struct np_cache *c, unsigned class)
 static bool make_loaded_room(struct np_cache *c, unsigned class,
 			      size_t bytes)
 {
-	unsigned n = np_class_of(c->nodes->classes, NP_LOADED_MAX);
+	unsigned n = c->nodes->classes->n;
 	size_t most = loaded_most(c);
 
 	if (has_loaded(c, class))
@@ -455,7 +456,7 @@ static bool make_loaded_room(struct np_cache *c, unsigned class,
 
 static void unload_all(struct np_cache *c)
 {
-	unsigned n = np_class_of(c->nodes->classes, NP_LOADED_MAX);
+	unsigned n = c->nodes->classes->n;
 
 	for (unsigned k = 1; k <= n; k++)
 		if (has_loaded(c, k))
@@ -665,8 +666,6 @@ static void *take_loaded(struct np_cache *c, unsigned class)
 		empty_second(c, class, true);
 	if (l->top == l->base && !refill_from_depot(c, class)) {
 		grow(c, class);
-		if (c->crowded)
-			return take_second(c, class);
 		if (!refill_loaded(c, class))
 			return take_bare(c, class);
 	}
@@ -752,7 +751,7 @@ static void keep(struct np_cache *c, void *p, unsigned class)
 	c->in_use = class;
 	if (have_loaded(c, class) && l->top == l->end)
 		unload_full(c, class);
-	if (has_loaded(c, class)) { /* still */
+	if (has_loaded(c, class)) {
 		*l->top++ = p;
 	} else if (np_cache_size_of(c, class) <= NP_LARGE_PIECE_MAX &&
 		   have_room_in_second(c, class)) {

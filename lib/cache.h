@@ -402,14 +402,14 @@ static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
 	return room;
 }
 
-/* What the fast path does: a piece of the class, or NULL. hidden: in its stead,
- * where it leaves the cache alone. */
+/* What the fast path does: a piece of the class, or NULL. slow: for the slow
+ * path, which may use a cache that is hidden. */
 static inline void *np_cache_hit(struct np_cache *cache, unsigned class,
-				 bool hidden)
+				 bool slow)
 {
 	void *p;
 
-	if (hidden ? !np_cache_enter(cache) : !np_cache_enter_fast(cache))
+	if (slow ? !np_cache_enter(cache) : !np_cache_enter_fast(cache))
 		return NULL;
 	p = np_cache_pop(cache, class);
 	np_cache_leave(cache);
@@ -420,13 +420,13 @@ static inline void *np_cache_hit(struct np_cache *cache, unsigned class,
  * it, or returns false. cache: may be NULL. */
 static inline bool np_cache_keep(struct np_cache *cache, void *p,
 				 const struct np_region *region, np_tag_t tag,
-				 bool hidden)
+				 bool slow)
 {
 	unsigned class;
 	bool kept;
 
 	if (!cache || cache->tag == NP_NO_TAG ||
-	    (hidden ? !np_cache_enter(cache) : !np_cache_enter_fast(cache)))
+	    (slow ? !np_cache_enter(cache) : !np_cache_enter_fast(cache)))
 		return false;
 	class = np_region_entry(region, p) & NP_PAGE_CLASS;
 	kept = cache->tag == tag
@@ -470,7 +470,7 @@ void np_cache_forget(struct np_cache *cache);
 void np_cache_wait(void);
 
 /* Who claims caches holds this lock from the first np_cache_claim to the last
- * np_cache_unclaim. */
+ * np_cache_steal. */
 extern struct np_lock np_claim_lock;
 
 /* Claims it; with only_idle not if it was used since the last time that it
@@ -484,8 +484,7 @@ void np_cache_watch(struct np_cache *cache,
 		    const volatile uint32_t *cpu_word, bool watched);
 
 /* After np_os_barrier(): empties a claimed cache, unless its owner is using it.
- Its magazines are pushed to *loot, linked by next.
- * Ends the claim. Returns whether anything was in it. */
+ * Its magazines are pushed to *loot, linked by next. Ends the claim. Returns whether anything was in it. */
 bool np_cache_steal(struct np_cache *cache, struct np_mag **loot);
 
 #endif

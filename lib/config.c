@@ -60,8 +60,8 @@ const struct np_option np_options[] = {
 	  "caches." },
 	{ "cache_bytes", NP_OPT_BYTES, NP_OPT_LIVE, FIELD(cache_bytes), 0,
 	  MOST_CACHE_BYTES, 16 << 20, "bytes", NULL,
-	  "Bytes in the caches of an arena's threads; each has its share, but "
-	  "4 MiB at least." },
+	  "Bytes in the caches of an arena's threads, in loaded and in second "
+	  "magazines each; a thread has its share, but 4 MiB at least." },
 	{ "huge_bytes", NP_OPT_BYTES, NP_OPT_LIVE, FIELD(huge_bytes), 0,
 	  MOST_BYTES, 64 << 20, "bytes", NULL,
 	  "Bytes of freed huge blocks that are kept for the next, of each "

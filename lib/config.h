@@ -32,7 +32,8 @@ struct np_config {
 	int64_t policy;	     /* enum np_policy */
 	int64_t huge_pages;  /* enum np_huge_pages */
 	int64_t cache_pieces; /* of a class in a magazine; 0 = no caches */
-	int64_t cache_bytes; /* in the caches of an arena's threads */
+	int64_t cache_bytes; /* in loaded and in second magazines each,
+				of an arena's threads */
 	int64_t huge_bytes;  /* of huge blocks that are kept, a node */
 	int64_t decay_ms;    /* -1 = never */
 	int64_t soft_limit, hard_limit;		  /* bytes; 0 = none */

@@ -53,7 +53,7 @@ struct np_nodes {
 	unsigned narenas;	  /* of all nodes */
 	unsigned slot;		  /* the pool's */
 	uint32_t cache_pieces;	  /* of a class in one magazine, at most */
-	_Atomic size_t cache_bytes; /* of the caches of an arena's threads;
+	_Atomic size_t cache_bytes; /* as the option, for an arena's threads;
 				     relaxed: a bound that stands alone */
 	bool no_fast_path;	  /* every free is for the slow path */
 	const struct np_topology *topology;

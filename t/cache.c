@@ -264,6 +264,43 @@ static void test_crowd(void)
 	set_bound("16M");
 }
 
+/* Pairs of each of the sizes that a chunk may have room for, and a batch, which
+ * visits the slow path at any rate. */
+static void use_all_sizes(npool_t *pool, size_t most)
+{
+	for (size_t size = 16; size <= most; size += 16 + size / 16)
+		for (int i = 0; i < 3; i++)
+			npool_free(npool_alloc(pool, size, 0));
+	for (int i = 0; i < 1000; i++)
+		piece[i] = npool_alloc(pool, 64, 0);
+	give(1000);
+}
+
+/* The same bounds where a chunk has fewer classes than may be loaded. */
+static void test_small_chunks(unsigned max_order)
+{
+	struct npool_attr a = NPOOL_ATTR_INIT;
+	const struct np_cache *c;
+	npool_t *pool;
+
+	a.page_size = 4096;
+	a.max_order = max_order;
+	a.cache_bytes = 128 * NP_KIB;
+	if (npool_create(&pool, &a) != 0)
+		bail_out("no pool");
+	use_all_sizes(pool, (size_t)4096 << max_order);
+	c = np_thread_cache_last(pool->slot);
+	ok(c->loaded_bytes <= 128 * NP_KIB &&
+	   (!c->crowded || !c->loaded_bytes),
+	   "chunks of %u pages: loaded magazines keep to their bound, or none is "
+	   "loaded", 1u << max_order);
+	npool_option_set(pool, "cache_bytes", "0");
+	use_all_sizes(pool, (size_t)4096 << max_order);
+	ok(c->loaded_bytes <= NP_LOADED_LEAST &&
+	   (!c->crowded || !c->loaded_bytes), "likewise if it is lowered");
+	npool_destroy(pool);
+}
+
 /* Each class's magazines grow while it is alone. */
 static void test_loaded_from_depot(void)
 {
@@ -955,7 +992,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(145);
+	plan(159);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_producer();
@@ -971,6 +1008,8 @@ int main(int argc, char **argv)
 	test_growth_of_second(2 * NP_LOADED_MAX);
 	test_growth_of_second(NP_MIB);
 	test_crowd();
+	for (unsigned order = 0; order <= 6; order++)
+		test_small_chunks(order);
 	test_loaded_from_depot();
 	test_room_is_handed_on();
 	test_small_bound();
