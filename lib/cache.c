@@ -14,8 +14,8 @@
 #define REFILLS_TO_GROW 2     /* refilled so often lately, it doubles */
 #define SLOW_TO_SEND 64	      /* visits until outgoing pieces are sent */
 #define SLOW_TO_FORGET 1024   /* visits that are "lately" */
-#define SMALL_MAGS 64	      /* that there is room for at least; of pieces */
-#define LARGE_MAGS 8	      /* up to NP_LOOKUP_MAX, and above */
+#define SMALL_MAGS 64	      /* of pieces up to NP_LOOKUP_MAX, and above: */
+#define LARGE_MAGS 8	      /* so many of the largest have room */
 #define AT_ONCE (64 * NP_KIB) /* bytes, the most that an arena is asked for */
 
 static void *no_pieces[1];
@@ -108,7 +108,7 @@ static void enter(struct np_cache *c)
 {
 	size_t most = np_cache_most(c);
 
-	while (!np_cache_enter(c))
+	while (!np_cache_enter(c, true))
 		np_cache_wait();
 	c->second_room += (ptrdiff_t)(most - c->most);
 	c->most = most;
@@ -192,6 +192,13 @@ static uint32_t clamp(size_t n, uint32_t least, uint32_t most)
 	return n < least ? least : n > most ? most : (uint32_t)n;
 }
 
+/* How many pieces of this size an arena is asked for at once, if so many at
+ * most are wanted. */
+static uint32_t at_once(size_t size, size_t most)
+{
+	return clamp(AT_ONCE / size, 1, (uint32_t)most);
+}
+
 /* The most bytes that loaded magazines may have room for. */
 static size_t loaded_most(const struct np_cache *c)
 {
@@ -218,8 +225,7 @@ static uint32_t first_pieces(const struct np_cache *c,
 {
 	uint32_t most = most_pieces(c, row);
 
-	return clamp(AT_ONCE / row->size, 1,
-		     most < NP_MAG_FIRST ? most : NP_MAG_FIRST);
+	return at_once(row->size, most < NP_MAG_FIRST ? most : NP_MAG_FIRST);
 }
 
 /* The class was refilled, or spilled over. */
@@ -282,6 +288,17 @@ static void adopt(const struct np_cache *c, unsigned class,
 	mag->size = row_of(c, class)->size;
 }
 
+static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
+{
+	size_t size = row_of(c, class)->size;
+
+	c->loaded_bytes += mag->cap * size;
+	c->loaded_bytes -= c->mag[class]->cap * size;
+	c->mag[class] = mag;
+	adopt(c, class, mag);
+	show_loaded(c, class);
+}
+
 /* Second magazines hold so many bytes more, or less. */
 static void hold_more(struct np_cache *c, size_t bytes)
 {
@@ -291,17 +308,6 @@ static void hold_more(struct np_cache *c, size_t bytes)
 static void hold_less(struct np_cache *c, size_t bytes)
 {
 	c->second_room += (ptrdiff_t)bytes;
-}
-
-static void load(struct np_cache *c, unsigned class, struct np_mag *mag)
-{
-	size_t size = row_of(c, class)->size;
-	size_t bytes = mag->cap * size, old_bytes = c->mag[class]->cap * size;
-
-	c->loaded_bytes += bytes - old_bytes;
-	c->mag[class] = mag;
-	adopt(c, class, mag);
-	show_loaded(c, class);
 }
 
 static bool has_room(const struct np_cache *c, size_t bytes)
@@ -345,7 +351,8 @@ static bool is_full(const struct np_mag *mag)
 /* --- room in second magazines ------------------------------------------ */
 
 /* A magazine that has no place in the cache any more gives its pieces to the
- * depot, whole, or to the arenas. Returns an empty one, which may be np_mag_none. */
+ * depot, whole, or to the arenas. Returns an empty one, which may be
+ * np_mag_none. */
 static struct np_mag *part_with(struct np_cache *c, unsigned class,
 				struct np_mag *mag, bool to_depot)
 {
@@ -436,8 +443,7 @@ static void unload(struct np_cache *c, unsigned class)
 /* Unloads classes that were not refilled lately, until there is room for so
  * many bytes. What a class has more than a first magazine leaves a quarter of
  * the room to those that have none yet. */
-static bool make_loaded_room(struct np_cache *c, unsigned class,
-			      size_t bytes)
+static bool make_loaded_room(struct np_cache *c, unsigned class, size_t bytes)
 {
 	unsigned n = c->nodes->classes->n;
 	size_t most = loaded_most(c);
@@ -471,7 +477,7 @@ static void load_new(struct np_cache *c, unsigned class, size_t cap)
 
 	np_assert(!old->n);
 	if (!make_loaded_room(c, class, (cap - old->cap) *
-			       np_cache_size_of(c, class))) {
+			      np_cache_size_of(c, class))) {
 		if (!old->cap) { /* more classes than there is room for */
 			c->crowded = true;
 			unload_all(c);
@@ -616,8 +622,7 @@ static bool refill_loaded(struct np_cache *c, unsigned class)
 {
 	struct np_mag *mag = c->mag[class];
 
-	mag->n = take_from_arena(c, class, clamp(AT_ONCE / mag->size, 1,
-						 (uint32_t)mag->cap),
+	mag->n = take_from_arena(c, class, at_once(mag->size, mag->cap),
 				 mag->slot);
 	show_loaded(c, class);
 	return mag->n;
@@ -633,7 +638,7 @@ static bool refill_second(struct np_cache *c, unsigned class)
 	if (size > NP_SMALL_MAX || !have_second(c, class))
 		return false;
 	mag = c->second[class];
-	n = clamp(AT_ONCE / size, 1, (uint32_t)mag->cap);
+	n = at_once(size, mag->cap);
 	if (!make_second_room(c, class, n * size))
 		return false;
 	mag->n = take_from_arena(c, class, n, mag->slot);
@@ -919,7 +924,7 @@ void np_cache_forget(struct np_cache *c)
 
 /* --- reclaiming ------------------------------------------------------- */
 
-/* Release: pairs with the acquire of np_cache_enter_fast. */
+/* Release: pairs with the acquire of np_cache_enter. */
 static void show(struct np_cache *c)
 {
 	bool hidden = c->watched || atomic_load_explicit(

@@ -195,17 +195,7 @@ static inline bool np_cache_barred(const struct np_cache *cache)
 #endif
 }
 
-static inline void np_cache_say_busy(struct np_cache *cache)
-{
-	NP_YIELD(cache);
-	atomic_store_explicit(&cache->busy, NP_CACHE_BUSY,
-			      memory_order_relaxed);
-	/* The reclaimer's membarrier makes a fence of this. */
-	atomic_signal_fence(memory_order_seq_cst);
-	NP_YIELD(cache);
-}
-
-/* Ends what the next two begin. Release: pairs with the acquire of
+/* Ends what np_cache_enter begins. Release: pairs with the acquire of
  * np_cache_steal. */
 static inline void np_cache_leave(struct np_cache *cache)
 {
@@ -214,23 +204,21 @@ static inline void np_cache_leave(struct np_cache *cache)
 			      memory_order_release);
 }
 
-/* Begins to use what reclaimers may take. Returns false if it is claimed: try
- * again behind np_cache_wait. Owner thread only, likewise below. */
-static inline bool np_cache_enter(struct np_cache *cache)
+/* Begins to use it. slow: for the slow path, which may use a cache that is
+ * hidden, but not one that is claimed. Returns false if the caller has to leave
+ * it alone; the slow path tries again behind np_cache_wait. Owner thread only,
+ * likewise below. */
+static inline bool np_cache_enter(struct np_cache *cache, bool slow)
 {
-	np_cache_say_busy(cache);
-	if (np_likely(!atomic_load_explicit(&cache->claimed,
-					    memory_order_acquire)))
-		return true;
-	np_cache_leave(cache);
-	return false;
-}
-
-/* The same for a fast path. Returns false if that has to leave it alone. */
-static inline bool np_cache_enter_fast(struct np_cache *cache)
-{
-	np_cache_say_busy(cache);
-	if (np_likely(!np_cache_barred(cache)))
+	NP_YIELD(cache);
+	atomic_store_explicit(&cache->busy, NP_CACHE_BUSY,
+			      memory_order_relaxed);
+	/* The reclaimer's membarrier makes a fence of this. */
+	atomic_signal_fence(memory_order_seq_cst);
+	NP_YIELD(cache);
+	if (np_likely(slow ? !atomic_load_explicit(&cache->claimed,
+						   memory_order_acquire)
+			   : !np_cache_barred(cache)))
 		return true;
 	np_cache_leave(cache);
 	return false;
@@ -402,14 +390,14 @@ static inline bool np_cache_push_outgoing(struct np_cache *cache, void *p,
 	return room;
 }
 
-/* What the fast path does: a piece of the class, or NULL. slow: for the slow
- * path, which may use a cache that is hidden. */
+/* What the fast path does: a piece of the class, or NULL. slow: as for
+ * np_cache_enter. */
 static inline void *np_cache_hit(struct np_cache *cache, unsigned class,
 				 bool slow)
 {
 	void *p;
 
-	if (slow ? !np_cache_enter(cache) : !np_cache_enter_fast(cache))
+	if (!np_cache_enter(cache, slow))
 		return NULL;
 	p = np_cache_pop(cache, class);
 	np_cache_leave(cache);
@@ -426,7 +414,7 @@ static inline bool np_cache_keep(struct np_cache *cache, void *p,
 	bool kept;
 
 	if (!cache || cache->tag == NP_NO_TAG ||
-	    (slow ? !np_cache_enter(cache) : !np_cache_enter_fast(cache)))
+	    !np_cache_enter(cache, slow))
 		return false;
 	class = np_region_entry(region, p) & NP_PAGE_CLASS;
 	kept = cache->tag == tag

@@ -35,7 +35,7 @@ static inline void *np_fast_malloc(size_t size)
 	struct np_loaded *l;
 	void *p;
 
-	if (np_unlikely(!np_cache_enter_fast(c)))
+	if (np_unlikely(!np_cache_enter(c, false)))
 		return np_fast_miss(size);
 	if (np_unlikely(size > NP_LOOKUP_MAX))
 		return np_fast_large(size, c);
@@ -54,7 +54,7 @@ static inline void np_fast_free(void *p)
 	unsigned class;
 
 	if (np_unlikely(!np_cache_finds(c, p, &class) ||
-			!np_cache_enter_fast(c))) {
+			!np_cache_enter(c, false))) {
 		np_fast_elsewhere(p);
 		return;
 	}

@@ -521,7 +521,7 @@ static bool push(struct np_cache *c, void *p, unsigned class)
 {
 	bool kept;
 
-	np_cache_enter(c);
+	np_cache_enter(c, true);
 	kept = np_second_push(c, p, class);
 	np_cache_leave(c);
 	return kept;
@@ -531,7 +531,7 @@ static void *pop(struct np_cache *c, unsigned class)
 {
 	void *p;
 
-	np_cache_enter(c);
+	np_cache_enter(c, true);
 	p = np_second_pop(c, class);
 	np_cache_leave(c);
 	return p;
@@ -609,9 +609,9 @@ static void test_claim(void)
 	   "a cache has pieces in all places");
 	np_lock(&np_claim_lock);
 	ok(np_cache_claim(c, false), "it is claimed");
-	ok(!np_cache_enter(c) && c->busy != NP_CACHE_BUSY,
+	ok(!np_cache_enter(c, true) && c->busy != NP_CACHE_BUSY,
 	   "its owner is not let in, and not busy");
-	ok(!np_cache_enter_fast(c) && c->busy != NP_CACHE_BUSY,
+	ok(!np_cache_enter(c, false) && c->busy != NP_CACHE_BUSY,
 	   "nor is its fast path");
 	np_os_barrier();
 	ok(np_cache_steal(c, &loot), "there was something in it");
@@ -625,7 +625,7 @@ static void test_claim(void)
 	   !c->second[large]->n && !c->outgoing[0].mag->n &&
 	   !c->outgoing[0].bytes && my_caches_valid(), "it is empty");
 	np_mags_to_arenas(loot);
-	ok(np_cache_enter(c), "the owner is let in again");
+	ok(np_cache_enter(c, true), "the owner is let in again");
 	np_cache_leave(c);
 	take(200, 1000);
 	give(200);
@@ -640,7 +640,7 @@ static void test_claim_of_busy(void)
 	size_t second = c->second[class_of(1000)]->n;
 	struct np_mag *loot = NULL;
 
-	np_cache_enter(c);
+	np_cache_enter(c, true);
 	np_lock(&np_claim_lock);
 	ok(np_cache_claim(c, false), "a busy cache can be claimed");
 	ok(!np_cache_steal(c, &loot) && !loot, "but nothing is taken from it");

@@ -486,8 +486,8 @@ static void hold_foreign(void)
 	be_given(1, small, 1);
 }
 
-/* The slow path alone. */
-static void exchange_small(void)
+/* The slow path alone, as give_slowly. */
+static void take_slowly(void)
 {
 	hold(np_cache_take(my_cache(), small));
 }
@@ -503,17 +503,15 @@ static void give_one(void)
 	give();
 }
 
-
 static void take_one(void)
 {
 	take(small);
 }
 
-/* The slow path alone, here and below. */
 static void take_past_second(void)
 {
 	for (unsigned i = 0; i < MAG_PIECES + 1; i++)
-		hold(np_cache_take(my_cache(), small));
+		take_slowly();
 }
 
 static void large_out_and_in(void)
@@ -670,7 +668,7 @@ struct scene {
 
 static const struct scene scenes[] = {
 	{ .claim = "an owner exchanges magazines, a reclaimer comes",
-	  .actor = { { "owner", 0, fill_second, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, take_slowly, false },
 		     RECLAIMER } },
 	{ .claim = "a small piece goes out and in, a reclaimer comes",
 	  .actor = { { "owner", 0, fill_both, take_and_give, false },
@@ -758,16 +756,16 @@ static const struct scene scenes[] = {
 	  .after = reset_pool,
 	  .reduced = true },
 	{ .claim = "two reclaimers come, an owner exchanges",
-	  .actor = { { "owner", 0, fill_second, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, take_slowly, false },
 		     RECLAIMER,
 		     RECLAIMER },
 	  .reduced = true },
 	{ .claim = "two ticks look for idle caches, an owner exchanges",
-	  .actor = { { "owner", 0, fill_second, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, take_slowly, false },
 		     { "ticks", -1, nothing, reclaim_idle_twice, false } },
 	  .reduced = true },
 	{ .claim = "stores are delayed: an owner exchanges, a reclaimer comes",
-	  .actor = { { "owner", 0, fill_second, exchange_small, false },
+	  .actor = { { "owner", 0, fill_second, take_slowly, false },
 		     RECLAIMER },
 	  .delayed = true,
 	  .reduced = true },
