@@ -209,6 +209,7 @@ static struct np_chunk *place_chunk(struct np_arena *a, struct np_region *r,
 	c->pinned = a->owner.pinned;
 	c->region = r;
 	c->base = (char *)r->base + ((size_t)i << r->chunk_shift);
+	c->known = np_region_known(r, i);
 	r->used++;
 	count_chunks(a, 1);
 	count_hugetlb(a, r);

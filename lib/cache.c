@@ -42,18 +42,14 @@ static const struct np_class *row_of(const struct np_cache *c, unsigned class)
 	return &c->nodes->classes->row[class];
 }
 
-static void know_slots(struct np_cache *c)
+static void know_pages(struct np_cache *c)
 {
-	const struct np_classes *t = c->nodes->classes;
-
-	if (t->page_shift != NP_PRESET_PAGE_SHIFT ||
-	    t->chunk_size > NP_SLOT_SIZE)
+	if (c->nodes->classes->page_shift != NP_PRESET_PAGE_SHIFT)
 		return;
-	c->slots = np_map.slots;
-	c->first_slot = np_map.first;
-	c->nslots = atomic_load_explicit(&np_map.nslots,
-					 memory_order_relaxed);
-	c->slot_tag = np_slot_tag(c->tag);
+	c->known = np_map.known;
+	c->first_page = np_map.first_page;
+	c->npages = np_map.npages;
+	c->known_tag = np_known_tag(c->tag);
 }
 
 int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
@@ -78,7 +74,7 @@ int np_cache_init(struct np_cache *c, const struct np_nodes *nodes,
 	c->home = node->home;
 	c->tag = nodes->no_fast_path ? NP_NO_TAG : node->owner.tag;
 	if (c->tag != NP_NO_TAG)
-		know_slots(c);
+		know_pages(c);
 	for (unsigned i = 0; i < NP_MAX_CLASSES; i++) {
 		c->loaded[i] = (struct np_loaded)LOADED_NONE;
 		c->mag[i] = c->second[i] = &np_mag_none;

@@ -49,8 +49,8 @@
  * A class that was never used has np_mag_none, which serves nothing and takes
  * nothing: the fast path needs no test for it. That path is short of time, not
  * of instructions: from the piece that is freed to the place where the next
- * malloc finds it are three loads that wait for each other (slot of the map,
- * class of the page, top of the magazine), and each more is felt.
+ * malloc finds it are two loads that wait for each other (class of the page,
+ * top of the magazine), and each more is felt.
  *
  * A piece that comes back has often not been touched for long: its first line
  * is asked for then, and is there when the piece is handed out again.
@@ -97,6 +97,9 @@ struct np_loaded {
 	struct np_class_count *count;
 };
 
+_Static_assert(sizeof(struct np_loaded) == 1 << NP_KNOWN_CLASS_SHIFT,
+	       "the page map leads to the class's at once");
+
 /* Pieces of another home, of any class. */
 struct np_outgoing {
 	struct np_mag *mag;
@@ -110,9 +113,9 @@ enum np_cache_busy {
 };
 
 struct np_cache {
-	/* The fast path's. What a free needs of the map is here too: a cache
-	 * that serves none at once, as where pages and chunks are not the
-	 * preset ones, knows no slots. */
+	/* The fast path's. What a free needs of the page map is here too: a
+	 * cache that serves none at once, as where pages are not the preset
+	 * ones, knows no page. */
 	_Atomic uint32_t busy;		  /* enum np_cache_busy. Written by the
 					     owner, or, from LEFT to SEEN, by
 					     who holds the claim lock */
@@ -124,9 +127,9 @@ struct np_cache {
 					     a recording, or who claims it */
 	_Atomic bool hidden;		  /* likewise */
 	_Atomic bool claimed;		  /* the claim lock */
-	const _Atomic np_slot_t *slots;
-	size_t first_slot, nslots;
-	np_slot_t slot_tag;		  /* of pieces that may be pushed */
+	const _Atomic uint32_t *known;	  /* the page map */
+	size_t first_page, npages;
+	uint32_t known_tag;		  /* of pieces that may be pushed */
 	np_tag_t tag;			  /* whose; NP_NO_TAG: nobody's */
 	struct np_block *count;
 	struct np_loaded *by_size[NP_LOOKUP_MAX / 16 + 1]; /* loaded[] of the
@@ -251,25 +254,23 @@ static inline size_t np_cache_most(const struct np_cache *cache)
 	return all / NP_SHARE_LEAST <= n ? NP_SHARE_LEAST : all / n;
 }
 
-/* May the piece be pushed to the magazines of this cache? Then *class is its
- * class. */
-static inline bool np_cache_finds(const struct np_cache *cache, const void *p,
-				  unsigned *class)
+/* The loaded magazine of the piece's class, if it may be pushed to those of
+ * this cache, or NULL. */
+static inline struct np_loaded *np_cache_finds(struct np_cache *cache,
+					       const void *p)
 {
-	size_t n = ((uintptr_t)p >> NP_SLOT_SHIFT) - cache->first_slot;
-	size_t page = (uintptr_t)p % NP_SLOT_SIZE >> NP_PRESET_PAGE_SHIFT;
-	np_slot_t slot;
+	uint32_t known;
+	size_t n = ((uintptr_t)p >> NP_PRESET_PAGE_SHIFT) - cache->first_page;
 
-	if (np_unlikely(n >= cache->nslots))
-		return false;
-	/* Acquire: as in np_map_find. */
-	slot = atomic_load_explicit(&cache->slots[n], memory_order_acquire) ^
-	       cache->slot_tag;
-	if (np_unlikely(slot >> NP_SLOT_TAG_SHIFT))
-		return false;
-	*class = ((const uint32_t *)(slot + NP_REGION_TABLE))[page] &
-		 NP_PAGE_CLASS;
-	return true;
+	if (np_unlikely(n >= cache->npages))
+		return NULL;
+	/* Relaxed: as it was written, see chunk.c. */
+	known = atomic_load_explicit(&cache->known[n], memory_order_relaxed) ^
+		cache->known_tag;
+	if (np_unlikely(known >= 1u << NP_KNOWN_TAG_SHIFT))
+		return NULL;
+	/* That is the class, times the size of one. */
+	return (struct np_loaded *)(void *)((char *)cache->loaded + known);
 }
 
 static inline bool np_loaded_has_place(const struct np_loaded *l)

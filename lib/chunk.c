@@ -192,6 +192,32 @@ static void set_pages(struct np_chunk *c, uint32_t first, uint32_t n,
 		memset(c->sight.map + first, (int)(entry & NP_PAGE_CLASS), n);
 }
 
+/* What the page map has of a page: no piece begins behind the first one of a
+ * run that is no subpage. */
+static uint32_t known_of(const struct np_chunk *c, uint32_t page)
+{
+	uint32_t e = c->pages[page];
+
+	if (!e || (!(e & NP_PAGE_SUBPAGE) && e >> NP_PAGE_OFFSET_SHIFT))
+		return 0;
+	return c->known.whose | (e & NP_PAGE_CLASS) << NP_KNOWN_CLASS_SHIFT;
+}
+
+/* Relaxed: as with the page table, whoever has a piece there has seen it
+ * written; atomic for those who free what they do not have. */
+static void know_pages(struct np_chunk *c, uint32_t first, uint32_t n)
+{
+	for (uint32_t i = first; c->known.pages && i < first + n; i++)
+		atomic_store_explicit(&c->known.pages[i], known_of(c, i),
+				      memory_order_relaxed);
+}
+
+void np_chunk_set_whose(struct np_chunk *c, uint32_t whose)
+{
+	c->known.whose = whose;
+	know_pages(c, 0, np_chunk_npages(c));
+}
+
 /* The bits of [first, first + n) that lie in the word of `first`; *taken says
  * how many they are. */
 static uint64_t word_mask(uint32_t first, uint32_t n, uint32_t *taken)
@@ -359,6 +385,7 @@ static void enter_run(struct np_chunk *c, uint32_t first, uint32_t npages,
 	else
 		np_chunk_mark_clean(c, first, npages);
 	set_pages(c, first, npages, entry);
+	know_pages(c, first, entry & NP_PAGE_SUBPAGE ? npages : 1);
 	np_assert(valid_enough(c));
 }
 
@@ -412,6 +439,7 @@ uint32_t np_chunk_give_run(struct np_chunk *c, uint32_t first,
 
 	np_assert(first + npages <= np_chunk_npages(c));
 	set_pages(c, first, npages, 0);
+	know_pages(c, first, is_subpage ? npages : 1);
 	if (is_subpage)
 		give_subpage(c, first);
 	else
@@ -428,6 +456,7 @@ void np_chunk_reset(struct np_chunk *c)
 		if (c->pages[i])
 			np_chunk_touch(c, i, 1);
 	set_pages(c, 0, np_chunk_npages(c), 0);
+	know_pages(c, 0, np_chunk_npages(c));
 	c->nsubpages = 0;
 	c->free_subpage = NP_NO_PAGE;
 	c->free_bytes = c->classes->chunk_size;
@@ -491,6 +520,13 @@ static bool entry_valid(const struct np_chunk *c, uint32_t i)
 	return e < step || (i > 0 && c->pages[i - 1] == e - step);
 }
 
+static bool known_valid(const struct np_chunk *c, uint32_t i)
+{
+	return !c->known.pages ||
+	       atomic_load_explicit(&c->known.pages[i],
+				    memory_order_relaxed) == known_of(c, i);
+}
+
 static bool pages_valid(const struct np_chunk *c)
 {
 	for (uint32_t i = 0; i < np_chunk_npages(c); i++) {
@@ -499,7 +535,7 @@ static bool pages_valid(const struct np_chunk *c)
 			return false;
 		if (bit_is_set(c->aged, i) && !bit_is_set(c->dirty, i))
 			return false;
-		if (!entry_valid(c, i))
+		if (!entry_valid(c, i) || !known_valid(c, i))
 			return false;
 	}
 	return true;

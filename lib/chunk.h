@@ -86,6 +86,17 @@ struct np_sight {
 	int entry;		  /* of the segment, or -1 */
 };
 
+/* What free() knows of a chunk's pages at a glance: its part of the page map
+ * (chunkmap.h), an entry a page, 0 for free ones. */
+struct np_known {
+	_Atomic uint32_t *pages; /* NULL: nothing */
+	uint32_t whose;		 /* what stands above the class */
+};
+
+#define NP_KNOWN_CLASS_SHIFT 5 /* below it is nothing: an entry of the own tag
+				  is the place of the class's loaded magazine
+				  in a cache (cache.h) */
+
 struct np_chunk {
 	/* Written once, at creation. */
 	const struct np_classes *classes;
@@ -117,6 +128,7 @@ struct np_chunk {
 	struct np_chunklist *list;
 	uint32_t place;		  /* in the list's index, if it has one */
 	struct np_sight sight;
+	struct np_known known;
 	struct np_spill spill;
 #ifdef NP_DEBUG
 	unsigned changes;	  /* paces np_chunk_valid */
@@ -210,6 +222,9 @@ static inline uint64_t np_handle_element(const struct np_chunk *chunk,
 	return (uint64_t)1 << 62 | (uint64_t)slot << 32 |
 	       np_handle_run(chunk, first, npages);
 }
+
+/* In the page map its pages are whose they are by this from now on. */
+void np_chunk_set_whose(struct np_chunk *chunk, uint32_t whose);
 
 /* Finds the next stretch of aged (or, with all, of dirty) pages that nobody
  * uses at or behind *first, in whole units of unit pages. A unit may have clean

@@ -22,20 +22,36 @@
 #define FULL_SLOTS ((size_t)1 << (ADDRESS_BITS - NP_SLOT_SHIFT))
 #define SMALL_SLOTS (FULL_SLOTS / 64)
 #define OPEN_BLOCK (64 * NP_KIB) /* bytes opened for writing at once: the
-				    slots of 128 GiB of addresses */
+				    slots of 128 GiB of addresses, the pages
+				    of 128 MiB */
 
 NP_USED_AT_START struct np_map np_map;
 
-/* Guards writes to slots, and `opened`. */
-static struct np_lock map_lock = NP_LOCK_INIT(NP_RANK_MAP);
-static uint8_t opened[FULL_SLOTS * sizeof(void *) / OPEN_BLOCK / 8];
+#define WINDOW_PAGES (NP_WINDOW >> NP_PRESET_PAGE_SHIFT)
 
-static void *map_table(size_t nslots)
+/* Guards writes to slots, and which blocks are open. */
+static struct np_lock map_lock = NP_LOCK_INIT(NP_RANK_MAP);
+static uint8_t slots_open[FULL_SLOTS * sizeof(void *) / OPEN_BLOCK / 8];
+static uint8_t known_open[WINDOW_PAGES * sizeof(uint32_t) / OPEN_BLOCK / 8];
+
+static void *map_table(size_t size, const char *name)
 {
-	void *p = np_os->mmap(NULL, nslots * sizeof(void *), PROT_READ,
+	void *p = np_os->mmap(NULL, size, PROT_READ,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED)
+		return NULL;
+	np_os_label(p, size, name, -1);
+	return p;
+}
+
+/* The first of n units of 1 << shift bytes around an address: the kernel maps
+ * downwards from there, mostly. */
+static size_t first_around(const void *at, unsigned shift, size_t n)
+{
+	size_t first = (uintptr_t)at >> shift;
+
+	return first - (first < n / 4 * 3 ? first : n / 4 * 3);
 }
 
 /* A table this large must not be all that fits into the address space. */
@@ -44,42 +60,60 @@ static bool full_table_fits(void)
 	return np_os_address_limit() / 64 >= FULL_SLOTS * sizeof(void *);
 }
 
+/* Takes 1/2048 of what the process may map, at most. */
+static void map_pages(void)
+{
+	size_t n = WINDOW_PAGES;
+	void *table;
+
+	while (n << NP_PRESET_PAGE_SHIFT > np_os_address_limit())
+		n /= 2;
+	if (n * sizeof *np_map.known < OPEN_BLOCK)
+		return;
+	table = map_table(n * sizeof *np_map.known, "page map");
+	if (!table)
+		return;
+	np_map.known = table;
+	np_map.first_page = first_around(table, NP_PRESET_PAGE_SHIFT, n);
+	np_map.npages = n;
+}
+
 int np_map_init(void)
 {
-	void *table = full_table_fits() ? map_table(FULL_SLOTS) : NULL;
-	size_t nslots = FULL_SLOTS, first = 0;
+	size_t size = FULL_SLOTS * sizeof(void *), nslots = FULL_SLOTS;
+	void *table = full_table_fits() ? map_table(size, "chunk map") : NULL;
 
 	if (!table) {
 		nslots = SMALL_SLOTS;
-		table = map_table(nslots);
+		table = map_table(nslots * sizeof(void *), "chunk map");
 		if (!table)
 			return ENOMEM;
-		/* The kernel maps downwards from here, mostly. */
-		first = (uintptr_t)table >> NP_SLOT_SHIFT;
-		first -= first < nslots / 4 * 3 ? first : nslots / 4 * 3;
+		np_map.first = first_around(table, NP_SLOT_SHIFT, nslots);
 	}
-	np_os_label(table, nslots * sizeof(void *), "chunk map", -1);
 	np_map.slots = table;
-	np_map.first = first;
-	/* Release: who sees the number sees the table (np_map_find). */
+	map_pages();
+	/* Release: who sees the number sees the tables (np_map_find). */
 	atomic_store_explicit(&np_map.nslots, nslots, memory_order_release);
 	return 0;
 }
 
-/* --- slots ------------------------------------------------------------ */
+/* --- slots and entries ------------------------------------------------ */
 
-/* Makes the block of the table that holds this slot writable. */
-static int open_block(size_t slot)
+/* Makes the blocks of a table that hold [from, to) bytes of it writable.
+ * Both tables end where a block does. */
+static int open_blocks(void *table, uint8_t *open, size_t from, size_t to)
 {
-	size_t block = slot * sizeof(void *) / OPEN_BLOCK;
-	char *at = (char *)np_map.slots + block * OPEN_BLOCK;
-	int error;
+	int error = 0;
 
-	if (opened[block / 8] >> block % 8 & 1)
-		return 0;
-	error = np_os_commit(at, OPEN_BLOCK);
-	if (!error)
-		opened[block / 8] |= (uint8_t)(1u << block % 8);
+	for (size_t i = from / OPEN_BLOCK; i <= (to - 1) / OPEN_BLOCK; i++) {
+		if (open[i / 8] >> i % 8 & 1)
+			continue;
+		error = np_os_commit((char *)table + i * OPEN_BLOCK,
+				     OPEN_BLOCK);
+		if (error)
+			break;
+		open[i / 8] |= (uint8_t)(1u << i % 8);
+	}
 	return error;
 }
 
@@ -88,30 +122,60 @@ static int set_slots(uintptr_t base, size_t size, struct np_region *region)
 {
 	size_t first = (base >> NP_SLOT_SHIFT) - np_map.first;
 	size_t n = (size + NP_SLOT_SIZE - 1) >> NP_SLOT_SHIFT;
-	np_slot_t slot = (np_slot_t)region;
-	int error = 0;
+	int error;
 
 	if (first >= np_map.nslots || n > np_map.nslots - first)
 		return ENOMEM;
-	if (region && !region->is_huge)
-		slot |= np_slot_tag(np_region_tag(region));
 	np_lock(&map_lock);
-	for (size_t i = first; !error && i < first + n; i++)
-		error = open_block(i);
+	error = open_blocks(np_map.slots, slots_open, first * sizeof(void *),
+			    (first + n) * sizeof(void *));
 	/* Release: pairs with the acquire in np_map_find. */
 	for (size_t i = first; !error && i < first + n; i++)
-		atomic_store_explicit(&np_map.slots[i], slot,
+		atomic_store_explicit(&np_map.slots[i], region,
 				      memory_order_release);
 	np_unlock(&map_lock);
 	return error;
 }
 
+/* The entries of a new region's pages, all 0, or NULL: it has none. */
+static _Atomic uint32_t *open_known(const struct np_region *r)
+{
+	size_t first = (r->base >> NP_PRESET_PAGE_SHIFT) - np_map.first_page;
+	size_t n = r->size >> NP_PRESET_PAGE_SHIFT;
+	int error;
+
+	if (r->page_shift != NP_PRESET_PAGE_SHIFT || first >= np_map.npages ||
+	    n > np_map.npages - first)
+		return NULL;
+	np_lock(&map_lock);
+	error = open_blocks(np_map.known, known_open,
+			    first * sizeof *np_map.known,
+			    (first + n) * sizeof *np_map.known);
+	np_unlock(&map_lock);
+	return error ? NULL : np_map.known + first;
+}
+
+/* Whoever has this memory next finds nothing there. */
+static void forget_known(struct np_region *r)
+{
+	size_t n = r->known ? r->size >> NP_PRESET_PAGE_SHIFT : 0;
+
+	/* Most are 0, and of those many were never touched. */
+	for (size_t i = 0; i < n; i++)
+		if (atomic_load_explicit(&r->known[i], memory_order_relaxed))
+			atomic_store_explicit(&r->known[i], 0,
+					      memory_order_relaxed);
+}
+
 /* --- regions ---------------------------------------------------------- */
 
-/* A region's own data: the struct, its page table and its chunk pointers. */
+/* A region's own data: the struct, its page table, at the start of a line, and
+ * its chunk pointers. */
+#define TABLE_AT ((sizeof(struct np_region) + NP_LINE - 1) / NP_LINE * NP_LINE)
+
 static size_t region_meta_size(size_t npages, size_t nchunks)
 {
-	return NP_REGION_TABLE + np_round_up(npages * sizeof(uint32_t),
+	return TABLE_AT + np_round_up(npages * sizeof(uint32_t),
 					     sizeof(void *)) +
 	       nchunks * sizeof(void *);
 }
@@ -130,7 +194,7 @@ static struct np_region *make_region(const struct np_owner *owner,
 			  region_meta_size(npages, nchunks));
 	if (!r)
 		return NULL;
-	r->pages = (uint32_t *)(void *)((char *)r + NP_REGION_TABLE);
+	r->pages = (uint32_t *)(void *)((char *)r + TABLE_AT);
 	r->chunks = (_Atomic(struct np_chunk *) *)(void *)
 		((char *)r->pages + np_round_up(npages * sizeof(uint32_t),
 						sizeof(void *)));
@@ -236,6 +300,7 @@ struct np_region *np_region_create(struct np_arena *arena,
 		free_region(r);
 		return errno = error, NULL;
 	}
+	r->known = open_known(r);
 	return r;
 }
 
@@ -266,7 +331,13 @@ struct np_region *np_region_create_huge(const struct np_owner *owner,
 void np_region_set_tag(struct np_region *r, np_tag_t tag)
 {
 	atomic_store_explicit(&r->tag, tag, memory_order_relaxed);
-	set_slots(r->base, r->size, r);
+	for (uint32_t i = 0; i < r->nchunks; i++) {
+		struct np_chunk *c = atomic_load_explicit(
+			&r->chunks[i], memory_order_relaxed);
+
+		if (c)
+			np_chunk_set_whose(c, np_known_tag(tag));
+	}
 }
 
 int np_region_destroy(struct np_region *r)
@@ -275,6 +346,7 @@ int np_region_destroy(struct np_region *r)
 	int error;
 
 	set_slots(r->base, r->size, NULL);
+	forget_known(r);
 	error = np_os_release(p, r->size);
 	if (error)
 		np_os_purge(p, r->is_huge ? r->block_size : r->size);

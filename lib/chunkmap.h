@@ -13,13 +13,22 @@
  * times the table), a table of 1/64 covers the neighbourhood of the first
  * mapping; regions outside it are refused.
  *
+ *	address >> 13 -> class, and whose memory it is
+ *
+ * That is the page map, what free() asks first: of two loads that wait for
+ * each other it makes one. It is flat and mapped likewise, with an entry for
+ * each page of 8 KiB, but covers NP_WINDOW bytes around the first mapping
+ * alone. A region outside of it, of other pages, or of which no entries could
+ * be opened, is not known there: it takes a free longer, no more.
+ *
  * A region is one mapping of whole slots, of one arena. It holds one chunk of
  * 16 MiB or more, or several smaller ones side by side, or one huge block.
  * The page table of its chunks is one array, so that free(pointer) finds a
  * page's entry without knowing how chunks are cut.
  *
  * Owner: slots and chunks[] are written with the map's lock held and read
- * by anyone; see the fields of np_region.
+ * by anyone; see the fields of np_region. Entries of the page map are written
+ * by the chunk, and by who makes or unmaps its region.
  *
  * Source: the page map of TCMalloc (S. Ghemawat, P. Menage), in one level.
  */
@@ -39,8 +48,8 @@ struct np_region {
 	uintptr_t entries;	  /* address of the page-table entry that the
 				     page at address 0 would have */
 	_Atomic np_tag_t tag;	  /* whose memory; atomic, relaxed: changes
-				     once, when the pool learns its nodes; its
-				     slots have it too */
+				     once, when the pool learns its nodes; the
+				     page map has it too */
 	uint8_t page_shift;	  /* huge: NP_HUGE_SHIFT */
 	uint8_t chunk_shift;
 	bool is_huge;
@@ -63,6 +72,8 @@ struct np_region {
 	bool aged;		  /* kept for a whole tick; likewise */
 	struct np_region *prev, *next; /* all of an arena's, or of the huge
 				     blocks of a pool */
+	_Atomic uint32_t *known;  /* entries of its pages in the page map;
+				     NULL: none. Written once */
 	/* Regions of chunks: guarded by the arena's lock. */
 	uint64_t pass;		  /* the last of its arena that saw it */
 	uint32_t nchunks;	  /* places for chunks */
@@ -76,26 +87,25 @@ struct np_region {
 
 #define NP_HUGE_SHIFT 63 /* any offset is in page 0, whose entry is 0 */
 
-/* From a region to its page table; at once, for free(). */
-#define NP_REGION_TABLE \
-	((sizeof(struct np_region) + NP_LINE - 1) / NP_LINE * NP_LINE)
+/* An entry of the page map: the class (NP_KNOWN_CLASS_SHIFT), and above it the
+ * tag, inverted: in that of a free page, 0, it is NP_NO_TAG. */
+#define NP_KNOWN_TAG_SHIFT 16
 
-/* A slot: the region's address, and above it, in the bits that an address does
- * not use, its tag, inverted: in an empty slot, 0, that is NP_NO_TAG, and in
- * that of a huge block, which has no page table. */
-typedef uintptr_t np_slot_t;
-
-#define NP_SLOT_TAG_SHIFT 48
-
-static inline np_slot_t np_slot_tag(np_tag_t tag)
+static inline uint32_t np_known_tag(np_tag_t tag)
 {
-	return (np_slot_t)(np_tag_t)~tag << NP_SLOT_TAG_SHIFT;
+	return (uint32_t)(np_tag_t)~tag << NP_KNOWN_TAG_SHIFT;
 }
 
+#define NP_WINDOW ((size_t)512 << 30)
+
 struct np_map {
-	_Atomic np_slot_t *slots;
+	_Atomic(struct np_region *) *slots;
 	size_t first;  /* slot number of slots[0] */
 	_Atomic size_t nslots; /* 0 until the map is made */
+	/* The page map: written before nslots. */
+	_Atomic uint32_t *known;
+	size_t first_page; /* page number of known[0] */
+	size_t npages;	   /* 0: there is none */
 };
 
 extern struct np_map np_map;
@@ -114,10 +124,7 @@ static inline struct np_region *np_map_find(const void *p)
 
 	if (np_unlikely(slot >= n))
 		return NULL;
-	return (struct np_region *)(
-		atomic_load_explicit(&np_map.slots[slot],
-				     memory_order_acquire) &
-		(((np_slot_t)1 << NP_SLOT_TAG_SHIFT) - 1));
+	return atomic_load_explicit(&np_map.slots[slot], memory_order_acquire);
 }
 
 /* The page-table entry for p, which lies in the region. */
@@ -142,6 +149,17 @@ static inline np_tag_t np_region_tag(const struct np_region *r)
 	return atomic_load_explicit(&r->tag, memory_order_relaxed);
 }
 
+/* What free() shall know of its i-th chunk. */
+static inline struct np_known np_region_known(const struct np_region *r,
+					      size_t i)
+{
+	size_t npages = (size_t)1 << (r->chunk_shift - r->page_shift);
+
+	return (struct np_known){
+		.pages = r->known ? r->known + i * npages : NULL,
+		.whose = np_known_tag(np_region_tag(r)) };
+}
+
 static inline np_home_t np_region_home(const struct np_region *r)
 {
 	return np_tag_home(np_region_tag(r));
@@ -163,7 +181,8 @@ struct np_region *np_region_create(struct np_arena *arena,
 struct np_region *np_region_create_huge(const struct np_owner *owner,
 					size_t size, size_t align);
 
-/* It has another tag from now on. */
+/* It has another tag from now on. With the lock of its arena, or of huge.c,
+ * held. */
 void np_region_set_tag(struct np_region *region, np_tag_t tag);
 
 /* Leaves the map and unmaps; what is charged is the caller's business. Returns

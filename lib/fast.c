@@ -37,9 +37,9 @@ void *np_fast_large(size_t size, struct np_cache *c)
 }
 
 /* The loaded magazine is full, or the class has none. */
-void np_fast_full(void *p, struct np_cache *c, unsigned class)
+void np_fast_full(void *p, struct np_cache *c, const struct np_loaded *l)
 {
-	bool kept = np_second_push(c, p, class);
+	bool kept = np_second_push(c, p, (unsigned)(l - c->loaded));
 
 	np_cache_leave(c);
 	if (!kept)

@@ -26,7 +26,8 @@ NP_FOR_FACE void *np_fast_miss(size_t size);
 NP_FOR_FACE void *np_fast_large(size_t size, struct np_cache *c);
 NP_FOR_FACE void *np_fast_empty(size_t size, struct np_cache *c,
 				const struct np_loaded *l);
-NP_FOR_FACE void np_fast_full(void *p, struct np_cache *c, unsigned class);
+NP_FOR_FACE void np_fast_full(void *p, struct np_cache *c,
+			      const struct np_loaded *l);
 NP_FOR_FACE void np_fast_elsewhere(void *p);	/* or moved, or no piece */
 
 static inline void *np_fast_malloc(size_t size)
@@ -50,17 +51,14 @@ static inline void *np_fast_malloc(size_t size)
 static inline void np_fast_free(void *p)
 {
 	struct np_cache *c = np_self;
-	struct np_loaded *l;
-	unsigned class;
+	struct np_loaded *l = np_cache_finds(c, p);
 
-	if (np_unlikely(!np_cache_finds(c, p, &class) ||
-			!np_cache_enter(c, false))) {
+	if (np_unlikely(!l || !np_cache_enter(c, false))) {
 		np_fast_elsewhere(p);
 		return;
 	}
-	l = &c->loaded[class];
 	if (np_unlikely(l->top == l->end)) {
-		np_fast_full(p, c, class);
+		np_fast_full(p, c, l);
 		return;
 	}
 	np_loaded_push(l, p);

@@ -21,11 +21,14 @@ struct run {
 	bool is_subpage;
 };
 
+#define WHOSE 0xfeed0000u /* all that is above a class in the page map */
+
 /* A chunk, and what should be true of it. */
 struct shadow {
 	struct np_classes classes;
 	struct np_chunk *chunk;
 	uint8_t *sight;
+	_Atomic uint32_t *known;
 	uint32_t npages, nfree, nruns;
 	uint32_t nsubpages, most_subpages; /* now, and since the last reset */
 	uint32_t *entry;	/* a page: what the page table should say */
@@ -77,6 +80,8 @@ static void shadow_init(struct shadow *s, unsigned shift, unsigned order)
 	s->nruns = s->nsubpages = s->most_subpages = 0;
 	s->sight = zeroed(s->npages, sizeof *s->sight);
 	s->chunk->sight.map = s->sight;
+	s->known = zeroed(s->npages, sizeof *s->known);
+	s->chunk->known = (struct np_known){ s->known, WHOSE };
 	s->entry = zeroed(s->npages, sizeof *s->entry);
 	s->users = zeroed(s->npages, sizeof *s->users);
 	s->dirty = zeroed(s->npages, sizeof *s->dirty);
@@ -90,6 +95,7 @@ static void shadow_free(struct shadow *s)
 {
 	free_chunk(s->chunk);
 	free(s->sight);
+	free((void *)s->known);
 	free(s->entry);
 	free(s->users);
 	free(s->dirty);
@@ -167,11 +173,22 @@ static uint32_t expected_dirty(const struct shadow *s, bool all, uint32_t unit,
 
 /* --- operations on both ----------------------------------------------- */
 
+/* What the page map says: of the pages on which pieces may begin, their class;
+ * of others nothing. */
+static bool is_known(const struct shadow *s, uint32_t i, uint32_t whose)
+{
+	uint32_t e = s->entry[i], class = e & NP_PAGE_CLASS;
+	bool begins = e & NP_PAGE_SUBPAGE || !(e >> NP_PAGE_OFFSET_SHIFT);
+
+	return s->known[i] == (class && begins ? whose + class * 32 : 0);
+}
+
 static bool table_says(const struct shadow *s, uint32_t first, uint32_t n)
 {
 	for (uint32_t i = first; i < first + n; i++)
 		if (s->chunk->pages[i] != s->entry[i] ||
-		    s->sight[i] != (s->entry[i] & NP_PAGE_CLASS))
+		    s->sight[i] != (s->entry[i] & NP_PAGE_CLASS) ||
+		    !is_known(s, i, WHOSE))
 			return false;
 	return true;
 }
@@ -435,6 +452,11 @@ static bool random_runs(unsigned order)
 		if (!good)
 			diag("order %u, operation %u", order, op);
 	}
+	/* Its arena has learned its node. */
+	np_chunk_set_whose(s.chunk, 0xbeef0000u);
+	for (uint32_t i = 0; good && i < s.npages; i++)
+		good = is_known(&s, i, 0xbeef0000u);
+	np_chunk_set_whose(s.chunk, WHOSE);
 	while (good && s.nruns)
 		good = give(&s);
 	good = good && agrees(&s) && is_fresh(s.chunk) &&
@@ -447,8 +469,8 @@ static void test_random_runs(void)
 {
 	for (unsigned order = 0; order < ORDERS; order++)
 		ok(random_runs(order), "max order %u: runs of any length and "
-		   "alignment lie leftmost, and table, dirt, subpages and "
-		   "sight are as they should be", order);
+		   "alignment lie leftmost, and table, dirt, subpages, "
+		   "sight and page map are as they should be", order);
 }
 
 /* Too many for a careful shadow: nobody gets what somebody has. */
@@ -863,12 +885,14 @@ static void test_reset(void)
 	struct np_ring ring;
 	struct np_classes t;
 	struct np_chunk *c;
+	_Atomic uint32_t known[16] = { 0 };
 	uint8_t sight[16];
 
 	np_classes_init(&t, NP_FINE, 13, 4);
 	c = make_chunk(&t);
 	memset(sight, 0, sizeof sight);
 	c->sight.map = sight;
+	c->known.pages = known;
 	sp = take_subpage(c, 4, &ring);
 	np_subpage_take(sp, 4, slots);
 	np_chunk_touch(c, 0, 2);
@@ -883,7 +907,8 @@ static void test_reset(void)
 	at = 0;
 	is_uint(np_chunk_next_dirty(c, false, 1, &at), 0,
 		"and young, although some of it was aged");
-	ok(!sight[0] && !sight[6], "nobody sees anything there");
+	ok(!sight[0] && !sight[6] && !known[0] && !known[4],
+	   "nobody sees or knows anything there");
 	is_uint(np_chunk_take_run(c, 16, 0, 1, NULL), 0,
 		"all of it serves again");
 	free_chunk(c);

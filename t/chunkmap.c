@@ -184,6 +184,47 @@ static void test_region(unsigned shift, unsigned order)
 	   !readable(p + size - 1), "and nobody's, and unmapped");
 }
 
+/* --- the page map ----------------------------------------------------- */
+
+static uint32_t known_at(uintptr_t address)
+{
+	size_t n = (address >> 13) - np_map.first_page;
+
+	return n < np_map.npages ? np_map.known[n] : 0;
+}
+
+static void test_known(void)
+{
+	struct np_region *r = create(12, 8), *far;
+	struct np_known known;
+	uintptr_t base;
+
+	ok(!r->known && !np_region_known(r, 0).pages,
+	   "pages of 4 KiB are not in the page map");
+	np_region_destroy(r);
+	r = create(13, 9);
+	base = r->base;
+	known = np_region_known(r, 3);
+	ok(r->known == np_map.known + ((base >> 13) - np_map.first_page) &&
+	   known.pages == r->known + 3 * 512 &&
+	   known.whose == np_known_tag(np_region_tag(r)),
+	   "those of 8 KiB are, each chunk's behind the last one's");
+	known.pages[511] = known.whose | 5;
+	is_uint(known_at(base + 4 * 512 * 8192 - 1), known.whose | 5,
+		"what is written there is found by an address");
+	np_region_destroy(r);
+	is_uint(known_at(base + 4 * 512 * 8192 - 1), 0,
+		"when the region has gone it is not");
+	faultos_begin();
+	faultos.hint = SANITIZED ? NULL : (void *)((uintptr_t)1 << 36);
+	far = create(13, 11);
+	ok(far && (SANITIZED || !far->known) && is_found(far),
+	   "a region far from all others is not known, but found");
+	faultos.hint = NULL;
+	np_region_destroy(far);
+	faultos_end();
+}
+
 static void test_several(void)
 {
 	enum { MOST = 40 };
@@ -710,6 +751,7 @@ static void use_small_table(void *arg)
 	leave(40 * NP_MIB);
 	expect(np_map_init() == 0);
 	expect(np_map.nslots && np_map.nslots * sizeof(void *) < FULL_TABLE);
+	expect(!np_map.npages);
 	r = create(13, 11);
 	expect(r);
 	expect(is_found(r));
@@ -735,6 +777,8 @@ static void use_modest_table(void *arg)
 	leave(500 * NP_MIB);
 	expect(np_map_init() == 0);
 	expect(np_map.nslots * sizeof(void *) < FULL_TABLE / 8);
+	expect(np_map.npages && np_map.npages * sizeof(uint32_t) < NP_MIB);
+	expect(create(13, 11)->known);
 }
 
 static void use_no_table(void *arg)
@@ -769,7 +813,7 @@ static void test_small(void)
 
 int main(void)
 {
-	plan(3 + 1 + 1 + 5 * 7 + 3 + 1 + 4 * 8 + 13 + 3 + 4 + 2 * 4 + 9 + 3 +
+	plan(3 + 1 + 1 + 5 * 7 + 3 + 5 + 1 + 4 * 8 + 13 + 3 + 4 + 2 * 4 + 9 + 3 +
 	     4 + 2 + 4 + 1 + 2 + 4 + 1);
 	page = np_os_page_size();
 	scratch = memfd_create("scratch", 0);
@@ -783,6 +827,7 @@ int main(void)
 	test_region(14, 11);
 	test_region(16, 14);
 	test_owner();
+	test_known();
 	test_several();
 	test_huge(page, SLOT);
 	test_huge(SLOT, SLOT);
