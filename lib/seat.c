@@ -89,7 +89,8 @@ static np_home_t home_now(const struct np_seat *s, uint32_t cpu)
 	return s->nodes->home_for[home];
 }
 
-/* Where the fast path shall look whether the thread has moved. */
+/* Where the fast path shall look whether the thread has moved. For the thread
+ * itself, here and below. */
 static const volatile uint32_t *word_to_watch(const struct np_seat *s,
 					      const struct np_cache *c)
 {
@@ -110,7 +111,8 @@ void np_seat_hide(struct np_seat *s, bool hidden)
 {
 	for (unsigned home = 0; home < s->nodes->n; home++)
 		if (s->cache[home])
-			set_word(s, s->cache[home], hidden);
+			np_cache_watch(s->cache[home],
+				       s->cache[home]->cpu_word, hidden);
 }
 
 struct np_cache *np_seat_hidden(const struct np_seat *s)
