@@ -950,7 +950,7 @@ bool np_cache_claim(struct np_cache *c, bool only_idle)
 	atomic_compare_exchange_strong_explicit(&c->busy, &busy, NP_CACHE_SEEN,
 						memory_order_relaxed,
 						memory_order_relaxed);
-	if (only_idle && busy != NP_CACHE_SEEN)
+	if (busy == NP_CACHE_EMPTY || (only_idle && busy != NP_CACHE_SEEN))
 		return false;
 	atomic_store_explicit(&c->claimed, true, memory_order_relaxed);
 	show(c);
@@ -992,19 +992,30 @@ static void loot_outgoing(struct np_cache *c, unsigned home,
 	*out = (struct np_outgoing){ .mag = &np_mag_none };
 }
 
-bool np_cache_steal(struct np_cache *c, struct np_mag **loot)
+static void loot_all(struct np_cache *c, struct np_mag **loot)
+{
+	uint32_t seen = NP_CACHE_SEEN;
+
+	for (unsigned k = 1; k <= c->nodes->classes->n; k++)
+		loot_class(c, k, loot);
+	for (unsigned i = 0; i < c->nodes->n; i++)
+		loot_outgoing(c, i, loot);
+	/* Its owner may have tried to enter it: then this is LEFT or BUSY. */
+	atomic_compare_exchange_strong_explicit(&c->busy, &seen, NP_CACHE_EMPTY,
+						memory_order_relaxed,
+						memory_order_relaxed);
+}
+
+bool np_cache_steal(struct np_cache *c, bool fenced, struct np_mag **loot)
 {
 	struct np_mag *before = *loot;
 
 	NP_YIELD(c);
 	/* Acquire: pairs with the release of np_cache_leave. */
-	if (atomic_load_explicit(&c->busy, memory_order_acquire) !=
-	    NP_CACHE_BUSY) {
+	if (fenced && atomic_load_explicit(&c->busy, memory_order_acquire) !=
+		      NP_CACHE_BUSY) {
 		NP_YIELD(c);
-		for (unsigned k = 1; k <= c->nodes->classes->n; k++)
-			loot_class(c, k, loot);
-		for (unsigned i = 0; i < c->nodes->n; i++)
-			loot_outgoing(c, i, loot);
+		loot_all(c, loot);
 	}
 	NP_YIELD(c);
 	/* Release: pairs with the acquire of np_cache_enter. */

@@ -42,9 +42,10 @@
  *	                            claimed = false, cpu_now = ..., release
  *
  * Either the owner sees the claim, or the reclaimer sees it busy; the fence
- * that this takes is paid by the reclaimer. Who looks makes SEEN of LEFT, and
- * the owner's next use LEFT of that: a tick that still finds it SEEN knows
- * that the cache is idle.
+ * that this takes is paid by the reclaimer, and if the kernel refuses it,
+ * nothing is taken. Who looks makes SEEN of LEFT, and the owner's next use LEFT
+ * of that: a tick that still finds it SEEN knows that the cache is idle. Who
+ * has emptied it makes EMPTY of SEEN, and leaves it alone until it is used.
  *
  * A class that was never used has np_mag_none, which serves nothing and takes
  * nothing: the fast path needs no test for it. That path is short of time, not
@@ -110,6 +111,7 @@ enum np_cache_busy {
 	NP_CACHE_LEFT,
 	NP_CACHE_BUSY, /* the owner uses it */
 	NP_CACHE_SEEN, /* left, and not used since a reclaimer looked */
+	NP_CACHE_EMPTY, /* nor since one emptied it: there is nothing to take */
 };
 
 struct np_cache {
@@ -117,8 +119,9 @@ struct np_cache {
 	 * cache that serves none at once, as where pages are not the preset
 	 * ones, knows no page. */
 	_Atomic uint32_t busy;		  /* enum np_cache_busy. Written by the
-					     owner, or, from LEFT to SEEN, by
-					     who holds the claim lock */
+					     owner, or, from LEFT to SEEN and
+					     from SEEN to EMPTY, by who holds
+					     the claim lock */
 	uint32_t cpu;			  /* what it was */
 	const volatile uint32_t *_Atomic cpu_now; /* where the CPU's number
 					     stands. Written with the lock of
@@ -462,8 +465,8 @@ void np_cache_wait(void);
  * np_cache_steal. */
 extern struct np_lock np_claim_lock;
 
-/* Claims it; with only_idle not if it was used since the last time that it
- * was asked. Returns whether it did. */
+/* Claims it, unless it was not used since it was emptied; with only_idle not if
+ * it was used since the last time that it was asked. Returns whether it did. */
 bool np_cache_claim(struct np_cache *cache, bool only_idle);
 
 /* Where the fast path shall look whether the thread has moved, and whether it
@@ -472,8 +475,10 @@ bool np_cache_claim(struct np_cache *cache, bool only_idle);
 void np_cache_watch(struct np_cache *cache,
 		    const volatile uint32_t *cpu_word, bool watched);
 
-/* After np_os_barrier(): empties a claimed cache, unless its owner is using it.
- * Its magazines are pushed to *loot, linked by next. Ends the claim. Returns whether anything was in it. */
-bool np_cache_steal(struct np_cache *cache, struct np_mag **loot);
+/* Empties a claimed cache, unless its owner is using it, or np_os_barrier(),
+ * which the caller has called since (fenced: what it returned), has failed: who
+ * uses it cannot be seen then. Its magazines are pushed to *loot, linked by
+ * next. Ends the claim. Returns whether anything was in it. */
+bool np_cache_steal(struct np_cache *cache, bool fenced, struct np_mag **loot);
 
 #endif

@@ -560,10 +560,14 @@ bool np_os_barrier_init(void)
 				 0) == 0;
 }
 
-void np_os_barrier(void)
+bool np_os_barrier(void)
 {
-	/* It cannot fail once it is registered. */
-	np_os->membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0);
+	int saved = errno;
+	bool done = np_os->membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+				      0) == 0;
+
+	errno = saved;
+	return done;
 }
 
 /* --- where pages are -------------------------------------------------- */

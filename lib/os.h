@@ -241,7 +241,9 @@ int np_os_lock(const void *addr, size_t size);
 bool np_os_barrier_init(void);
 
 /* Every running thread of the process passes a full memory barrier before
- * this returns; those that do not run have passed one. */
-void np_os_barrier(void);
+ * this returns; those that do not run have passed one. Returns false where the
+ * kernel has not done it, although it said that it would: it lacks memory, or a
+ * filter of system calls has come since. Keeps errno. */
+bool np_os_barrier(void);
 
 #endif

@@ -327,6 +327,7 @@ static void each_cache(unsigned slot,
 
 struct reclaim {
 	bool only_idle;
+	bool fenced; /* membarrier(2) has succeeded */
 	unsigned claimed, emptied;
 	struct np_mag *loot;
 };
@@ -343,7 +344,7 @@ static void steal(struct np_cache *c, void *arg)
 	struct reclaim *r = arg;
 
 	if (atomic_load_explicit(&c->claimed, memory_order_relaxed))
-		r->emptied += np_cache_steal(c, &r->loot);
+		r->emptied += np_cache_steal(c, r->fenced, &r->loot);
 }
 
 unsigned np_threads_reclaim(const struct np_nodes *nodes, bool only_idle)
@@ -356,7 +357,7 @@ unsigned np_threads_reclaim(const struct np_nodes *nodes, bool only_idle)
 	np_lock(&np_claim_lock);
 	each_cache(nodes->slot, claim, &r);
 	if (r.claimed) {
-		np_os_barrier();
+		r.fenced = np_os_barrier();
 		each_cache(nodes->slot, steal, &r);
 	}
 	np_unlock(&np_claim_lock);

@@ -613,8 +613,10 @@ static void test_claim(void)
 	   "its owner is not let in, and not busy");
 	ok(!np_cache_enter(c, false) && c->busy != NP_CACHE_BUSY,
 	   "nor is its fast path");
-	np_os_barrier();
-	ok(np_cache_steal(c, &loot), "there was something in it");
+	ok(!np_cache_steal(c, false, &loot) && !loot && !c->claimed,
+	   "where the kernel makes no barrier, nothing is taken");
+	ok(np_cache_claim(c, false) && np_cache_steal(c, np_os_barrier(), &loot),
+	   "there was something in it");
 	np_unlock(&np_claim_lock);
 	is_uint(pieces_in(loot), loaded + second + 1 + 1,
 		"its magazines, the large piece and the foreign one");
@@ -643,7 +645,8 @@ static void test_claim_of_busy(void)
 	np_cache_enter(c, true);
 	np_lock(&np_claim_lock);
 	ok(np_cache_claim(c, false), "a busy cache can be claimed");
-	ok(!np_cache_steal(c, &loot) && !loot, "but nothing is taken from it");
+	ok(!np_cache_steal(c, np_os_barrier(), &loot) && !loot,
+	   "but nothing is taken from it");
 	np_unlock(&np_claim_lock);
 	is_uint(c->second[class_of(1000)]->n, second, "it has what it had");
 	ok(!c->claimed, "and is not claimed any more");
@@ -664,8 +667,9 @@ static void test_claim_of_idle(void)
 	ok(!np_cache_claim(c, true) && !c->claimed,
 	   "a hit in between: it is in use again");
 	ok(np_cache_claim(c, true), "until nobody came for a while");
-	np_os_barrier();
-	ok(np_cache_steal(c, &loot), "it is emptied");
+	ok(np_cache_steal(c, np_os_barrier(), &loot), "it is emptied");
+	ok(!np_cache_claim(c, false) && !np_cache_claim(c, true) && !c->claimed,
+	   "and then left alone");
 	np_unlock(&np_claim_lock);
 	np_mags_to_arenas(loot);
 	npool_free(npool_malloc(LARGE));
@@ -674,8 +678,7 @@ static void test_claim_of_idle(void)
 	   "a large piece in between is use of it too");
 	ok(np_cache_claim(c, true), "until nobody came for a while");
 	loot = NULL;
-	np_os_barrier();
-	np_cache_steal(c, &loot);
+	np_cache_steal(c, np_os_barrier(), &loot);
 	np_unlock(&np_claim_lock);
 	is_uint(pieces_in(loot), 1, "then that piece is taken");
 	np_mags_to_arenas(loot);
@@ -992,7 +995,7 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	conf_restart(argv, CONF);
-	plan(159);
+	plan(161);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_producer();

@@ -563,11 +563,12 @@ static inline void fiber_unlock(struct np_lock *lock, const char *func,
 	*holder = NULL;
 }
 
-static inline void fiber_barrier(const char *func, int line)
+static inline bool fiber_barrier(const char *func, int line)
 {
 	fibers.now->barrier = true;
 	fiber_yield(NULL, func, line);
 	fibers.now->barrier = false;
+	return true;
 }
 
 /* As pthread_cond_wait and pthread_cond_broadcast, of one condition. */

@@ -19,6 +19,7 @@
 #include "tap.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h> /* sched_setaffinity */
 
@@ -761,6 +762,15 @@ static int no_membarrier(int command, unsigned flags)
 	return errno = ENOSYS, -1;
 }
 
+/* A filter of system calls that came when the pool was there already. */
+static int no_more_membarrier(int command, unsigned flags)
+{
+	(void)flags;
+	if (command == MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
+		return 0;
+	return errno = EPERM, -1;
+}
+
 /* --- one that acts as others ------------------------------------------ */
 
 struct played {
@@ -824,24 +834,26 @@ __attribute__((constructor(102))) static void deny_membarrier(void)
 	if (!getenv(NO_BARRIER))
 		return;
 	os = np_os_linux;
-	os.membarrier = no_membarrier;
+	os.membarrier = getenv(NO_BARRIER)[0] == 'n' ? no_membarrier
+						     : no_more_membarrier;
 	np_os = &os;
 }
 
-/* In a child whose kernel has no membarrier. */
+/* In a child whose kernel has no membarrier, or refuses it since. */
 static int without_membarrier(void)
 {
 	uint64_t bytes;
 	pthread_t t;
 
-	must(!np_threads_can_reclaim());
+	must(np_threads_can_reclaim() == (getenv(NO_BARRIER)[0] != 'n'));
 	begin_idling(&t);
+	errno = 0;
 	bytes = bytes_in(idler);
 	must(bytes > NP_MIB);
 	must(np_threads_reclaim(&np_pool.nodes, false) == 0);
 	must(np_threads_reclaim(&np_pool.nodes, true) == 0);
 	npool_trim();
-	must(bytes_in(idler) == bytes);
+	must(bytes_in(idler) == bytes && !errno);
 	end_idling(t);
 	must(figures().used == 0 && figures().cached == 0);
 	return 0;
@@ -853,7 +865,7 @@ int main(int argc, char **argv)
 		return getenv(NO_BARRIER) ? without_membarrier()
 					  : without_rseq();
 	conf_restart(argv, CONF);
-	plan(96);
+	plan(97);
 	if (!np_start())
 		bail_out("the pool does not wake");
 	test_first_call();
@@ -873,8 +885,11 @@ int main(int argc, char **argv)
 	setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
 	conf_ok(CONF, "without rseq", "without rseq a thread is followed too");
 	unsetenv("GLIBC_TUNABLES");
-	setenv(NO_BARRIER, "1", 1);
+	setenv(NO_BARRIER, "none", 1);
 	conf_ok(CONF, "without membarrier",
 		"without membarrier nobody's cache is touched by others");
+	setenv(NO_BARRIER, "refused", 1);
+	conf_ok(CONF, "without membarrier",
+		"nor when it is refused once the pool is there");
 	return done();
 }
