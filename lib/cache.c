@@ -14,7 +14,7 @@
 #define REFILLS_TO_GROW 2     /* refilled so often lately, it doubles */
 #define SLOW_TO_SEND 64	      /* visits until outgoing pieces are sent */
 #define SLOW_TO_FORGET 1024   /* visits that are "lately" */
-#define SMALL_MAGS 64	      /* of pieces up to NP_LOOKUP_MAX, and above: */
+#define SMALL_MAGS 16	      /* of pieces up to NP_LOOKUP_MAX, and above: */
 #define LARGE_MAGS 8	      /* so many of the largest have room */
 #define AT_ONCE (64 * NP_KIB) /* bytes, the most that an arena is asked for */
 

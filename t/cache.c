@@ -170,7 +170,7 @@ static uint32_t most_of(unsigned class)
 {
 	static const uint32_t entries[] = { 512, 256, 64 };
 	size_t size = row(class)->size;
-	size_t part = loaded_bound(np_self) / (size <= 4096 ? 64 : 8);
+	size_t part = loaded_bound(np_self) / (size <= 4096 ? 16 : 8);
 	uint32_t fit = (uint32_t)(part / size);
 
 	return fit < entries[row(class)->kind] ? fit
@@ -582,8 +582,8 @@ static struct np_cache *fill_cache(void)
 	take(1, 100);
 	be_on(1);
 	npool_free(piece[0]);
-	take(200, 1000);
-	give(200);
+	take(500, 1000);
+	give(500);
 	npool_free(npool_malloc(LARGE));
 	return np_self;
 }
