@@ -245,6 +245,7 @@ check_LTLIBRARIES += %D%/libtap.la
 	%D%/figures.h \
 	%D%/pages.h \
 	%D%/rng.h \
+	%D%/stay.h \
 	%D%/tap.c %D%/tap.h
 
 # What face-life.t and face-start.t run on the malloc face: programs of the C library alone.

@@ -21,10 +21,10 @@
 #include "npool_buf.h"
 #include "pool.h"
 #include "start.h"
+#include "stay.h"
 #include "tap.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/ptrace.h>
@@ -143,20 +143,11 @@ static const struct work {
 
 /* --- counting --------------------------------------------------------- */
 
-/* The CPU is looked at by each call; it shall not change. */
-static void stay_on_cpu(void)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET((unsigned)sched_getcpu(), &set);
-	sched_setaffinity(0, sizeof set, &set);
-}
-
-/* The child: warms up, then waits to be stepped through. */
+/* The child: warms up, then waits to be stepped through. The CPU is looked at
+ * by each call; it shall not change. */
 static _Noreturn void be_stepped(const struct work *w)
 {
-	stay_on_cpu();
+	stay_begin();
 	for (int i = 0; i < 3; i++) {
 		if (w->prepare)
 			w->prepare(w->size);
