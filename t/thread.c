@@ -16,6 +16,7 @@
 #include "pool.h"
 #include "rng.h"
 #include "start.h"
+#include "stay.h"
 #include "tap.h"
 
 #include <errno.h>
@@ -91,17 +92,6 @@ static void run(void *(*body)(void *), void *arg)
 
 /* --- life ------------------------------------------------------------- */
 
-/* Not if it has just been moved to another CPU. */
-static bool finds_own(void)
-{
-	for (int i = 0; i < 100; i++) {
-		if (np_thread_cache_now(0) == np_self)
-			return true;
-		npool_free(npool_malloc(10)); /* looks where it is */
-	}
-	return false;
-}
-
 static void test_first_call(void)
 {
 	void *p;
@@ -112,7 +102,7 @@ static void test_first_call(void)
 	p = npool_malloc(10);
 	ok(np_self != &np_cache_none && np_me &&
 	   np_me->seat[0]->now == np_self, "its first call makes one");
-	ok(finds_own(), "that is found");
+	ok(np_thread_cache_now(0) == np_self, "that is found");
 	is_uint(figures().threads, 1, "now it counts");
 	is_uint(caches(), 1, "in one arena");
 	npool_free(p);
@@ -845,6 +835,7 @@ static int without_membarrier(void)
 	uint64_t bytes;
 	pthread_t t;
 
+	stay_begin();
 	must(np_threads_can_reclaim() == (getenv(NO_BARRIER)[0] != 'n'));
 	begin_idling(&t);
 	errno = 0;
@@ -861,6 +852,8 @@ static int without_membarrier(void)
 
 int main(int argc, char **argv)
 {
+	cpu_set_t all;
+
 	if (argc > 1)
 		return getenv(NO_BARRIER) ? without_membarrier()
 					  : without_rseq();
@@ -868,6 +861,7 @@ int main(int argc, char **argv)
 	plan(97);
 	if (!np_start())
 		bail_out("the pool does not wake");
+	all = stay_begin();
 	test_first_call();
 	test_end();
 	test_set_home();
@@ -875,6 +869,7 @@ int main(int argc, char **argv)
 	test_forget(true);
 	test_forget(false);
 	test_reclaim();
+	stay_end(&all);
 	test_reclaim_at_work();
 	test_even();
 	test_bounce();
