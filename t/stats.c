@@ -11,6 +11,7 @@
 #include "pool.h"
 #include "rng.h"
 #include "stats.h"
+#include "stay.h"
 #include "tap.h"
 
 #include <pthread.h>
@@ -244,15 +245,19 @@ static void test_reading_meanwhile(void)
 
 int main(int argc, char **argv)
 {
+	cpu_set_t all;
+
 	(void)argc;
 	conf_restart(argv, CONF);
 	plan(48);
+	all = stay_begin();
 	test_first_call();
 	test_one_piece();
 	test_huge();
 	test_spare();
 	test_foreign();
 	test_depot();
+	stay_end(&all);
 	test_threads();
 	test_reading_meanwhile();
 	return done();
