@@ -15,6 +15,7 @@
 #include "rings.h"
 #include "rng.h"
 #include "start.h"
+#include "stay.h"
 #include "tap.h"
 #include "tool.h"
 
@@ -767,6 +768,8 @@ static void test_foreign(void)
 
 int main(int argc, char **argv)
 {
+	cpu_set_t all;
+
 	(void)argc;
 	conf_restart(argv, CONF);
 	plan(11 + 2 + 2 + 9 + 2 + 4 + 2 + 4 + 7 + 7 + 4 + 2 + 2 + 2 + 4 + 1);
@@ -785,10 +788,12 @@ int main(int argc, char **argv)
 	test_stacks();
 	test_threads();
 	test_told();
+	all = stay_begin();
 	test_again();
 	test_probed();
 	test_fork();
 	test_fork_answering();
+	stay_end(&all);
 	test_bad_files();
 	test_foreign();
 	unlink(ring_path);
