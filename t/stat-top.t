@@ -238,8 +238,11 @@ sub test_no_screen
 
 	ok($status == 2 && $says->() =~ /needs a terminal/,
 	    'without a terminal there is none', $says->());
+	# A program that takes the terminal drops what was typed before.
 	start_top('--read', $dir, '2>&1');
+	wait_for(20, sub { screen() =~ /nodes: # used/ });
 	type('q');
+	wait_for(20, sub { screen() =~ /^done-$runs$/m });
 	type('clear', 'Enter');
 	type("TERM=nonsense $stat --top --read $dir", 'Enter');
 	shows(qr/type, 'nonsense', is not known/, 'nor on an unknown one');
