@@ -95,7 +95,8 @@ sub test_screen
 	open_screen($wide, $high);
 	start_top('--read', $dir);
 	shows(qr/nodes: # used/, "${wide}x$high: a screen is shown");
-	my @rows = rows();
+	my @rows;
+	wait_for(20, sub { (@rows = rows())[$high - 1] =~ $foot });
 	like($rows[$high - 1], $foot, 'with the keys in its last row');
 	like($rows[0], qr/^npool-stat --top: perl \(\d+\) .* \d\d:\d\d:\d\d$/,
 	    'whose it is, and when');
@@ -128,12 +129,26 @@ sub like
 # Of the column with the asterisk, the values from above.
 sub sorted_values
 {
-	my ($head, @lines) = split /\n/, (screen() =~ /^( *size kind.*)/ms)[0];
+	my ($table) = screen() =~ /^( *size kind.*)/ms or return;
+	my ($head, @lines) = split /\n/, $table;
 	my $end = index($head, '*') + index(substr($head, index($head, '*')) .
 	    ' ', ' ');
 
 	pop @lines;
 	return map { (split ' ', substr $_, 0, $end)[-1] } grep { /\S/ } @lines;
+}
+
+# becomes_sorted(order, claim): sooner or later. Returns what it has then.
+sub becomes_sorted
+{
+	my ($order, $claim) = @_;
+	my @seen;
+
+	ok(wait_for(20, sub {
+		@seen = sorted_values();
+		return @seen > 5 && "@seen" eq join ' ', sort $order @seen;
+	}), $claim, "@seen");
+	return @seen;
 }
 
 sub test_keys
@@ -150,18 +165,11 @@ sub test_keys
 	shows(qr/ allocs\/s +\*frees\/s/, '>: sorted by the next column');
 	type('<', '<');
 	shows(qr/ \*allocs$/m, '<: the one before; round the end');
-	my @falling = sorted_values();
-	ok(@falling > 5 && "@falling" eq
-	    join(' ', sort { $b <=> $a } @falling), 'the largest is first',
-	    "@falling");
+	becomes_sorted(sub { $b <=> $a }, 'the largest is first');
 	type('r');
-	wait_for(20, sub { (sorted_values())[0] != $falling[0] });
-	my @rising = sorted_values();
-	ok(@rising > 5 && "@rising" eq
-	    join(' ', sort { $a <=> $b } @rising), 'r: the smallest is',
-	    "@rising");
+	my @rising = becomes_sorted(sub { $a <=> $b }, 'r: the smallest is');
 	type('Down', 'Down');
-	ok(wait_for(20, sub { (sorted_values())[0] eq $rising[2] }),
+	ok(wait_for(20, sub { ((sorted_values())[0] // '') eq $rising[2] }),
 	    'down: the lines go up', join(' ', @rising),
 	    join(' ', sorted_values()));
 	type('-');
