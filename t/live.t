@@ -196,6 +196,24 @@ sub test_one
 
 # ---- rates ---------------------------------------------------------------
 
+sub test_rates_as_json
+{
+	my ($pid) = @_;
+	return skip(1, 'needs JSON') if !$can_decode;
+	my $to = "$tmp/json";
+	my $watcher = start(cmd => [$stat, '-j', $pid, '0.1'], out => $to);
+
+	ok(wait_for(60, sub {
+		# The first is about the time since the process began.
+		my (undef, @lines) = map { JSON::PP->new->decode($_) }
+		    slurp($to) =~ /.+\n/g;
+
+		return grep { $_->{per_second}{allocs} > 0 &&
+		    $_->{elapsed_ms} >= 90 } @lines;
+	}), 'JSON, a line each interval', slurp($to));
+	stop($watcher, 'KILL');
+}
+
 sub test_rates
 {
 	my $pid = serve('np-rates', 'if (!fork) { exit } wait; ' .
@@ -207,21 +225,18 @@ sub test_rates
 	is(scalar @lines, 4, 'a heading, and a line each interval');
 	like($lines[0], qr/^threads +reserved +used +cached +allocs\/s/,
 	    'the heading');
-	my $good = qr/^ +1 +\d\S* MiB +\d\S* MiB +\S+ \S+ +[1-9]\d+ +[1-9]/;
-	ok(!(grep { !/$good/ } @lines[1 .. 3]),
-	    'the rates of one that works', @lines);
-	if ($can_decode) {
-		my @rates = map { JSON::PP->new->decode($_) } split /\n/,
-		    stat_run('-j', $pid, '0.1', '2')->{out};
-		ok(@rates == 2 && $rates[1]{per_second}{allocs} > 0 &&
-		    $rates[1]{elapsed_ms} >= 90, 'JSON, a line each interval');
-	} else {
-		skip(1, 'needs JSON');
-	}
+	my $head = qr/^ +1 +\d\S* MiB +\d\S* MiB +\S+ \S+/m;
+	my $rate = qr/(?:\d+|[\d.]+ [MG])/;
+	ok(!(grep { !/$head +$rate +$rate +\S+ +$rate +\S+$/ } @lines[1 .. 3]),
+	    'each with all figures', @lines);
+	# Who gets no CPU has rates of 0 for some lines.
 	my $to = "$tmp/watch";
 	my $watcher = start(cmd => [$stat, $pid, '0.05'], out => "$to.out",
 	    err => "$to.err");
-	wait_for(20, sub { slurp("$to.out") =~ /(\n.*){4}/ });
+	ok(wait_for(60, sub { slurp("$to.out") =~
+	    /$head +[1-9][\d.]*(?: [MG])? +[1-9]/ }),
+	    'the rates of one that works', slurp("$to.out"));
+	test_rates_as_json($pid);
 	my $other = serve('np-rates', 'print qq(ready\n); ' .
 	    '@y = (q(z) x 500, @y[0 .. 99]) while 1');
 	my $both = start(cmd => [$stat, 'np-rates', '0.05'],
@@ -234,7 +249,6 @@ sub test_rates
 	wait_for(20, sub { $lines->() > 3 });
 	stop($other, 'KILL');
 	my $then = $lines->();
-	# Who gets no CPU has rates of 0 for some lines.
 	wait_for(20, sub { $lines->() > $then + 3 &&
 	    grep { !/^( +\S+ [KM]?i?B| *\d+){4} +0 / } @all[$then .. $#all] });
 	stop($both, 'KILL');
@@ -473,7 +487,7 @@ sub test_json
 	stop($pid, 'KILL');
 }
 
-plan(65);
+plan(66);
 $tmp = tmpdir();
 test_list();
 test_clean();
