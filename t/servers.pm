@@ -187,14 +187,16 @@ sub nginx_workers
 	return split ' ', slurp("/proc/$pid/task/$pid/children");
 }
 
-# What wrk reported: requests, and whether a line speaks of an error.
+# What wrk reported: requests, and whether a line speaks of an error. An answer
+# that comes late is no error.
 sub wrk
 {
 	my ($server, $seconds, $path, @more) = @_;
 	my $out = "$server->{dir}/wrk";
 
 	return start(out => $out, cmd => ['wrk', '-t', 1, '-c', 40, '-d',
-	    "${seconds}s", @more, "http://127.0.0.1:$server->{port}$path"]);
+	    "${seconds}s", '--timeout', '60s', @more,
+	    "http://127.0.0.1:$server->{port}$path"]);
 }
 
 sub memcached_command
