@@ -18,6 +18,10 @@ use servers;
 
 use constant { REDIS => 6, NGINX => 6, MEMCACHED => 5 };
 
+# Seconds for what hangs when a test is run by hand. How long it may take says
+# make check.
+use constant PATIENCE => 1000;
+
 # ---- redis -------------------------------------------------------------
 
 sub redis_reply
@@ -116,11 +120,11 @@ sub redis_load
 	    300, '-t', join ',', @many], out => $out);
 	select undef, undef, undef, 0.3;
 	my $save = redis_ask($socket, 'BGSAVE');
-	my $saved = wait_for(20, sub { redis_info($socket, 'persistence')
+	my $saved = wait_for(PATIENCE, sub { redis_info($socket, 'persistence')
 	    ->{rdb_bgsave_in_progress} eq '0' });
-	my $status = finish($pid, 30) // 'timeout';
+	my $status = finish($pid, PATIENCE) // 'timeout';
 	my $code = run(cmd => [@bench, '-n', $few, '-c', 100, '-d', 3000,
-	    '-t', 'set,get'], out => "$out.2", seconds => 30);
+	    '-t', 'set,get'], out => "$out.2", seconds => PATIENCE);
 	my $text = slurp($out) . slurp("$out.2");
 	my @wrong = redis_unanswered($socket, %wanted);
 
@@ -144,7 +148,7 @@ sub redis_restart
 	my $file = "$server->{dir}/dump.rdb";
 
 	redis_send($socket, 'SHUTDOWN', 'NOSAVE');
-	my $status = finish($server->{pid}, 10) // 'still runs';
+	my $status = finish($server->{pid}, PATIENCE) // 'still runs';
 	is("$saved $status", '+OK 0', 'redis saves and shuts down in order');
 
 	my $image = slurp($file);
@@ -154,7 +158,7 @@ sub redis_restart
 		return redis_command($dir, $port);
 	});
 	my $again = connect_to($next->{port});
-	wait_for(10, sub { redis_info($again, 'persistence')->{loading}
+	wait_for(PATIENCE, sub { redis_info($again, 'persistence')->{loading}
 	    eq '0' });
 	is(redis_ask($again, 'DEBUG', 'DIGEST'), $digest,
 	    'another redis on the face reads the same data');
@@ -207,16 +211,24 @@ sub nginx_conversation
 	return $all;
 }
 
+# wrk_ends(server, claim, process, how): wrk, which was started like that, has
+# nothing to complain of; it is started again until it has had 100 answers.
 sub wrk_ends
 {
-	my ($server, $pid, $claim) = @_;
-	my $status = finish($pid, 20) // 'timeout';
-	my $text = slurp("$server->{dir}/wrk");
-	my ($n) = $text =~ /(\d+) requests in/;
+	my ($server, $claim, $pid, @how) = @_;
+	my ($n, $good, $status, $text) = (0);
 
-	ok($status eq '0' && ($n // 0) > 100 &&
-	    $text !~ /error|Non-2xx|unable/i, $claim, "status $status",
-	    $text, slurp("$server->{dir}/error.log"));
+	do {
+		$pid //= wrk($server, @how);
+		$status = finish($pid, PATIENCE) // 'timeout';
+		undef $pid;
+		$text = slurp("$server->{dir}/wrk");
+		$good = $status eq '0' && $text =~ /(\d+) requests in/;
+		$n += $1 if $good;
+		$good &&= $text !~ /error|Non-2xx|unable/i;
+	} while ($good && $n <= 100);
+	ok($good, $claim, "status $status", $text,
+	    slurp("$server->{dir}/error.log"));
 }
 
 # Requests that each take a connection, while all workers are replaced.
@@ -224,15 +236,17 @@ sub nginx_reload
 {
 	my ($server) = @_;
 	my @old = nginx_workers($server->{pid});
-	my $pid = wrk($server, 2, '/100.html', '-H', 'Connection: close');
+	my @how = (2, '/100.html', '-H', 'Connection: close');
+	my $pid = wrk($server, @how);
 
 	select undef, undef, undef, 0.6;
 	my $code = run(cmd => ['nginx', '-e', "$server->{dir}/error.log",
 	    '-p', "$server->{dir}/", '-c', 'nginx.conf', '-s', 'reload'],
-	    face => 1, out => "$server->{dir}/reload", seconds => 10);
-	wrk_ends($server, $pid, 'nginx reloads under load without an error');
+	    face => 1, out => "$server->{dir}/reload", seconds => PATIENCE);
+	wrk_ends($server, 'nginx reloads under load without an error', $pid,
+	    @how);
 	my %old = map { $_ => 1 } @old;
-	my $replaced = wait_for(10, sub {
+	my $replaced = wait_for(PATIENCE, sub {
 		my @new = nginx_workers($server->{pid});
 		return @new == 2 && !grep { $old{$_} } @new;
 	});
@@ -253,10 +267,10 @@ sub check_nginx
 	my $server = serve('nginx', 1, \&nginx_command);
 	is(nginx_conversation($server->{port}), $wanted,
 	    'nginx serves the same pages on the face');
-	wrk_ends($server, wrk($server, 2, '/again/40000.html', '-H',
-	    'Accept-Encoding: gzip'), 'wrk reports no error of nginx');
+	wrk_ends($server, 'wrk reports no error of nginx', undef, 2,
+	    '/again/40000.html', '-H', 'Accept-Encoding: gzip');
 	nginx_reload($server);
-	my $status = stop($server->{pid}, 'QUIT') // 'still runs';
+	my $status = stop($server->{pid}, 'QUIT', PATIENCE) // 'still runs';
 	my $log = slurp("$server->{dir}/error.log");
 	ok($status eq '0' && $log !~ /\[(alert|crit|emerg)\]/,
 	    'nginx quits in order and logged nothing grave',
@@ -345,7 +359,7 @@ sub check_memcached
 {
 	my $plain = serve('memcached', 0, \&memcached_command);
 	my $wanted = memcached_conversation(connect_to($plain->{port}));
-	my $end = stop($plain->{pid}, 'TERM') // 'still ran';
+	my $end = stop($plain->{pid}, 'TERM', PATIENCE) // 'still ran';
 
 	my $server = serve('memcached', 1, \&memcached_command);
 	my $socket = connect_to($server->{port});
@@ -355,13 +369,13 @@ sub check_memcached
 	my $stat = memcached_stats($socket);
 	is(join(' ', @$stat{qw(cmd_set evictions threads)}), '7000 0 2',
 	    'memcached counted every request and evicted nothing');
-	is(stop($server->{pid}, 'TERM') // 'still runs', $end,
+	is(stop($server->{pid}, 'TERM', PATIENCE) // 'still runs', $end,
 	    'memcached ends as it does without the face');
 	on_face("$server->{dir}/ld", 'memcached is served by the face');
 }
 
 plan(REDIS + NGINX + MEMCACHED);
-alarm 120;
+alarm PATIENCE;
 check_redis() if needs(REDIS, 'redis-server' => 'redis-server',
     'redis-benchmark' => 'redis-tools');
 check_nginx() if needs(NGINX, nginx => 'nginx-light', wrk => 'wrk');
