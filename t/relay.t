@@ -70,6 +70,15 @@ wait_links() {
 	done
 }
 
+# wait_taken: until the relay, which waits for signals, has taken the SIGTERM
+# that it was sent. Two that wait are one.
+wait_taken() {
+	while [ $((0x$(sed -n 's/^ShdPnd:[^0-9a-f]*//p' "/proc/$pid/status") &
+		1 << 14)) -ne 0 ]; do
+		sleep 0.1
+	done
+}
+
 # run COMMAND...: its exit status is in $code, what it said in run.out.
 run() {
 	timeout 120 "$@" >run.out 2>&1
@@ -432,7 +441,7 @@ test_end() {
 	client=$!
 	wait_links 4
 	kill -s TERM "$pid"
-	sleep 0.5
+	wait_taken
 	in_order 'a second signal'
 	wait "$client"
 	stop_server
