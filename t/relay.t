@@ -110,21 +110,31 @@ free_port() {
 	    LocalAddr => "127.0.0.1")->sockport'
 }
 
-# serve PORT COMMAND...: a server; waits until it listens. Its number is in
-# $server.
-serve() {
-	server_port=$1
-	shift
-	"$@" >server.out 2>&1 </dev/null &
-	server=$!
-	servers="$servers $server"
+# listens PORT PID: does this server, sooner or later?
+listens() {
 	perl -MIO::Socket::INET -e 'for (1 .. 600) {
+		my $open = IO::Socket::INET->new("127.0.0.1:$ARGV[0]");
+
 		kill 0, $ARGV[1] or exit 1;
-		exit 0 if IO::Socket::INET->new("127.0.0.1:$ARGV[0]");
+		exit 0 if $open;
 		select undef, undef, undef, 0.1;
 	}
-	exit 1' "$server_port" "$server" && return
-	bail_out "$1 does not start: $(tail -n 20 server.out)"
+	exit 1' "$@"
+}
+
+# serve FUNCTION: becomes a server, on the port that it is given; waits until
+# that listens. Its number is in $server, its port in $server_port. Another
+# process may take the port first: it tries again.
+serve() {
+	for try in 1 2 3; do
+		server_port=$(free_port)
+		"$1" "$server_port" >server.out 2>&1 </dev/null &
+		server=$!
+		servers="$servers $server"
+		listens "$server_port" "$server" && return
+		stop_server KILL 2>log
+	done
+	bail_out "$1: $(tail -n 20 server.out)"
 }
 
 # stop_server [SIGNAL]
@@ -454,6 +464,11 @@ redis_calls() {
 		sed -n "s/^cmdstat_$1:calls=\([0-9]*\),.*/\1/p"
 }
 
+redis_be() {
+	exec redis-server --port "$1" --bind 127.0.0.1 --save '' \
+		--appendonly no --dir "$tmp"
+}
+
 # redis_load N: returns its exit status.
 redis_load() {
 	timeout 100 redis-benchmark -h 127.0.0.1 -p "$port" -q -c 50 -P 16 \
@@ -463,9 +478,8 @@ redis_load() {
 
 test_redis() {
 	has 7 redis-server redis-server redis-benchmark redis-tools || return
-	redis_port=$(free_port)
-	serve "$redis_port" redis-server --port "$redis_port" \
-		--bind 127.0.0.1 --save '' --appendonly no --dir "$tmp"
+	serve redis_be
+	redis_port=$server_port
 	start 127.0.0.1 "$redis_port"
 	n=$((2000 * more))
 	redis_load "$n"
@@ -528,6 +542,11 @@ http {
 END
 }
 
+nginx_be() {
+	nginx_conf "$1" >nginx.conf
+	exec nginx -e "$tmp/nginx.log" -p "$tmp/" -c "$tmp/nginx.conf"
+}
+
 # fetch FILE: is what comes through the relay what is there?
 fetch() {
 	run curl -sSf -o got "http://127.0.0.1:$port/$1"
@@ -549,11 +568,8 @@ test_nginx() {
 	head -c 32000000 /dev/urandom >html/large
 	head -c 10000 html/large >html/small
 	: >html/empty
-	nginx_port=$(free_port)
-	nginx_conf "$nginx_port" >nginx.conf
-	serve "$nginx_port" nginx -e "$tmp/nginx.log" -p "$tmp/" \
-		-c "$tmp/nginx.conf"
-	start 127.0.0.1 "$nginx_port"
+	serve nginx_be
+	start 127.0.0.1 "$server_port"
 	for file in large small empty; do
 		fetch "$file"
 		ok $? "curl gets the $file file whole, by its hash" run.out
@@ -579,18 +595,22 @@ checksum() {
 	sql "$1" -e 'CHECKSUM TABLE things' | cut -f2
 }
 
+mariadb_be() {
+	[ "$(id -u)" -ne 0 ] || root=--user=root
+	exec mariadbd --no-defaults --datadir="$tmp/maria" \
+		--bind-address=127.0.0.1 --port="$1" ${root:-} \
+		--socket="$tmp/maria.sock" --skip-name-resolve \
+		--innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=0 \
+		--pid-file="$tmp/maria.pid"
+}
+
 mariadb_start() {
-	maria_port=$(free_port)
 	run mariadb-install-db --no-defaults --force --datadir="$tmp/maria" \
 		--auth-root-authentication-method=normal --skip-test-db \
 		--skip-name-resolve --skip-log-bin --innodb-log-file-size=8M
 	[ "$code" -eq 0 ] || bail_out "mariadb-install-db: $(cat run.out)"
-	[ "$(id -u)" -ne 0 ] || root=--user=root
-	serve "$maria_port" mariadbd --no-defaults --datadir="$tmp/maria" \
-		--bind-address=127.0.0.1 --port="$maria_port" ${root:-} \
-		--socket="$tmp/maria.sock" --skip-name-resolve \
-		--innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=0 \
-		--pid-file="$tmp/maria.pid"
+	serve mariadb_be
+	maria_port=$server_port
 }
 
 test_mariadb() {
