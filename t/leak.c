@@ -9,6 +9,7 @@
 #include "bufs.h"
 #include "child.h"
 #include "conf.h"
+#include "os.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -305,11 +306,19 @@ static void test_views(void)
 
 static void test_age(void)
 {
-	npool_buf_t *old = make_here(), *young;
+	npool_buf_t *old = make_here(), *young = NULL;
+	uint64_t began;
+	size_t n;
 
 	usleep(300000);
-	young = make_here();
-	is_size(npool_buf_leaks(100), 1, "those of an age can be asked for");
+	do { /* until the young one is young when it is asked for */
+		if (young)
+			npool_buf_release(young);
+		began = np_os_now_ms();
+		young = make_here();
+		n = npool_buf_leaks(100);
+	} while (np_os_now_ms() - began >= 100);
+	is_size(n, 1, "those of an age can be asked for");
 	is_size(npool_buf_leaks(60000), 0, "none is older than this test");
 	is_size(npool_buf_leaks(UINT32_MAX), 0, "nor than the machine");
 	is_size(npool_buf_leaks(0), 2, "both are there");
