@@ -211,13 +211,14 @@ sub test_signal_state
 	    'an ignored SIGCHLD does not lose the exit code');
 }
 
-# signalled(SIGNAL, to the command?): a command that says which signal it got.
+# signalled(SIGNAL, seconds): a command that says which signal it got, or that
+# it got none for so long.
 sub signalled
 {
-	my ($signal) = @_;
+	my ($signal, $seconds) = @_;
 	my $code = '$| = 1; $SIG{$_} = sub { print "got $_[0]\n"; exit 5 } ' .
 	    'for qw(HUP TERM USR1 USR2 INT QUIT); print "ready\n"; sleep 1 ' .
-	    'for 1 .. 2; print "slept\n"; exit 6';
+	    "for 1 .. $seconds; " . 'print "slept\n"; exit 6';
 
 	return stat_run({ meanwhile => sub {
 		my ($pid, $to) = @_;
@@ -230,13 +231,13 @@ sub signalled
 sub test_signals
 {
 	for my $signal (qw(HUP TERM USR1 USR2)) {
-		my $run = signalled($signal);
+		my $run = signalled($signal, 60);
 
 		is("$run->{code} $run->{out}", "5 ready\ngot $signal\n",
 		    "SIG$signal is sent on to the command");
 	}
 	for my $signal (qw(INT QUIT)) {
-		my $run = signalled($signal);
+		my $run = signalled($signal, 2);
 
 		is("$run->{code} $run->{out}", "6 ready\nslept\n",
 		    "SIG$signal is left to the terminal");
