@@ -101,7 +101,7 @@ for (@mute) {
 	$_->shutdown(1);
 }
 my $readers = IO::Select->new(@mute);
-while ($readers->count and my @ready = $readers->can_read(5)) {
+while ($readers->count and my @ready = $readers->can_read) {
 	for my $socket (@ready) {
 		my $got = sysread $socket, my $data, 65536;
 
