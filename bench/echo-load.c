@@ -6,10 +6,11 @@
  *
  *	echo-load PORT CONNECTIONS BYTES WARM-MS MS PID
  *
- * Warms up, then measures for MS milliseconds. Prints the messages, the seconds
- * that process PID (the server) ran on a CPU meanwhile, by the scheduler's own
- * count, nanoseconds from a message's first byte to its last one back (median,
- * 99 %, 99.9 %), and the server's resident KiB:
+ * Warms up, then measures for MS milliseconds, or until a message is back if
+ * that is later. Prints the messages, the seconds that process PID (the server)
+ * ran on a CPU meanwhile, by the scheduler's own count, nanoseconds from a
+ * message's first byte to its last one back (median, 99 %, 99.9 %), and the
+ * server's resident KiB:
  *
  *	messages N cpu S p50 NS p99 NS p999 NS rss KIB
  */
@@ -203,7 +204,8 @@ static void run_for(double ms)
 	double end = ns_now(CLOCK_MONOTONIC) + ms * 1e6;
 	struct epoll_event e[EVENTS];
 
-	while (ns_now(CLOCK_MONOTONIC) < end) {
+	while (ns_now(CLOCK_MONOTONIC) < end ||
+	       (load.measuring && !load.nmessages)) {
 		int n = epoll_wait(load.epoll, e, EVENTS, PATIENCE_MS);
 
 		if (n == 0) {
