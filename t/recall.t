@@ -115,9 +115,10 @@ int main(void)
 	unsigned i, round;
 
 	alarm(1000);
-	for (round = 0;; round++) { /* no cache holds as many */
+	for (round = 0;; round++) {
 		for (i = 0; i < 1000; i++)
 			p[i] = order((i + round) * 31 % 5000);
+		free(order(8 << 20)); /* no cache holds one */
 		for (i = 0; i < 1000; i++)
 			free(p[i]);
 		nanosleep(&pause, NULL);
