@@ -27,12 +27,15 @@
 
 NP_USED_AT_START struct np_map np_map;
 
-#define WINDOW_PAGES (NP_WINDOW >> NP_PRESET_PAGE_SHIFT)
+/* Bytes of addresses that the page map covers: powers of two. */
+#define LEAST_WINDOW ((size_t)16 << 30)
+#define MOST_WINDOW ((size_t)4 << 40)
+#define MOST_PAGES (MOST_WINDOW >> NP_PRESET_PAGE_SHIFT)
 
 /* Guards writes to slots, and which blocks are open. */
 static struct np_lock map_lock = NP_LOCK_INIT(NP_RANK_MAP);
 static uint8_t slots_open[FULL_SLOTS * sizeof(void *) / OPEN_BLOCK / 8];
-static uint8_t known_open[WINDOW_PAGES * sizeof(uint32_t) / OPEN_BLOCK / 8];
+static uint8_t known_open[MOST_PAGES * sizeof(uint32_t) / OPEN_BLOCK / 8];
 
 static void *map_table(size_t size, const char *name)
 {
@@ -60,14 +63,23 @@ static bool full_table_fits(void)
 	return np_os_address_limit() / 64 >= FULL_SLOTS * sizeof(void *);
 }
 
-/* Takes 1/2048 of what the process may map, at most. */
+/* The program may map more than there is, and other things in between. */
+static size_t window(void)
+{
+	size_t memory = np_os_memory(), size = LEAST_WINDOW;
+
+	while (size < MOST_WINDOW && size / 4 < memory)
+		size *= 2;
+	while (size > np_os_address_limit())
+		size /= 2;
+	return size;
+}
+
 static void map_pages(void)
 {
-	size_t n = WINDOW_PAGES;
+	size_t n = window() >> NP_PRESET_PAGE_SHIFT;
 	void *table;
 
-	while (n << NP_PRESET_PAGE_SHIFT > np_os_address_limit())
-		n /= 2;
 	if (n * sizeof *np_map.known < OPEN_BLOCK)
 		return;
 	table = map_table(n * sizeof *np_map.known, "page map");
@@ -175,8 +187,8 @@ static void forget_known(struct np_region *r)
 
 static size_t region_meta_size(size_t npages, size_t nchunks)
 {
-	return TABLE_AT + np_round_up(npages * sizeof(uint32_t),
-					     sizeof(void *)) +
+	return TABLE_AT +
+	       np_round_up(npages * sizeof(uint32_t), sizeof(void *)) +
 	       nchunks * sizeof(void *);
 }
 

@@ -17,9 +17,10 @@
  *
  * That is the page map, what free() asks first: of two loads that wait for
  * each other it makes one. It is flat and mapped likewise, with an entry for
- * each page of 8 KiB, but covers NP_WINDOW bytes around the first mapping
- * alone. A region outside of it, of other pages, or of which no entries could
- * be opened, is not known there: it takes a free longer, no more.
+ * each page of 8 KiB, but covers four times the machine's memory around the
+ * first mapping alone: for 1/512 of that, or less than twice as much. A region
+ * outside of it, of other pages, or of which no entries could be opened, is not
+ * known there: it takes a free longer, no more.
  *
  * A region is one mapping of whole slots, of one arena. It holds one chunk of
  * 16 MiB or more, or several smaller ones side by side, or one huge block.
@@ -95,8 +96,6 @@ static inline uint32_t np_known_tag(np_tag_t tag)
 {
 	return (uint32_t)(np_tag_t)~tag << NP_KNOWN_TAG_SHIFT;
 }
-
-#define NP_WINDOW ((size_t)512 << 30)
 
 struct np_map {
 	_Atomic(struct np_region *) *slots;

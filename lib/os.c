@@ -14,6 +14,7 @@
 #include <sys/resource.h> /* getrlimit */
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -409,6 +410,13 @@ size_t np_os_address_limit(void)
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_AS, &limit) ? SIZE_MAX : limit_of(&limit);
+}
+
+size_t np_os_memory(void)
+{
+	struct sysinfo s;
+
+	return sysinfo(&s) ? 0 : (size_t)s.totalram * s.mem_unit;
 }
 
 size_t np_os_file_limit(void)

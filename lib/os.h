@@ -15,8 +15,8 @@
  * its policy stands (HACKING: NUMA rule 1).
  *
  * Source: mmap(2), mbind(2), madvise(2), move_pages(2), getcpu(2), mlock(2),
- * membarrier(2), shmget(2), shmat(2); transhuge and hugetlbpage in the kernel's
- * Documentation/admin-guide/mm.
+ * membarrier(2), sysinfo(2), shmget(2), shmat(2); transhuge and hugetlbpage in the
+ * kernel's Documentation/admin-guide/mm.
  */
 #ifndef NP_OS_H
 #define NP_OS_H
@@ -158,6 +158,9 @@ int np_os_release(void *addr, size_t size);
 /* The bytes of address space that the process may map (RLIMIT_AS), or
  * SIZE_MAX. */
 size_t np_os_address_limit(void);
+
+/* The bytes of memory that the machine has, or 0: it is not told. */
+size_t np_os_memory(void);
 
 /* The bytes that a file may have (RLIMIT_FSIZE), or SIZE_MAX. Who asks for a
  * larger one is sent a signal that ends the process. */

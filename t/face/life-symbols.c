@@ -535,9 +535,10 @@ static void mallopt_answers(void)
 static void limited_address_space(void)
 {
 	struct rlimit limit = { 640 * MIB, 640 * MIB };
-	void *piece[64];
+	void *piece[64], *small = take(100); /* what is there for it stays */
 	size_t count = 0;
 
+	exercise(5000, 4);
 	CHECK(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit failed");
 	errno = 0;
 	while (count < COUNT(piece) &&
@@ -554,6 +555,7 @@ static void limited_address_space(void)
 	for (size_t i = 0; i < count; i++)
 		CHECK((piece[i] = keep(malloc(hide(40 * MIB)))),
 		      "%zu pieces came, freed, only %zu came again", count, i);
+	free(small);
 }
 
 /* Pieces go round through slots that all threads swap with each other. */
