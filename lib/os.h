@@ -15,8 +15,8 @@
  * its policy stands (HACKING: NUMA rule 1).
  *
  * Source: mmap(2), mbind(2), madvise(2), move_pages(2), getcpu(2), mlock(2),
- * membarrier(2), sysinfo(2), shmget(2), shmat(2); transhuge and hugetlbpage in the
- * kernel's Documentation/admin-guide/mm.
+ * membarrier(2), sysinfo(2), shmget(2), shmat(2); transhuge and hugetlbpage in
+ * the kernel's Documentation/admin-guide/mm.
  */
 #ifndef NP_OS_H
 #define NP_OS_H

@@ -68,6 +68,15 @@ static char *report(void)
 	return text;
 }
 
+/* Does the text begin with the name of this file, and what follows it? */
+static bool is_in(const char *text, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t n = strlen(name);
+
+	return !strncmp(text, name, n) && text[n] == '+';
+}
+
 /* Does a frame between the line that has `from` and the next heading lie in
  * this stretch of code? */
 static bool leads_to(const char *text, const char *from, const char *begin,
@@ -82,7 +91,9 @@ static bool leads_to(const char *text, const char *from, const char *begin,
 	while (*++at == '\t') {
 		const char *open = strchr(at, '(');
 
-		if (open && (open = strchr(open, '+')) &&
+		/* The C library has places of the same offset. */
+		if (open && is_in(open + 1, us.dli_fname) &&
+		    (open = strchr(open, '+')) &&
 		    sscanf(open, "+%ti", &offset) == 1 &&
 		    (const char *)us.dli_fbase + offset > begin &&
 		    (const char *)us.dli_fbase + offset <= end)
