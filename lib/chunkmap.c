@@ -66,11 +66,12 @@ static bool full_table_fits(void)
 /* The program may map more than there is, and other things in between. */
 static size_t window(void)
 {
-	size_t memory = np_os_memory(), size = LEAST_WINDOW;
+	size_t memory = np_os_memory(), limit = np_os_address_limit();
+	size_t size = LEAST_WINDOW;
 
 	while (size < MOST_WINDOW && size / 4 < memory)
 		size *= 2;
-	while (size > np_os_address_limit())
+	while (size > limit)
 		size /= 2;
 	return size;
 }

@@ -45,7 +45,8 @@
 struct np_arena;
 
 struct np_region {
-	/* What free() reads: one cache line, written once. */
+	/* What free() reads of pieces that the page map does not lead it to:
+	 * one cache line, written once. */
 	uintptr_t entries;	  /* address of the page-table entry that the
 				     page at address 0 would have */
 	_Atomic np_tag_t tag;	  /* whose memory; atomic, relaxed: changes
